@@ -1,0 +1,159 @@
+"""What every step family is: a pydantic config (pure, config.py) and an `execute` (step.py).
+
+`execute` gets a resolved action and returns one of four outcomes; anything else is a bug and the
+engine fails the step loudly. Families do I/O; they never touch run tables.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+Json = Any
+
+#: The published error classes. A flow may name them in `retry.on`, `retry.give_up_on`.
+#: value: can a retry help by default?
+ERROR_CLASSES: Mapping[str, bool] = {
+    "timeout": True,  # the attempt's time was up; the outcome may be unknown
+    "connect": True,  # nothing was sent
+    "network": True,  # broke after something may have been sent
+    "http_4xx": False,
+    "http_429": True,
+    "http_5xx": True,
+    "rate_limited": True,
+    "lost": True,  # the worker died or lost its lease
+    "expression": False,  # an expression or template could not be resolved
+    "config": False,  # the resolved config breaks the family's schema
+    "input": False,
+    "code": False,  # the author's function raised
+    "limit": False,  # sandbox or size limit
+    "refused": False,  # a guard said no: private address, missing connection, permission
+    "rejected": False,  # a person said no
+    "expired": False,  # a wait's time was up
+    "conflict": False,
+    "unknown_outcome": False,  # may or may not have happened; a person must say
+    "internal": True,  # a bug of ours or a broken part
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StepError:
+    """`cls` is one of ERROR_CLASSES, `message` a sentence a person can act on, `details` JSON."""
+
+    cls: str
+    message: str
+    details: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    output: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Failed, a retry may help. `after`: seconds asked for by the other side (Retry-After)."""
+
+    error: StepError
+    after: float | None = None
+    acted: bool = True  # may the outside have seen an effect? False only where nothing was sent
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Failed, a retry cannot help."""
+
+    error: StepError
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Hold no worker until answered. kind: approval | callback | timer.
+
+    `timeout` seconds until the wait ends by itself (timer: how long to sleep; others: expiry).
+    `until`: absolute epoch seconds instead. `spec` is JSON kept with the wait: for an approval the
+    whole request (title, summary, actions, digest, reviewers …).
+    """
+
+    kind: str
+    timeout: float | None = None
+    until: float | None = None
+    spec: Mapping[str, Json] = field(default_factory=dict)
+
+
+Outcome = Done | Retry | Fail | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A step's resolved action: what is digested, shown to reviewers, and executed byte for byte.
+
+    `connection`: None or {"name", "id", "version", "kind"}; never a secret.
+    """
+
+    step: str
+    item: int | None
+    family: str
+    connection: Mapping[str, Json] | None
+    config: Mapping[str, Json]
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "step": self.step,
+            "item": self.item,
+            "family": self.family,
+            "connection": dict(self.connection) if self.connection else None,
+            "config": dict(self.config),
+        }
+
+
+@dataclass(slots=True)
+class StepContext:
+    """What an attempt may know. `key` is the idempotency key, the same for all attempts of a pass."""
+
+    run_id: str
+    flow: str
+    step: str
+    item: int | None
+    pass_no: int
+    attempt: int
+    key: str
+    action: Action
+    timeout: float  # seconds left for this attempt
+    now: float  # epoch seconds when the attempt started (database clock)
+    seed: int  # deterministic per pass
+    log: Callable[[str], None]
+    #: register a secret value so that it is masked in everything stored or shown
+    mask: Callable[[str], None]
+    #: resolved actions (all items of a fan-out) of another step; the approval family uses it
+    resolve: Callable[[str], list[Action]]
+    #: the callback URL of a step's wait, known before it opens
+    callback_url: Callable[[str], str]
+
+
+class Family(ABC):
+    """One per folder in flows/steps/, registered once in flows/steps/registry.py."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+    title: ClassVar[str]
+    summary: ClassVar[str]  # one sentence, for docs and completion
+    icon: ClassVar[str] = "step"  # id of an icon in the sprite
+    #: may an attempt change the outside world?
+    has_effect: ClassVar[bool] = True
+    #: does the family itself guarantee that a repeated key has one effect?
+    honours_key: ClassVar[bool] = False
+    #: runs in microseconds to milliseconds and touches nothing outside: may share a worker's slice
+    pure: ClassVar[bool] = False
+
+    @abstractmethod
+    def execute(self, ctx: StepContext) -> Outcome:
+        """Run one attempt within ctx.timeout seconds. Must not raise for expected failures."""
+
+    def describe(self, action: Action) -> str:
+        """One plain sentence for a reviewer: what this action will do."""
+        return f"Runs {self.name}"
