@@ -1,0 +1,178 @@
+"""L1 tables: who may do what, secrets, connections, artifacts, key-values, the audit log."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from resources.fields import JSONText
+from resources.ids import new_id
+
+
+class Role(models.TextChoices):
+    """Granted on folders; each includes what the ones before it may, except that only a reviewer decides."""
+
+    VIEWER = "viewer"
+    AUTHOR = "author"
+    OPERATOR = "operator"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
+
+class Grant(models.Model):
+    """A role for one user or one group on a folder and all below it ("" is every folder)."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="grants",
+    )
+    group = models.ForeignKey(
+        "auth.Group", models.CASCADE, null=True, blank=True, related_name="grants"
+    )
+    folder = models.CharField(max_length=200, blank=True, default="")
+    role = models.CharField(max_length=16, choices=Role.choices)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(user__isnull=False, group__isnull=True)
+                | Q(user__isnull=True, group__isnull=False),
+                name="grant_user_or_group",
+            ),
+            models.UniqueConstraint(
+                fields=["user", "folder", "role"],
+                condition=Q(user__isnull=False),
+                name="grant_once_per_user",
+            ),
+            models.UniqueConstraint(
+                fields=["group", "folder", "role"],
+                condition=Q(group__isnull=False),
+                name="grant_once_per_group",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} on {self.folder or 'everything'}"
+
+
+class ApiToken(models.Model):
+    """A bearer token. Only the SHA-256 of it is kept; `prefix` lets a person recognise it."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens"
+    )
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=12)
+    digest = models.CharField(max_length=64, unique=True)
+    scopes = JSONText(default=list)  # empty: everything its user may
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… ({self.name})"
+
+
+class Secret(models.Model):
+    """A value nobody reads back. `ciphertext` is AES-256-GCM with this row as associated data."""
+
+    name = models.CharField(max_length=64, unique=True)
+    ciphertext = models.BinaryField()
+    key_id = models.CharField(max_length=32)
+    version = models.PositiveIntegerField(default=1)
+    last4 = models.CharField(
+        max_length=4, blank=True, default=""
+    )  # only of values of 12 characters and more
+    created_at = models.DateTimeField(auto_now_add=True)
+    rotated_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Connection(models.Model):
+    """How to reach one outside system. `settings` never holds a secret, only names of secrets."""
+
+    class Kind(models.TextChoices):
+        HTTP = "http"
+
+    name = models.CharField(max_length=64, unique=True)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    settings = JSONText(default=dict)  # validated by resources.connections per kind
+    version = models.PositiveIntegerField(default=1)  # part of the approved digest
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Artifact(models.Model):
+    """A large value: `res://<id>`. The bytes are in storage under their SHA-256, shared by equal artifacts."""
+
+    id = models.CharField(primary_key=True, max_length=26, default=new_id)
+    sha256 = models.CharField(max_length=64, db_index=True)
+    size = models.PositiveBigIntegerField()
+    content_type = models.CharField(max_length=100, default="application/json")
+    name = models.CharField(max_length=200, blank=True, default="")
+    run_id = models.CharField(
+        max_length=26, blank=True, default="", db_index=True
+    )  # origin; L1 knows no run table
+    step = models.CharField(max_length=80, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"res://{self.id}"
+
+
+class KvEntry(models.Model):
+    namespace = models.CharField(max_length=80)  # "flow:<slug>" or "shared"
+    key = models.CharField(max_length=200)
+    value = JSONText(null=True)
+    version = models.PositiveBigIntegerField(default=1)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["namespace", "key"], name="kv_key")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.key}"
+
+
+class KvWrite(models.Model):
+    """The answer of a write by its idempotency key, made with it in one transaction: a repeat changes nothing."""
+
+    idempotency_key = models.CharField(primary_key=True, max_length=200)
+    result = JSONText(null=True)
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return self.idempotency_key
+
+
+class AuditEntry(models.Model):
+    """Append-only; `hash` chains over the previous entry. The database refuses UPDATE and DELETE."""
+
+    seq = models.BigIntegerField(unique=True)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    actor_kind = models.CharField(max_length=16)  # user | token | trigger | system
+    address = models.CharField(max_length=64, blank=True, default="")
+    action = models.CharField(max_length=64)
+    object_type = models.CharField(max_length=32)
+    object_id = models.CharField(max_length=100)
+    data = JSONText(default=dict)
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.action} {self.object_type} {self.object_id}"

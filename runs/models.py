@@ -1,0 +1,301 @@
+"""L3 tables. `Run` and `StepRun` are what people look at, `Work` is the queue, `RunEvent` the history.
+
+The hot statements on these tables are hand-written SQL in runs/store.py; column names there and here go together.
+Times that machines compare are float epoch seconds of the database's clock; times people read are datetimes made of them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from resources.fields import JSONText
+from resources.ids import new_id
+
+NO_ITEM = -1  # a step run that is not an item of a fan-out
+
+
+class RunStatus(models.TextChoices):
+    """Who moves a run out of each state is said behind it."""
+
+    QUEUED = "queued"  # a free place of its concurrency key
+    RUNNING = "running"  # workers
+    WAITING = "waiting"  # a signal or a timer
+    PAUSING = "pausing"  # the last attempt in flight
+    PAUSED = "paused"  # an operator
+    CANCELLING = "cancelling"  # the last attempt in flight
+    COMPENSATING = "compensating"  # workers
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+
+
+ENDED = (
+    RunStatus.SUCCEEDED,
+    RunStatus.FAILED,
+    RunStatus.CANCELLED,
+    RunStatus.TIMED_OUT,
+)
+
+
+class Run(models.Model):
+    id = models.CharField(primary_key=True, max_length=26, default=new_id)
+    flow = models.ForeignKey(
+        "flows.Flow", models.PROTECT, related_name="runs", db_index=False
+    )
+    release = models.ForeignKey(
+        "flows.Release", models.PROTECT, related_name="runs", db_index=False
+    )
+    status = models.CharField(max_length=12, choices=RunStatus.choices)
+    version = models.BigIntegerField(
+        default=0
+    )  # raised by every change; the compare-and-set of the engine
+    seq = models.BigIntegerField(default=0)  # last event's number within the run
+    input = JSONText(default=dict)
+    trigger = JSONText(
+        default=dict
+    )  # {kind, name, …}: what the expression name `trigger` shows
+    starter = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+    )
+    output = JSONText(null=True)
+    error = JSONText(null=True)  # {class, message, step, details}
+    control = JSONText(
+        default=dict
+    )  # pause and cancel requests as the pure core keeps them
+    limit_key = models.CharField(
+        max_length=64, blank=True, default=""
+    )  # digest of the concurrency key
+    created_at = models.FloatField()
+    started_at = models.FloatField(null=True)
+    ended_at = models.FloatField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["flow", "-created_at"], name="run_by_flow"
+            ),  # a flow's page
+            models.Index(
+                fields=["status", "-created_at"], name="run_by_status"
+            ),  # the runs page's chips
+            models.Index(fields=["-created_at"], name="run_recent"),  # the runs page
+            models.Index(  # admission: the oldest queued run of a key
+                fields=["limit_key", "created_at"],
+                condition=Q(status="queued"),
+                name="run_queued_by_key",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ENDED
+
+
+class StepStatus(models.TextChoices):
+    """A step that was not reached yet has no row: it is pending."""
+
+    READY = "ready"  # a worker that claims it
+    RUNNING = "running"  # its worker, or the end of its lease
+    FANNED = "fanned"  # its items
+    BACKOFF = "backoff"  # its wake_at
+    WAITING = "waiting"  # a signal or a timer
+    UNKNOWN = "unknown"  # a person who says what happened
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class StepRun(models.Model):
+    run = models.ForeignKey(
+        Run, models.CASCADE, related_name="step_runs", db_index=False
+    )
+    step = models.CharField(max_length=64)
+    item = models.IntegerField(default=NO_ITEM)
+    status = models.CharField(max_length=12, choices=StepStatus.choices)
+    version = (
+        models.BigIntegerField()
+    )  # the run's version at its last change: reload only what moved
+    pass_no = models.IntegerField(default=1)
+    attempt = models.IntegerField(
+        default=0
+    )  # attempts ever started; the fence of the running one
+    state = JSONText(
+        default=dict
+    )  # the rest of what the pure core keeps: tries, lost, wait, error, digest …
+    output = JSONText(null=True)
+    started_at = models.FloatField(null=True)
+    ended_at = models.FloatField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "step", "item"], name="step_run_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.step}"
+
+
+class Work(models.Model):
+    """The queue: one narrow row per step run that can make progress, per timer, per admission.
+
+    `wake_at`: when somebody should look. While leased (`owner` set) it is the lease's end and nothing else.
+    NULL: held (paused); `held_at` keeps what it was.
+    """
+
+    class Kind(models.TextChoices):
+        STEP = "step"  # execute an attempt
+        TIMER = "timer"  # tell the core that a time has come
+        ADMIT = "admit"  # a place of a concurrency key is free
+
+    kind = models.CharField(max_length=5, choices=Kind.choices)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
+    step = models.CharField(max_length=64, blank=True, default="")
+    item = models.IntegerField(default=NO_ITEM)
+    name = models.CharField(
+        max_length=24, blank=True, default=""
+    )  # of a timer: wait | …
+    queue = models.CharField(max_length=32, default="default")
+    wake_at = models.FloatField(null=True)
+    held_at = models.FloatField(null=True)
+    owner = models.CharField(max_length=64, null=True)  # noqa: DJ001  NULL is "not leased", "" would be an owner
+    fence = models.IntegerField(
+        default=0
+    )  # of a leased step: the attempt's number, 0 between claim and start
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "step", "item", "kind", "name"], name="work_once"
+            ),
+        ]
+        indexes: ClassVar = [
+            # the claim: WHERE queue IN (…) AND wake_at <= now ORDER BY wake_at
+            models.Index(
+                fields=["queue", "wake_at"],
+                condition=Q(wake_at__isnull=False),
+                name="work_due",
+            ),
+            # ending the leases of a dead worker: WHERE owner = …
+            models.Index(
+                fields=["owner"], condition=Q(owner__isnull=False), name="work_leased"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.run_id}:{self.step}"
+
+
+class RunEvent(models.Model):
+    """Append-only history, written in the transaction that made it true.
+
+    Inputs of the pure core (`cause` true) fold to the run's state; the others say what followed from them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="events", db_index=False)
+    seq = models.BigIntegerField()
+    type = models.CharField(max_length=32)
+    schema = models.PositiveSmallIntegerField(default=1)
+    cause = models.BooleanField(default=False)
+    step = models.CharField(max_length=64, blank=True, default="")
+    item = models.IntegerField(default=NO_ITEM)
+    at = models.FloatField()
+    actor = models.CharField(max_length=150, blank=True, default="")
+    data = JSONText(default=dict)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "seq"], name="run_event_seq")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}#{self.seq} {self.type}"
+
+
+class WaitToken(models.Model):
+    """One token per wait. Opening and delivering lock this row first, so no wake-up is lost.
+
+    The row may exist before its wait opens (a callback URL is known before the step that calls back starts).
+    """
+
+    class Status(models.TextChoices):
+        EARLY = "early"  # known or already answered, its wait is not open yet
+        OPEN = "open"
+        ANSWERED = "answered"
+        CLOSED = "closed"  # expired, withdrawn, or the run ended
+
+    token = models.CharField(primary_key=True, max_length=64)
+    run = models.ForeignKey(Run, models.CASCADE, related_name="waits", db_index=False)
+    step = models.CharField(max_length=64)
+    item = models.IntegerField(default=NO_ITEM)
+    pass_no = models.IntegerField(default=1)
+    kind = models.CharField(max_length=16)
+    status = models.CharField(max_length=8, choices=Status.choices)
+    answer = JSONText(null=True)  # the first signal's payload
+    response = JSONText(
+        null=True
+    )  # what the first caller was told; a duplicate is told the same
+    answered_at = models.FloatField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "step", "item", "pass_no"], name="wait_once_per_pass"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.run_id}:{self.step}"
+
+
+class StartKey(models.Model):
+    """Makes a start happen once per key. Outlives the run by 30 days, so `run_id` is no foreign key."""
+
+    flow = models.ForeignKey(
+        "flows.Flow", models.CASCADE, related_name="+", db_index=False
+    )
+    source = models.CharField(max_length=80)  # "api", or "hook:<trigger>"
+    key = models.CharField(max_length=200)
+    run_id = models.CharField(max_length=26)
+    fingerprint = models.CharField(
+        max_length=64, blank=True, default=""
+    )  # SHA-256 of the input it came with
+    created_at = models.FloatField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["flow", "source", "key"], name="start_key_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.key}"
+
+
+class LimitKey(models.Model):
+    """The counter of one concurrency key; starts and ends of its runs lock this row."""
+
+    flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, unique=True)  # SHA-256 of flow and key
+    label = models.CharField(
+        max_length=200, blank=True, default=""
+    )  # the key as people know it
+    active = models.PositiveIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return self.label
