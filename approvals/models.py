@@ -25,15 +25,9 @@ class ApprovalRequest(models.Model):
         CHANGES_REQUESTED = "changes_requested"
 
     id = models.CharField(primary_key=True, max_length=26, default=new_id)
-    kind = models.CharField(
-        max_length=16, default="step"
-    )  # step | promotion | dead_letters | tool_call
-    status = models.CharField(
-        max_length=18, choices=Status.choices, default=Status.OPEN
-    )
-    run = models.ForeignKey(
-        "runs.Run", models.CASCADE, null=True, related_name="approvals"
-    )
+    kind = models.CharField(max_length=16, default="step")  # step | promotion | dead_letters | tool_call
+    status = models.CharField(max_length=18, choices=Status.choices, default=Status.OPEN)
+    run = models.ForeignKey("runs.Run", models.CASCADE, null=True, related_name="approvals")
     step = models.CharField(max_length=64, blank=True, default="")
     item = models.IntegerField(default=-1)
     pass_no = models.IntegerField(default=1)
@@ -41,21 +35,15 @@ class ApprovalRequest(models.Model):
     token = models.CharField(max_length=64, unique=True)  # of the engine's wait
     title = models.CharField(max_length=300)
     summary = models.TextField(blank=True, default="")  # markdown
-    actions = JSONText(
-        default=list
-    )  # [{step, item, family, connection, config, sentence}]
+    actions = JSONText(default=list)  # [{step, item, family, connection, config, sentence}]
     digest = models.CharField(max_length=64)
     form_schema = JSONText(default=dict)
     irreversible = models.BooleanField(default=False)
     quorum = models.PositiveSmallIntegerField(default=1)
     reviewers = JSONText(default=dict)  # {users, groups, exclude}
-    excluded = models.ManyToManyField(
-        settings.AUTH_USER_MODEL, related_name="+", blank=True
-    )
+    excluded = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="+", blank=True)
     on_expiry = models.CharField(max_length=8, default="reject")
-    previous = models.ForeignKey(
-        "self", models.SET_NULL, null=True, related_name="later"
-    )
+    previous = models.ForeignKey("self", models.SET_NULL, null=True, related_name="later")
     created_at = models.FloatField()
     expires_at = models.FloatField(null=True)
     closed_at = models.FloatField(null=True)
@@ -67,14 +55,10 @@ class ApprovalRequest(models.Model):
                 condition=Q(status="open"),
                 name="one_open_request_per_step",
             ),
-            models.CheckConstraint(
-                condition=Q(quorum__gte=1), name="quorum_at_least_one"
-            ),
+            models.CheckConstraint(condition=Q(quorum__gte=1), name="quorum_at_least_one"),
         ]
         indexes: ClassVar = [
-            models.Index(
-                fields=["status", "expires_at"], name="approval_inbox"
-            ),  # the inbox
+            models.Index(fields=["status", "expires_at"], name="approval_inbox"),  # the inbox
         ]
 
     def __str__(self) -> str:
@@ -88,12 +72,8 @@ class Decision(models.Model):
         APPROVE = "approve"
         REJECT = "reject"
 
-    request = models.ForeignKey(
-        ApprovalRequest, models.CASCADE, related_name="decisions"
-    )
-    person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+"
-    )
+    request = models.ForeignKey(ApprovalRequest, models.CASCADE, related_name="decisions")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=Verdict.choices)
     digest = models.CharField(max_length=64)  # what this person saw
     form = JSONText(default=dict)
@@ -102,9 +82,7 @@ class Decision(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["request", "person"], name="one_decision_per_person"
-            ),
+            models.UniqueConstraint(fields=["request", "person"], name="one_decision_per_person"),
         ]
 
     def __str__(self) -> str:

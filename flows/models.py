@@ -18,9 +18,7 @@ class Flow(models.Model):
     slug = models.CharField(max_length=63, unique=True)
     folder = models.CharField(max_length=200, blank=True, default="")
     title = models.CharField(max_length=200, blank=True, default="")
-    live = models.ForeignKey(
-        "Release", models.PROTECT, null=True, blank=True, related_name="+"
-    )
+    live = models.ForeignKey("Release", models.PROTECT, null=True, blank=True, related_name="+")
     created_by = models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -50,11 +48,7 @@ class DraftRevision(models.Model):
     saved_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["flow", "revision"], name="draft_revision_once"
-            )
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["flow", "revision"], name="draft_revision_once")]
 
     def __str__(self) -> str:
         return f"{self.flow_id} r{self.revision}"
@@ -76,12 +70,8 @@ class Release(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["flow", "version"], name="release_version_once"
-            ),
-            models.CheckConstraint(
-                condition=Q(language__gte=1), name="release_language_known"
-            ),
+            models.UniqueConstraint(fields=["flow", "version"], name="release_version_once"),
+            models.CheckConstraint(condition=Q(language__gte=1), name="release_language_known"),
         ]
 
     def __str__(self) -> str:

@@ -9,6 +9,6 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestra.settings")
 http = get_asgi_application()
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402  needs the apps
+from channels.routing import ProtocolTypeRouter
 
 application = ProtocolTypeRouter({"http": http})

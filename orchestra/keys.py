@@ -19,9 +19,7 @@ def _made_once(path: Path, value: str) -> str:
         temporary.touch(mode=0o600)
         temporary.write_text(value)
         try:
-            os.link(
-                temporary, path
-            )  # fails where somebody was faster: never a half-written key
+            os.link(temporary, path)  # fails where somebody was faster: never a half-written key
         except FileExistsError:
             pass
         finally:
@@ -34,9 +32,7 @@ def secret_key(data_dir: Path) -> str:
     try:
         return _made_once(data_dir / "secret_key", secrets.token_urlsafe(48))
     except OSError as error:
-        raise ImproperlyConfigured(
-            f"DATA_DIR {data_dir} is not writable: {error.strerror}."
-        ) from error
+        raise ImproperlyConfigured(f"DATA_DIR {data_dir} is not writable: {error.strerror}.") from error
 
 
 def key_ring(data_dir: Path, text: str) -> dict[str, str]:
@@ -46,18 +42,10 @@ def key_ring(data_dir: Path, text: str) -> dict[str, str]:
     """
     first = json.dumps({"k1": base64.b64encode(secrets.token_bytes(32)).decode()})
     try:
-        ring: dict[str, str] = json.loads(
-            text or _made_once(data_dir / "encryption_keys.json", first)
-        )
-        ok = bool(ring) and all(
-            len(base64.b64decode(v, validate=True)) == 32 for v in ring.values()
-        )
+        ring: dict[str, str] = json.loads(text or _made_once(data_dir / "encryption_keys.json", first))
+        ok = bool(ring) and all(len(base64.b64decode(v, validate=True)) == 32 for v in ring.values())
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise ImproperlyConfigured(
-            f"ENCRYPTION_KEYS cannot be read: {error}"
-        ) from error
+        raise ImproperlyConfigured(f"ENCRYPTION_KEYS cannot be read: {error}") from error
     if not ok:
-        raise ImproperlyConfigured(
-            "ENCRYPTION_KEYS must be a JSON object of key id to base64 of 32 bytes."
-        )
+        raise ImproperlyConfigured("ENCRYPTION_KEYS must be a JSON object of key id to base64 of 32 bytes.")
     return ring

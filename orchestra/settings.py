@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
-from csp.constants import NONE, NONCE, SELF
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestra import keys
@@ -24,15 +24,9 @@ DEBUG = env.bool("DEBUG", default=False)
 DEMO = env.bool("DEMO", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or keys.secret_key(DATA_DIR)
 #: {key id: base64 of 32 bytes}, newest first: what secrets are encrypted with
-ENCRYPTION_KEYS: dict[str, str] = keys.key_ring(
-    DATA_DIR, env.str("ENCRYPTION_KEYS", default="")
-)
-PUBLIC_URL = env.str(
-    "PUBLIC_URL", default=f"http://127.0.0.1:{env.int('PORT', default=8000)}"
-).rstrip("/")
-ALLOWED_HOSTS = env.list(
-    "ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"]
-)
+ENCRYPTION_KEYS: dict[str, str] = keys.key_ring(DATA_DIR, env.str("ENCRYPTION_KEYS", default=""))
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{env.int('PORT', default=8000)}").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 
 INSTALLED_APPS = [
@@ -98,9 +92,7 @@ SQLITE_OPTIONS = {
     ),
 }
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db_url(
-        "DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'orchestra.sqlite3'}"
-    )
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'orchestra.sqlite3'}")
 }
 _db = DATABASES["default"]
 if _db["ENGINE"].endswith("sqlite3"):
@@ -138,8 +130,7 @@ Q_CLUSTER = {
     "name": "orchestra",
     "workers": WORKERS,
     "broker_class": "runs.broker.WorkBroker",
-    "timeout": 2
-    ** 30,  # a worker serves one task for life (sent with timeout -1); steps have deadlines of their own
+    "timeout": 2**30,  # a worker serves one task for life (sent with timeout -1); steps have deadlines of their own
     "retry": 2**31,
     "recycle": 2**31,
     "save_limit": -1,
@@ -219,9 +210,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}
-    },
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {
         "handlers": ["stderr"],

@@ -44,21 +44,13 @@ ENDED = (
 
 class Run(models.Model):
     id = models.CharField(primary_key=True, max_length=26, default=new_id)
-    flow = models.ForeignKey(
-        "flows.Flow", models.PROTECT, related_name="runs", db_index=False
-    )
-    release = models.ForeignKey(
-        "flows.Release", models.PROTECT, related_name="runs", db_index=False
-    )
+    flow = models.ForeignKey("flows.Flow", models.PROTECT, related_name="runs", db_index=False)
+    release = models.ForeignKey("flows.Release", models.PROTECT, related_name="runs", db_index=False)
     status = models.CharField(max_length=12, choices=RunStatus.choices)
-    version = models.BigIntegerField(
-        default=0
-    )  # raised by every change; the compare-and-set of the engine
+    version = models.BigIntegerField(default=0)  # raised by every change; the compare-and-set of the engine
     seq = models.BigIntegerField(default=0)  # last event's number within the run
     input = JSONText(default=dict)
-    trigger = JSONText(
-        default=dict
-    )  # {kind, name, …}: what the expression name `trigger` shows
+    trigger = JSONText(default=dict)  # {kind, name, …}: what the expression name `trigger` shows
     starter = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
@@ -68,24 +60,16 @@ class Run(models.Model):
     )
     output = JSONText(null=True)
     error = JSONText(null=True)  # {class, message, step, details}
-    control = JSONText(
-        default=dict
-    )  # pause and cancel requests as the pure core keeps them
-    limit_key = models.CharField(
-        max_length=64, blank=True, default=""
-    )  # digest of the concurrency key
+    control = JSONText(default=dict)  # pause and cancel requests as the pure core keeps them
+    limit_key = models.CharField(max_length=64, blank=True, default="")  # digest of the concurrency key
     created_at = models.FloatField()
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(
-                fields=["flow", "-created_at"], name="run_by_flow"
-            ),  # a flow's page
-            models.Index(
-                fields=["status", "-created_at"], name="run_by_status"
-            ),  # the runs page's chips
+            models.Index(fields=["flow", "-created_at"], name="run_by_flow"),  # a flow's page
+            models.Index(fields=["status", "-created_at"], name="run_by_status"),  # the runs page's chips
             models.Index(fields=["-created_at"], name="run_recent"),  # the runs page
             models.Index(  # admission: the oldest queued run of a key
                 fields=["limit_key", "created_at"],
@@ -105,6 +89,7 @@ class Run(models.Model):
 class StepStatus(models.TextChoices):
     """A step that was not reached yet has no row: it is pending."""
 
+    PENDING = "pending"  # its needs (only a step that was put back; others have no row)
     READY = "ready"  # a worker that claims it
     RUNNING = "running"  # its worker, or the end of its lease
     FANNED = "fanned"  # its items
@@ -118,31 +103,21 @@ class StepStatus(models.TextChoices):
 
 
 class StepRun(models.Model):
-    run = models.ForeignKey(
-        Run, models.CASCADE, related_name="step_runs", db_index=False
-    )
+    run = models.ForeignKey(Run, models.CASCADE, related_name="step_runs", db_index=False)
     step = models.CharField(max_length=64)
     item = models.IntegerField(default=NO_ITEM)
     status = models.CharField(max_length=12, choices=StepStatus.choices)
-    version = (
-        models.BigIntegerField()
-    )  # the run's version at its last change: reload only what moved
+    version = models.BigIntegerField()  # the run's version at its last change: reload only what moved
     pass_no = models.IntegerField(default=1)
-    attempt = models.IntegerField(
-        default=0
-    )  # attempts ever started; the fence of the running one
-    state = JSONText(
-        default=dict
-    )  # the rest of what the pure core keeps: tries, lost, wait, error, digest …
+    attempt = models.IntegerField(default=0)  # attempts ever started; the fence of the running one
+    state = JSONText(default=dict)  # the rest of what the pure core keeps: tries, lost, wait, error, digest …
     output = JSONText(null=True)
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["run", "step", "item"], name="step_run_once"
-            ),
+            models.UniqueConstraint(fields=["run", "step", "item"], name="step_run_once"),
         ]
 
     def __str__(self) -> str:
@@ -165,22 +140,16 @@ class Work(models.Model):
     run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
     step = models.CharField(max_length=64, blank=True, default="")
     item = models.IntegerField(default=NO_ITEM)
-    name = models.CharField(
-        max_length=24, blank=True, default=""
-    )  # of a timer: wait | …
+    name = models.CharField(max_length=24, blank=True, default="")  # of a timer: wait | …
     queue = models.CharField(max_length=32, default="default")
     wake_at = models.FloatField(null=True)
     held_at = models.FloatField(null=True)
-    owner = models.CharField(max_length=64, null=True)  # noqa: DJ001  NULL is "not leased", "" would be an owner
-    fence = models.IntegerField(
-        default=0
-    )  # of a leased step: the attempt's number, 0 between claim and start
+    owner = models.CharField(max_length=64, null=True)
+    fence = models.IntegerField(default=0)  # of a leased step: the attempt's number, 0 between claim and start
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["run", "step", "item", "kind", "name"], name="work_once"
-            ),
+            models.UniqueConstraint(fields=["run", "step", "item", "kind", "name"], name="work_once"),
         ]
         indexes: ClassVar = [
             # the claim: WHERE queue IN (…) AND wake_at <= now ORDER BY wake_at
@@ -190,9 +159,7 @@ class Work(models.Model):
                 name="work_due",
             ),
             # ending the leases of a dead worker: WHERE owner = …
-            models.Index(
-                fields=["owner"], condition=Q(owner__isnull=False), name="work_leased"
-            ),
+            models.Index(fields=["owner"], condition=Q(owner__isnull=False), name="work_leased"),
         ]
 
     def __str__(self) -> str:
@@ -218,9 +185,7 @@ class RunEvent(models.Model):
     data = JSONText(default=dict)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["run", "seq"], name="run_event_seq")
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "seq"], name="run_event_seq")]
 
     def __str__(self) -> str:
         return f"{self.run_id}#{self.seq} {self.type}"
@@ -246,16 +211,12 @@ class WaitToken(models.Model):
     kind = models.CharField(max_length=16)
     status = models.CharField(max_length=8, choices=Status.choices)
     answer = JSONText(null=True)  # the first signal's payload
-    response = JSONText(
-        null=True
-    )  # what the first caller was told; a duplicate is told the same
+    response = JSONText(null=True)  # what the first caller was told; a duplicate is told the same
     answered_at = models.FloatField(null=True)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["run", "step", "item", "pass_no"], name="wait_once_per_pass"
-            ),
+            models.UniqueConstraint(fields=["run", "step", "item", "pass_no"], name="wait_once_per_pass"),
         ]
 
     def __str__(self) -> str:
@@ -265,23 +226,15 @@ class WaitToken(models.Model):
 class StartKey(models.Model):
     """Makes a start happen once per key. Outlives the run by 30 days, so `run_id` is no foreign key."""
 
-    flow = models.ForeignKey(
-        "flows.Flow", models.CASCADE, related_name="+", db_index=False
-    )
+    flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="+", db_index=False)
     source = models.CharField(max_length=80)  # "api", or "hook:<trigger>"
     key = models.CharField(max_length=200)
     run_id = models.CharField(max_length=26)
-    fingerprint = models.CharField(
-        max_length=64, blank=True, default=""
-    )  # SHA-256 of the input it came with
+    fingerprint = models.CharField(max_length=64, blank=True, default="")  # SHA-256 of the input it came with
     created_at = models.FloatField(db_index=True)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["flow", "source", "key"], name="start_key_once"
-            )
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["flow", "source", "key"], name="start_key_once")]
 
     def __str__(self) -> str:
         return f"{self.source}:{self.key}"
@@ -292,9 +245,7 @@ class LimitKey(models.Model):
 
     flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="+")
     digest = models.CharField(max_length=64, unique=True)  # SHA-256 of flow and key
-    label = models.CharField(
-        max_length=200, blank=True, default=""
-    )  # the key as people know it
+    label = models.CharField(max_length=200, blank=True, default="")  # the key as people know it
     active = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:

@@ -11,6 +11,4 @@ from resources.append_only import refuse_changes
 
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("approvals", "0001_initial")]
-    operations: ClassVar = [
-        refuse_changes("approvals_decision", "a decision is final", deletes=False)
-    ]
+    operations: ClassVar = [refuse_changes("approvals_decision", "a decision is final", deletes=False)]

@@ -27,9 +27,7 @@ class Retry:
     factor: float = 2.0
     max: float = 60.0
     jitter: Literal["full", "none"] = "full"
-    window: float | None = (
-        None  # seconds from the pass's first attempt; no retry starts after it
-    )
+    window: float | None = None  # seconds from the pass's first attempt; no retry starts after it
     on: tuple[str, ...] = ()  # error classes to retry; empty: all retryable ones
     give_up_on: tuple[str, ...] = ()  # error classes that are terminal here
 
@@ -63,9 +61,7 @@ class StepPlan:
     for_each: ForEach | None = None
     irreversible: bool = False
     fallback: Fallback | None = None
-    protected_by: tuple[
-        str, ...
-    ] = ()  # ids of the approval steps whose `protects` names this step
+    protected_by: tuple[str, ...] = ()  # ids of the approval steps whose `protects` names this step
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +75,7 @@ class Concurrency:
 class Trigger:
     kind: Literal["manual", "webhook"]
     name: str  # unique in the flow; "manual", or the webhook's name as in /hooks/<slug>/<name>
-    config: Mapping[str, Json] = field(
-        default_factory=dict
-    )  # webhook: verify, secret, if, dedupe, input
+    config: Mapping[str, Json] = field(default_factory=dict)  # webhook: verify, secret, if, dedupe, input
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +109,7 @@ class Plan:
 
     def canonical(self) -> str:
         """One text per meaning: sorted keys, no spaces. What the checksum is taken of."""
-        return json.dumps(
-            self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
+        return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def checksum(self) -> str:
@@ -130,11 +122,7 @@ class Plan:
         steps = tuple(_step(s) for s in data["steps"])
         triggers = tuple(Trigger(**t) for t in data.get("triggers", ()))
         conc = data.get("concurrency")
-        rest = {
-            k: v
-            for k, v in data.items()
-            if k not in {"steps", "triggers", "concurrency"}
-        }
+        rest = {k: v for k, v in data.items() if k not in {"steps", "triggers", "concurrency"}}
         return cls(
             **rest,
             steps=steps,
@@ -155,7 +143,5 @@ def _step(data: Mapping[str, Json]) -> StepPlan:
     d["fallback"] = Fallback(**d["fallback"]) if d.get("fallback") else None
     unknown = set(d) - {f.name for f in fields(StepPlan)}
     if unknown:
-        raise TypeError(
-            f"the plan has step keys this version does not know: {sorted(unknown)}"
-        )
+        raise TypeError(f"the plan has step keys this version does not know: {sorted(unknown)}")
     return StepPlan(**d)

@@ -60,9 +60,7 @@ class Retry:
 
     error: StepError
     after: float | None = None
-    acted: bool = (
-        True  # may the outside have seen an effect? False only where nothing was sent
-    )
+    acted: bool = True  # may the outside have seen an effect? False only where nothing was sent
 
 
 @dataclass(frozen=True, slots=True)

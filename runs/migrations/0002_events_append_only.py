@@ -11,6 +11,4 @@ from resources.append_only import refuse_changes
 
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("runs", "0001_initial")]
-    operations: ClassVar = [
-        refuse_changes("runs_runevent", "run history is append-only", deletes=False)
-    ]
+    operations: ClassVar = [refuse_changes("runs_runevent", "run history is append-only", deletes=False)]

@@ -1,0 +1,335 @@
+"""decide(plan, state, input, now) -> Decision. It alone knows what happens next.
+
+Pure: no clock, no randomness, no I/O. The same arguments give the same decision for ever, which is what dry runs,
+replays and the tests rely on. An input that has no place (late, duplicate, fenced off) is refused and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from flows.definition.plan import Plan, StepPlan
+from flows.definition.plan import Retry as RetryPolicy
+from runs.engine import inputs as given
+from runs.engine.advance import advance, fail, reopen, start_cancel
+from runs.engine.backoff import may_help, next_try
+from runs.engine.state import (
+    BACKOFF,
+    CANCELLED,
+    CLAIMABLE,
+    FAILED,
+    RUN_HELD,
+    RUNNING,
+    SUCCEEDED,
+    UNKNOWN,
+    WAITING,
+    State,
+    Step,
+)
+from runs.engine.turn import CloseWait, Decision, HoldWork, OpenWait, ReleaseWork, Turn
+
+Json = Any
+
+#: one bad value must not kill worker after worker (rule 3)
+LOST_IN_A_ROW: Final = 3
+
+
+def decide(
+    plan: Plan,
+    state: State,
+    event: given.Input,
+    now: float,
+    *,
+    urls: Mapping[str, str] | None = None,
+) -> Decision:
+    """What follows from `event` at `now` (epoch seconds). `urls`: {wait step: its callback URL}, for expressions."""
+    turn = Turn(plan, state, now, urls)
+    handler = _HANDLERS[type(event)]
+    if state.ended or not handler(turn, event):
+        return turn.refused()
+    advance(turn)
+    return turn.decision()
+
+
+# -- the run -----------------------------------------------------------------------------------------------------
+def _started(turn: Turn, event: given.Started) -> bool:
+    if turn.get("status") != "queued" and turn.get("started_at") is not None:
+        return False
+    turn.set_run(status="running", started_at=turn.now)
+    turn.cause("run.started", given.encode(event))
+    return True
+
+
+def _pause(turn: Turn, event: given.PauseRequested) -> bool:
+    if turn.get("paused") is not None or turn.ending or turn.get("status") == "queued":
+        return False
+    turn.set_run(paused={"actor": event.actor, "reason": event.reason, "at": turn.now})
+    turn.cause("run.pause_requested", given.encode(event), actor=event.actor)
+    turn.do(HoldWork())
+    return True
+
+
+def _resume(turn: Turn, event: given.Resumed) -> bool:
+    if turn.get("paused") is None or turn.ending:
+        return False
+    turn.set_run(paused=None)
+    turn.cause("run.resumed", given.encode(event), actor=event.actor)
+    turn.do(ReleaseWork())
+    return True
+
+
+def _cancel(turn: Turn, event: given.CancelRequested) -> bool:
+    if turn.ending:
+        return False
+    turn.cause("run.cancel_requested", given.encode(event), actor=event.actor)
+    start_cancel(turn, {"actor": event.actor, "reason": event.reason, "at": turn.now})
+    return True
+
+
+# -- attempts ------------------------------------------------------------------------------------------------------
+def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
+    step = turn.step(event.step, event.item)
+    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE or not _covered(turn, step, event):
+        return False
+    step = turn.put(
+        step,
+        status=RUNNING,
+        attempt=step.attempt + 1,
+        tries=step.tries + 1,
+        first_at=turn.now if step.first_at is None else step.first_at,
+        started_at=turn.now if step.started_at is None else step.started_at,
+        wake_at=None,
+        ended_at=None,
+    )
+    data = {"attempt": step.attempt, "pass": step.pass_no, **given.encode(event)}
+    turn.cause("step.started", data, step=step)
+    return True
+
+
+def _covered(turn: Turn, step: Step, event: given.AttemptStarted) -> bool:
+    """A protected action starts only with the very digest that was approved (rules 6 and 8)."""
+    wanted = turn.plan_of(step).protected_by
+    if not wanted:
+        return True
+    shown = event.digests or {}
+    for approval in wanted:
+        granted = (turn.step(approval).granted or {}).get(f"{step.id}:{step.item}")
+        if not granted or shown.get(approval) != granted["digest"]:
+            return False
+    return True
+
+
+def _attempt_ended(turn: Turn, event: given.AttemptEnded) -> bool:
+    step = turn.step(event.step, event.item)
+    if step.status != RUNNING or step.attempt != event.attempt:
+        return False  # fenced off: somebody else holds the step by now
+    step = turn.put(step, lost=0)
+    _OUTCOMES[event.outcome](turn, step, event)
+    return True
+
+
+def _done(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    turn.cause("step.succeeded", given.encode(event), step=step)
+    turn.settle(step, SUCCEEDED, output=event.output, error=None)
+
+
+def _failed(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    turn.cause("step.attempt_failed", given.encode(event), step=step)
+    fail(turn, step, event.error or {})
+
+
+def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    plan = turn.plan_of(step)
+    error = dict(event.error or {})
+    if plan.irreversible and event.acted and not event.repeatable:
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        _unknown(turn, step, error)
+        return
+    at = None
+    if may_help(_policy(plan), error.get("class", "")) and not turn.ending:
+        at = next_try(
+            _policy(plan),
+            tries=step.tries,
+            first_at=turn.now if step.first_at is None else step.first_at,
+            now=turn.now,
+            rand=event.rand,
+            after=event.after,
+        )
+    if at is None:
+        _failed(turn, step, event)
+        return
+    turn.make_ready(step, at, error=error)
+    turn.put(turn.step(step.id, step.item), status=BACKOFF)
+    turn.cause("step.retrying", {**given.encode(event), "wake_at": at}, step=step)
+
+
+def _policy(plan: StepPlan) -> RetryPolicy:
+    return plan.retry
+
+
+def _wait(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    wait = dict(event.wait or {})
+    until = wait.get("until")
+    if until is None and wait.get("timeout") is not None:
+        until = turn.now + wait["timeout"]
+    turn.cause(
+        "step.waiting",
+        {**given.encode(event), "until": until, "kind": wait.get("kind")},
+        step=step,
+    )
+    if turn.ending:
+        turn.settle(step, CANCELLED)
+        return
+    spec = dict(wait.get("spec") or {})
+    turn.put(step, status=WAITING, wait={"kind": wait["kind"], "until": until, "spec": spec})
+    turn.do(OpenWait(step.id, step.item, step.pass_no, wait["kind"], until, spec))
+
+
+def _unknown(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
+    message = (
+        f"Whether {step.id} happened is not known: {error.get('message', 'the attempt was lost')} "
+        "It cannot be undone and its target does not recognise repeats, so a person must say."
+    )
+    turn.settle(
+        step,
+        UNKNOWN,
+        error={"class": "unknown_outcome", "message": message, "details": dict(error)},
+    )
+    turn.tell("step.unknown", step, {"attempt": step.attempt})
+
+
+def _lost(turn: Turn, event: given.AttemptLost) -> bool:
+    step = turn.step(event.step, event.item)
+    if step.status != RUNNING or step.attempt != event.attempt:
+        return False
+    turn.cause("step.lost", given.encode(event), step=step)
+    step = turn.put(step, lost=step.lost + 1)
+    plan = turn.plan_of(step)
+    error = {
+        "class": "lost",
+        "message": f"Attempt {step.attempt} of {step.id} was lost with its worker.",
+    }
+    if plan.irreversible and not event.repeatable:
+        _unknown(turn, step, error)
+    elif turn.ending:
+        turn.settle(step, CANCELLED, error=error)
+    elif step.lost >= LOST_IN_A_ROW or step.tries >= _policy(plan).max_attempts:
+        fail(turn, step, error)
+    else:
+        turn.make_ready(step, turn.now, error=error)
+    return True
+
+
+def _action_changed(turn: Turn, event: given.ActionChanged) -> bool:
+    step, approval = turn.step(event.step, event.item), turn.step(event.approval)
+    protects = event.approval in turn.plan_of(step).protected_by
+    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE or not protects or approval.granted is None:
+        return False
+    turn.cause("step.action_changed", given.encode(event), step=step)
+    for other in list(turn.steps.values()):
+        if other.status in CLAIMABLE and event.approval in turn.plan_of(other).protected_by:
+            turn.back_to_pending(other)
+    reopen(turn, approval, "what it protects is not what was approved")
+    return True
+
+
+# -- waits -------------------------------------------------------------------------------------------------------
+def _answered(turn: Turn, event: given.Answered) -> bool:
+    step = turn.step(event.step, event.item)
+    if step.status != WAITING or step.pass_no != event.pass_no or step.wait is None:
+        return False
+    turn.cause("step.answered", {"kind": step.wait["kind"], **given.encode(event)}, step=step)
+    turn.do(CloseWait(step.id, step.item, step.pass_no, "answered"))
+    if step.wait["kind"] == "approval":
+        _decided(turn, step, dict(event.payload or {}))
+    else:
+        turn.settle(step, SUCCEEDED, output=event.payload, error=None)
+    return True
+
+
+def _time_up(turn: Turn, event: given.TimeUp) -> bool:
+    step = turn.step(event.step, event.item)
+    if step.status != WAITING or step.pass_no != event.pass_no or step.wait is None:
+        return False
+    kind = step.wait["kind"]
+    turn.cause("step.time_up", {"kind": kind, **given.encode(event)}, step=step)
+    turn.do(
+        CloseWait(
+            step.id,
+            step.item,
+            step.pass_no,
+            "answered" if kind == "timer" else "expired",
+        )
+    )
+    if kind == "timer":
+        turn.settle(step, SUCCEEDED, output=None, error=None)
+    elif kind == "approval" and turn.plan_of(step).config.get("on_expiry", "reject") == "reject":
+        _decided(
+            turn,
+            step,
+            {
+                "decision": "rejected",
+                "by": [],
+                "comment": "Nobody decided in time.",
+                "expired": True,
+            },
+        )
+    else:
+        fail(
+            turn,
+            step,
+            {"class": "expired", "message": f"Nothing answered {step.id} in time."},
+        )
+    return True
+
+
+def _decided(turn: Turn, step: Step, answer: dict[str, Json]) -> None:
+    """`answer`: {decision, digest, by, comment, form[, actions]}; `actions` only where the form changed them."""
+    spec = (step.wait or {}).get("spec", {})
+    actions = answer.pop("actions", None) or spec.get("actions", [])
+    if answer.get("decision") == "approved":
+        granted = {f"{a['step']}:{-1 if a.get('item') is None else a['item']}": a for a in actions}
+        turn.settle(step, SUCCEEDED, output=answer, granted=granted, error=None)
+        return
+    on_reject = turn.plan_of(step).config.get("on_reject", "stop")
+    error = {
+        "class": "expired" if answer.get("expired") else "rejected",
+        "message": answer.get("comment") or "Rejected.",
+        "details": {"by": answer.get("by", [])},
+    }
+    if on_reject == "continue":
+        turn.settle(step, SUCCEEDED, output=answer, error=None)
+    elif on_reject == "fail":
+        fail(turn, step, {**error, "class": "rejected"})
+    else:
+        turn.settle(step, FAILED, output=answer, error=error)
+        by = ", ".join(answer.get("by", []))
+        start_cancel(
+            turn,
+            {
+                "actor": by,
+                "reason": f"{step.id} was rejected: {error['message']}",
+                "at": turn.now,
+            },
+        )
+
+
+_OUTCOMES: Final[dict[str, Callable[[Turn, Step, given.AttemptEnded], None]]] = {
+    "done": _done,
+    "retry": _retry,
+    "fail": _failed,
+    "wait": _wait,
+}
+_HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
+    given.Started: _started,
+    given.AttemptStarted: _attempt_started,
+    given.AttemptEnded: _attempt_ended,
+    given.AttemptLost: _lost,
+    given.ActionChanged: _action_changed,
+    given.Answered: _answered,
+    given.TimeUp: _time_up,
+    given.PauseRequested: _pause,
+    given.Resumed: _resume,
+    given.CancelRequested: _cancel,
+}

@@ -1,0 +1,153 @@
+"""What can happen to a run. Each input is recorded as an event and can be read back, so a run folds again.
+
+`encode` gives flat JSON; the time is the event's own, the random number travels in the input that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from runs.engine.state import NO_ITEM
+
+Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run has its place and begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted:
+    """A worker took the step. `digests`: of a protected step, {approval id: digest of the action it will run}."""
+
+    step: str
+    item: int = NO_ITEM
+    worker: str = ""
+    digests: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded:
+    """What a family's `execute` came to. `outcome`: done | retry | fail | wait.
+
+    `attempt` is the fence: the result of an attempt that is not the running one changes nothing.
+    `repeatable`: the same key may be sent again without a second effect.
+    `rand`: in [0, 1), for jitter.
+    """
+
+    step: str
+    item: int
+    attempt: int
+    outcome: str
+    output: Json = None
+    error: Mapping[str, Json] | None = None
+    after: float | None = None
+    acted: bool = True
+    repeatable: bool = True
+    wait: Mapping[str, Json] | None = None  # {kind, timeout, until, spec}
+    rand: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLost:
+    """The lease of the running attempt is over and nobody answered for it."""
+
+    step: str
+    item: int
+    attempt: int
+    repeatable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChanged:
+    """At dispatch, what a protected step would do is not what was approved: ask again."""
+
+    step: str
+    item: int
+    approval: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The first signal to a step's wait of this pass."""
+
+    step: str
+    item: int
+    pass_no: int
+    payload: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeUp:
+    """A wait's timer is due."""
+
+    step: str
+    item: int
+    pass_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRequested:
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    actor: str = ""
+    reason: str = ""
+
+
+Input = (
+    Started
+    | AttemptStarted
+    | AttemptEnded
+    | AttemptLost
+    | ActionChanged
+    | Answered
+    | TimeUp
+    | PauseRequested
+    | Resumed
+    | CancelRequested
+)
+
+_KINDS: Final[dict[str, type[Any]]] = {
+    "started": Started,
+    "attempt": AttemptStarted,
+    "ended": AttemptEnded,
+    "lost": AttemptLost,
+    "changed": ActionChanged,
+    "answered": Answered,
+    "time_up": TimeUp,
+    "pause": PauseRequested,
+    "resume": Resumed,
+    "cancel": CancelRequested,
+}
+_NAMES: Final = {cls: name for name, cls in _KINDS.items()}
+_OWN_COLUMNS: Final = frozenset({"step", "item", "actor"})  # the event row has them already
+
+
+def encode(given: Input) -> dict[str, Json]:
+    """Flat JSON of an input without what the event row says itself; values at their default are left out."""
+    defaults = type(given).__dataclass_fields__
+    data = {k: v for k, v in asdict(given).items() if k not in _OWN_COLUMNS and v != defaults[k].default}
+    return {"k": _NAMES[type(given)], **data}
+
+
+def decode(data: Mapping[str, Json], *, step: str, item: int, actor: str) -> Input:
+    """The input of a recorded event. Raises KeyError for a kind this version does not know."""
+    cls = _KINDS[data["k"]]
+    known = cls.__dataclass_fields__
+    own = {"step": step, "item": item, "actor": actor}
+    values = {k: v for k, v in {**data, **own}.items() if k in known}
+    decoded: Input = cls(**values)
+    return decoded

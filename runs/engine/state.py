@@ -1,0 +1,134 @@
+"""The state of one run as the pure core sees it. Immutable values; times are epoch seconds (floats)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+Json = Any
+Key = tuple[str, int]  # step id, item; NO_ITEM for a step that is not an item of a fan-out
+
+NO_ITEM: Final = -1
+
+PENDING: Final = "pending"
+READY: Final = "ready"
+RUNNING: Final = "running"
+FANNED: Final = "fanned"
+BACKOFF: Final = "backoff"
+WAITING: Final = "waiting"
+UNKNOWN: Final = "unknown"
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
+CANCELLED: Final = "cancelled"
+
+#: nothing more will happen to the step by itself
+SETTLED: Final = frozenset({SUCCEEDED, FAILED, SKIPPED, CANCELLED, UNKNOWN})
+#: a worker may take it once its time has come
+CLAIMABLE: Final = frozenset({READY, BACKOFF})
+
+RUN_ENDED: Final = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
+#: nothing new starts
+RUN_HELD: Final = frozenset({"queued", "pausing", "paused", "cancelling"}) | RUN_ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one run, or one item of its fan-out."""
+
+    id: str
+    item: int = NO_ITEM
+    status: str = PENDING
+    pass_no: int = 1
+    attempt: int = 0  # attempts ever started: the fence of the one that runs
+    tries: int = 0  # attempts started in this pass (and of its fallback, once that took over)
+    lost: int = 0  # attempts lost in a row
+    first_at: float | None = None  # when this pass's first attempt started
+    started_at: float | None = None
+    ended_at: float | None = None
+    wake_at: float | None = None  # READY and BACKOFF: not before
+    output: Json = None
+    error: Mapping[str, Json] | None = None  # {class, message, details}
+    reason: str = ""  # of a skip: if | when | needs | approval
+    fallback: bool = False  # its fallback action has taken over
+    wait: Mapping[str, Json] | None = None  # WAITING: {kind, until, spec}; an approval's spec names its actions
+    granted: Mapping[str, Json] | None = None  # an approval that said yes: {"<step>:<item>": action with digest}
+    items: tuple[Json, ...] | None = None  # FANNED: what is fanned over
+    opened: int = 0  # FANNED: how many items were opened so far
+
+    @property
+    def key(self) -> Key:
+        return (self.id, self.item)
+
+    @property
+    def settled(self) -> bool:
+        return self.status in SETTLED
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One run. `steps` lacks those that were never reached: they are pending."""
+
+    run_id: str
+    status: str = "queued"
+    version: int = 0
+    seq: int = 0
+    input: Json = None
+    trigger: Json = None
+    steps: Mapping[Key, Step] = field(default_factory=dict)
+    output: Json = None
+    error: Mapping[str, Json] | None = None
+    paused: Mapping[str, Json] | None = None  # {actor, reason, at}
+    cancel: Mapping[str, Json] | None = None  # {actor, reason, at}
+    degraded: bool = False  # a fallback stood in for a step
+    created_at: float = 0.0
+    started_at: float | None = None
+    ended_at: float | None = None
+
+    def step(self, step_id: str, item: int = NO_ITEM) -> Step:
+        return self.steps.get((step_id, item)) or Step(step_id, item)
+
+    @property
+    def ended(self) -> bool:
+        return self.status in RUN_ENDED
+
+    def with_step(self, step: Step) -> State:
+        return replace(self, steps={**self.steps, step.key: step})
+
+
+def idempotency_key(run_id: str, step: Step) -> str:
+    """`<run>:<step>[:<item>]:<pass>`, the same for every attempt of a pass (rule 2 of the design)."""
+    item = "" if step.item == NO_ITEM else f":{step.item}"
+    return f"{run_id}:{step.id}{item}:{step.pass_no}"
+
+
+def scope_of(
+    state: State,
+    *,
+    item: Json = None,
+    item_index: int | None = None,
+    urls: Mapping[str, str] | None = None,
+) -> dict[str, Json]:
+    """What expressions may name. Every value is JSON; the same state gives the same scope."""
+    steps: dict[str, Json] = {}
+    for (step_id, index), s in state.steps.items():
+        if index == NO_ITEM:
+            steps[step_id] = {
+                "output": s.output,
+                "status": s.status,
+                "error": dict(s.error) if s.error else None,
+                "attempts": s.attempt,
+            }
+    for step_id, url in (urls or {}).items():
+        steps.setdefault(step_id, {"output": None, "status": PENDING, "error": None, "attempts": 0})["url"] = url
+    scope = {
+        "input": state.input,
+        "trigger": state.trigger,
+        "run": {"id": state.run_id, "started_at": state.started_at},
+        "vars": {},
+        "steps": steps,
+    }
+    if item_index is not None:
+        scope |= {"item": item, "item_index": item_index}
+    return scope
