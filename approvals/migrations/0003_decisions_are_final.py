@@ -10,5 +10,5 @@ from resources.append_only import refuse_changes
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("approvals", "0001_initial")]
+    dependencies: ClassVar = [("approvals", "0002_initial")]
     operations: ClassVar = [refuse_changes("approvals_decision", "a decision is final", deletes=False)]
