@@ -1,0 +1,255 @@
+"""Every change people and the outside make to a run. One action a mutation: permission, change, history, audit.
+
+Starting and delivering are plain row changes in one transaction; a worker decides what follows. Controls decide here,
+through the same core, and save under the run's version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from flows.definition import expr
+from flows.definition.canonical import canonical
+from flows.definition.inputs import validate_input, with_defaults
+from flows.models import Flow, Release
+from resources import audit
+from resources.access import Actor, require
+from resources.errors import BadInput, Conflict, NotFound
+from resources.fields import dumps
+from resources.ids import ulid
+from resources.models import Role
+from runs import admission, attempts, bell, clock, limits, store, tokens, waits
+from runs.engine import inputs as given
+from runs.engine.decide import decide
+from runs.engine.state import NO_ITEM
+from runs.models import Run, RunStatus, StartKey, WaitToken
+
+Json = Any
+
+
+# -- starting --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`created` is False where the idempotency key had started this run before."""
+
+    run: Run
+    created: bool
+
+
+def start_run(
+    *,
+    actor: Actor,
+    flow: Flow,
+    input: Json,  # noqa: A002  the field's standard name
+    trigger: Mapping[str, Json] | None = None,
+    idempotency_key: str | None = None,
+    source: str = "api",
+    release: Release | None = None,
+) -> Started:
+    """Start a run of the live release (or of `release`).
+
+    Raises NotAllowed; Conflict `not_live` or `idempotency_mismatch`; BadInput with [{path, message}] in details.
+    """
+    require(actor, Role.OPERATOR, flow.folder)
+    release = release or flow.live
+    if release is None:
+        raise Conflict(f"{flow.slug} has no live release.", code="not_live", hint="Release its draft and make it live.")
+    plan = store.plan_of(release.pk)
+    value = with_defaults(plan.input_schema, {} if input is None else input)
+    problems = validate_input(plan.input_schema, value)
+    if problems:
+        raise BadInput("The input breaks the flow's input schema.", code="invalid_input", details=problems)
+    started_by = dict(trigger or {"kind": "manual", "name": "manual"})
+    label = _limit_label(plan.concurrency.key, value, started_by) if plan.concurrency else ""
+    run = Run(
+        id=ulid(clock.now()),
+        flow=flow,
+        release=release,
+        status=RunStatus.QUEUED,
+        input=value,
+        trigger=started_by,
+        starter=actor.user,
+        limit_key=limits.digest_of(flow.pk, label) if plan.concurrency else "",
+        placed=True,
+        created_at=clock.now(),
+        version=1,
+        seq=1,
+    )
+    with transaction.atomic():
+        known = _claim_key(run, source, idempotency_key)
+        if known is not None:
+            return Started(known, created=False)
+        if plan.concurrency:
+            counter = limits.lock(flow.pk, run.limit_key, label)
+            run.placed = limits.take(counter, plan.concurrency.limit)
+        _insert(run, actor, label, idempotency_key)
+        if run.placed:
+            bell.ring_on_commit(bell.WORK, bell.EVENTS)
+        else:
+            bell.ring_on_commit(bell.EVENTS)
+    return Started(run, created=True)
+
+
+def _limit_label(key: Json, value: Json, trigger: Mapping[str, Json]) -> str:
+    """The concurrency key as text. Raises BadInput where its expression cannot be resolved for this input."""
+    try:
+        rendered = expr.render(key, {"input": value, "trigger": dict(trigger), "vars": {}})
+    except expr.ExprError as error:
+        raise BadInput(f"The concurrency key cannot be resolved for this input: {error}") from error
+    return rendered if isinstance(rendered, str) else dumps(rendered)
+
+
+def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
+    """Take the idempotency key for this run, or give the run that has it. Raises Conflict for another input."""
+    if key is None:
+        return None
+    if not 0 < len(key) <= 200:
+        raise BadInput("An idempotency key has 1 to 200 characters.", code="bad_idempotency_key")
+    mark = hashlib.sha256(canonical(run.input)).hexdigest()
+    row = StartKey(
+        flow_id=run.flow_id, source=source, key=key, run_id=run.pk, fingerprint=mark, created_at=run.created_at
+    )
+    StartKey.objects.bulk_create([row], ignore_conflicts=True)
+    first = StartKey.objects.get(flow_id=run.flow_id, source=source, key=key)
+    if first.run_id == run.pk:
+        return None
+    if first.fingerprint != mark:
+        raise Conflict(
+            "This idempotency key started a run with another input.",
+            code="idempotency_mismatch",
+            hint="Use a new key for a new input.",
+            details={"run": first.run_id},
+        )
+    known = Run.objects.filter(pk=first.run_id).select_related("flow", "release").first()
+    if known is None:
+        raise Conflict("This key's run is no longer kept.", code="run_expired", details={"run": first.run_id})
+    return known
+
+
+def _insert(run: Run, actor: Actor, label: str, key: str | None) -> None:
+    run.save(force_insert=True)
+    data = {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data) "
+            "VALUES (%s, 1, 'run.created', 1, %s, '', -1, %s, %s, %s)",
+            [run.pk, False, run.created_at, actor.name, dumps(data)],
+        )
+    if run.placed:
+        admission.enqueue_start(run.pk, run.created_at)
+    else:
+        from runs import history
+
+        history.append(run.pk, "run.queued", data={"key": label})
+
+
+# -- answering waits -------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """outcome: accepted | early (kept for a wait that opens later) | duplicate | late | unknown."""
+
+    outcome: Literal["accepted", "early", "duplicate", "late", "unknown"]
+    response: Json = None
+
+
+def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -> Delivery:
+    """Answer a wait. The first answer counts; a duplicate gets the same `response` as the first one did.
+
+    May be called inside the caller's transaction. Locks the run, then the token.
+    """
+    address = tokens.read(token)
+    if address is None:
+        return Delivery("unknown")
+    with transaction.atomic():
+        run = Run.objects.select_for_update().filter(pk=address.run_id).first()
+        plan = store.plan_of(run.release_id) if run else None
+        if run is None or plan is None or address.step_index >= len(plan.steps):
+            return Delivery("unknown")
+        step = plan.steps[address.step_index]
+        row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
+        outcome = _place(run, row)
+        if outcome in {"accepted", "early"}:
+            kept, _ = attempts.storable(payload, run.pk, step.id, "")
+            row.answer, row.response, row.answered_at = kept, response, clock.now()
+            if outcome == "accepted":
+                row.status = WaitToken.Status.ANSWERED
+                held = run.control.get("paused") is not None
+                waits.wake(run.pk, step.id, address.item, clock.now(), held=held)
+                bell.ring_on_commit(bell.WORK)
+            row.save(update_fields=["answer", "response", "answered_at", "status"])
+        _record(row, outcome, actor)
+    return Delivery(outcome, row.response)  # type: ignore[arg-type]
+
+
+def _place(run: Run, row: WaitToken) -> str:
+    if row.answered_at is not None:
+        return "duplicate"
+    if run.ended or row.status == WaitToken.Status.CLOSED:
+        return "late"
+    if row.expires_at is not None and clock.now() > row.expires_at:
+        return "late"
+    return "accepted" if row.status == WaitToken.Status.OPEN else "early"
+
+
+def _record(row: WaitToken, outcome: str, actor: Actor) -> None:
+    from runs import history
+
+    if row.kind != "callback":
+        return  # whoever owns the wait writes its own entry
+    name = {"accepted": "received", "early": "received"}.get(outcome, outcome)
+    data = {"early": True} if outcome == "early" else {}
+    history.append(row.run_id, f"callback.{name}", step=row.step, item=row.item, actor=actor.name, data=data)
+
+
+# -- controls ----------------------------------------------------------------------------------------------------
+def cancel_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
+    """Stop what holds no worker, let attempts in flight end, then the run is cancelled.
+
+    Raises NotFound, NotAllowed, Conflict `run_ended`.
+    """
+    return _control(actor, run_id, "run.cancel", reason, given.CancelRequested(actor.name, reason))
+
+
+def pause_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
+    """Attempts in flight end, nothing new starts, answers are kept. Raises as cancel_run; Conflict `not_possible`."""
+    return _control(actor, run_id, "run.pause", reason, given.PauseRequested(actor.name, reason))
+
+
+def resume_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
+    """Go on where a pause stopped. Raises as pause_run."""
+    return _control(actor, run_id, "run.resume", reason, given.Resumed(actor.name, reason))
+
+
+def _control(actor: Actor, run_id: str, action: str, reason: str, event: given.Input) -> Run:
+    for _ in range(50):
+        loaded = store.load(run_id)
+        run = Run.objects.select_related("flow", "release").filter(pk=run_id).first()
+        if loaded is None or run is None:
+            raise NotFound("There is no such run.", code="run_not_found")
+        require(actor, Role.OPERATOR, run.flow.folder)
+        if loaded.state.ended:
+            raise Conflict(f"The run has ended: {run.status}.", code="run_ended", details={"status": run.status})
+        now = clock.now()
+        decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
+        if not decision.accepted:
+            message = f"A run that is {loaded.state.status} cannot do that."
+            raise Conflict(message, code="not_possible", details={"status": loaded.state.status})
+        try:
+            with transaction.atomic():
+                store.save(loaded, store.Save([decision], now))
+                audit.record(
+                    actor=actor, action=action, object_type="run", object_id=run_id, data={"reason": reason}
+                )
+        except store.Stale:
+            continue
+        return Run.objects.select_related("flow", "release").get(pk=run_id)
+    raise Conflict("The run is changing too fast; try again.", code="busy")
+
+
+__all__ = ["NO_ITEM", "Delivery", "Started", "cancel_run", "deliver", "pause_run", "resume_run", "start_run"]

@@ -1,0 +1,195 @@
+"""One attempt: resolve the action, run the family's `execute` outside any transaction, make its outcome storable."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+
+from flows.definition.canonical import digest_of
+from flows.definition.plan import Plan, StepPlan
+from flows.resolve import ResolveError, resolve_actions
+from flows.steps import base
+from flows.steps.registry import family
+from resources import artifacts
+from resources.fields import dumps
+from resources.masking import Masker
+from runs import clock, waits
+from runs.engine import inputs as given
+from runs.engine.state import NO_ITEM, State, Step, idempotency_key, scope_of
+from runs.store import Loaded
+
+Json = Any
+logger = logging.getLogger(__name__)
+MAX_LOG_LINES = 200
+
+
+def urls_of(plan: Plan, state: State) -> dict[str, str]:
+    """{callback step: its URL}. Known before the step starts, so that an earlier one can hand it out."""
+    return {s: f"{settings.PUBLIC_URL}/callbacks/{token}" for s, token in _tokens(plan, state).items()}
+
+
+def _tokens(plan: Plan, state: State) -> dict[str, str]:
+    waiting = [s.id for s in plan.steps if s.family == "wait" and "callback" in s.config]
+    return {s: waits.token_of(plan, state.run_id, s, NO_ITEM, state.step(s).pass_no) for s in waiting}
+
+
+def scope_for(loaded: Loaded, step: Step | None = None) -> dict[str, Json]:
+    """What the step's expressions may name; with its item where it is one of a fan-out."""
+    state, item = loaded.state, None
+    if step is not None and step.item != NO_ITEM:
+        items = state.step(step.id).items or ()
+        item = items[step.item] if step.item < len(items) else None
+        return scope_of(state, item=item, item_index=step.item, urls=urls_of(loaded.plan, state))
+    return scope_of(state, urls=urls_of(loaded.plan, state))
+
+
+def effective(plan: Plan, step: Step) -> tuple[Plan, StepPlan]:
+    """The plan and the step as they run now: with the fallback's action once that has taken over."""
+    own = plan.step(step.id)
+    if not step.fallback or own.fallback is None or own.fallback.family is None:
+        return plan, own
+    other = replace(own, family=own.fallback.family, config=own.fallback.config or {})
+    return replace(plan, steps=tuple(other if s.id == step.id else s for s in plan.steps)), other
+
+
+def resolve(loaded: Loaded, step: Step) -> base.Action:
+    """What this step will do. Raises ResolveError."""
+    plan, _ = effective(loaded.plan, step)
+    item = None if step.item == NO_ITEM else step.item
+    return resolve_actions(plan, step.id, scope_for(loaded, step), item=item)[0]
+
+
+def granted_action(loaded: Loaded, step: Step) -> Mapping[str, Json] | None:
+    """The action a protected step was approved for: these bytes are executed, nothing is resolved again."""
+    for approval in loaded.plan.step(step.id).protected_by:
+        granted = loaded.state.step(approval).granted or {}
+        found: Mapping[str, Json] | None = granted.get(f"{step.id}:{step.item}")
+        if found is not None:
+            return found
+    return None
+
+
+def action_of(loaded: Loaded, step: Step) -> base.Action:
+    """Raises ResolveError."""
+    if not step.fallback and (found := granted_action(loaded, step)) is not None:
+        keys = ("step", "item", "family", "connection", "config")
+        return base.Action(**{k: found[k] for k in keys})
+    return resolve(loaded, step)
+
+
+def digest_now(action: base.Action) -> str:
+    return digest_of(action.to_json())
+
+
+@lru_cache(maxsize=4096)
+def _seed(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
+
+
+def is_repeatable(plan: StepPlan, action: base.Action | None) -> bool:
+    """May the same key be sent again without a second effect? Unknown counts as no."""
+    return action is not None and family(plan.family).repeatable(action)
+
+
+class Attempt:
+    """One attempt at a step this worker holds."""
+
+    def __init__(self, loaded: Loaded, step: Step) -> None:
+        self.loaded, self.step = loaded, step
+        self.plan = effective(loaded.plan, step)[1]
+        self.masker = Masker()
+        self.lines: list[str] = []
+        self.action: base.Action | None = None
+
+    def run(self) -> given.AttemptEnded:
+        """Execute and say how it ended. Whatever the family does, this returns."""
+        try:
+            self.action = action_of(self.loaded, self.step)
+            outcome = family(self.plan.family).execute(self._context(self.action))
+        except ResolveError as error:
+            outcome = base.Fail(error.error)
+        except Exception:
+            logger.exception("step %s of run %s broke", self.step.id, self.loaded.state.run_id)
+            outcome = base.Retry(base.StepError("internal", f"The step family {self.plan.family} broke; see the log."))
+        return self._ended(outcome)
+
+    def _context(self, action: base.Action) -> base.StepContext:
+        state, step = self.loaded.state, self.step
+        key = idempotency_key(state.run_id, step)
+        urls = urls_of(self.loaded.plan, state)
+        return base.StepContext(
+            run_id=state.run_id,
+            flow=self.loaded.flow,
+            step=step.id,
+            item=None if step.item == NO_ITEM else step.item,
+            pass_no=step.pass_no,
+            attempt=step.attempt,
+            key=key,
+            action=action,
+            timeout=self.plan.timeout,
+            now=clock.now(),
+            seed=_seed(key),
+            log=self._log,
+            mask=self.masker.add,
+            resolve=self._resolve_all,
+            callback_url=lambda name: urls[name],
+        )
+
+    def _log(self, line: str) -> None:
+        if len(self.lines) < MAX_LOG_LINES:
+            self.lines.append(self.masker.mask_text(line)[:2000])
+
+    def _resolve_all(self, step_id: str) -> list[base.Action]:
+        return resolve_actions(self.loaded.plan, step_id, scope_for(self.loaded), item="all")
+
+    # -- the outcome ---------------------------------------------------------------------------------------
+    def _ended(self, outcome: base.Outcome) -> given.AttemptEnded:
+        ended = given.AttemptEnded(
+            self.step.id, self.step.item, self.step.attempt, "done", repeatable=is_repeatable(self.plan, self.action)
+        )
+        match outcome:
+            case base.Done(output):
+                return self._done(ended, output)
+            case base.Retry(error, after, acted):
+                rand = random.random()  # noqa: S311  jitter
+                return replace(ended, outcome="retry", error=self._error(error), after=after, acted=acted, rand=rand)
+            case base.Fail(error):
+                return replace(ended, outcome="fail", error=self._error(error))
+            case base.Wait(kind, timeout, until, spec):
+                wait = {"kind": kind, "timeout": timeout, "until": until, "spec": self.masker.mask(dict(spec))}
+                return replace(ended, outcome="wait", wait=wait)
+        error = base.StepError("internal", f"The step family {self.plan.family} returned {type(outcome).__name__}.")
+        return replace(ended, outcome="fail", error=self._error(error))
+
+    def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
+        try:
+            output, size = storable(self.masker.mask(output), self.loaded.state.run_id, self.step.id, self.loaded.flow)
+        except (ValueError, TypeError, RecursionError) as error:
+            failed = base.StepError("limit", f"The output is not JSON that can be kept: {error}")
+            return replace(ended, outcome="fail", error=self._error(failed))
+        if size > settings.MAX_OUTPUT_BYTES:
+            failed = base.StepError("limit", f"The output has {size} bytes; {settings.MAX_OUTPUT_BYTES} are allowed.")
+            return replace(ended, outcome="fail", error=self._error(failed))
+        return replace(ended, output=output)
+
+    def _error(self, error: base.StepError) -> dict[str, Json]:
+        found = {"class": error.cls, "message": self.masker.mask_text(error.message)[:2000]}
+        if error.details is not None:
+            found["details"] = self.masker.mask(error.details)
+        return found
+
+
+def storable(output: Json, run_id: str, step: str, flow: str) -> tuple[Json, int]:
+    """The output as the state keeps it (large ones become a resource), and its size in bytes. Raises ValueError."""
+    data = dumps(output).encode()
+    if len(data) <= settings.MAX_INLINE_OUTPUT_BYTES or len(data) > settings.MAX_OUTPUT_BYTES:
+        return output, len(data)
+    artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step)
+    return artifacts.ref(artifact), len(data)

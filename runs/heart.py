@@ -1,0 +1,56 @@
+"""Keeps the lease of a long attempt alive, from a thread of the worker with a database connection of its own.
+
+It stops when the attempt's own time (and a grace) is over: a family that hangs loses its step to another worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from runs import clock, queue
+from runs.queue import Claim
+
+logger = logging.getLogger(__name__)
+
+
+class Heart:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self._beating: tuple[Claim, float] | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    @contextlib.contextmanager
+    def beat(self, held: Claim, until: float) -> Iterator[None]:
+        """Renew the lease of `held` while the body runs, but not past `until` (epoch seconds)."""
+        self._beating = (held, until)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+            self._thread.start()
+        try:
+            yield
+        finally:
+            self._beating = None
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        while not self._stop.wait(settings.LEASE_SECONDS / 3):
+            beating = self._beating
+            if beating is None:
+                continue
+            held, until = beating
+            end = min(until, clock.now() + settings.LEASE_SECONDS)
+            try:
+                if end > clock.now():
+                    queue.renew(held, self.owner, end)
+            except DatabaseError as error:  # tried again at the next beat; the lease has two more to live
+                logger.warning("a lease could not be renewed: %s", error)
+                connection.close()

@@ -1,0 +1,59 @@
+"""Places of a concurrency key. Starts and ends of its runs lock the key's counter row (rule 10 of the design).
+
+Lock order: runs first, then this row; admitting another run is therefore a piece of work of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from django.db import connection
+from django.db.models import F
+
+from runs.models import LimitKey, Run, RunStatus, Work
+
+
+def digest_of(flow_id: int, key: str) -> str:
+    return hashlib.sha256(f"{flow_id}:{key}".encode()).hexdigest()
+
+
+def lock(flow_id: int, digest: str, label: str) -> LimitKey:
+    """The counter row, locked for the rest of the caller's transaction; made where it is new."""
+    LimitKey.objects.bulk_create([LimitKey(flow_id=flow_id, digest=digest, label=label[:200])], ignore_conflicts=True)
+    return LimitKey.objects.select_for_update().get(digest=digest)
+
+
+def take(counter: LimitKey, limit: int) -> bool:
+    """Take a place if one is free. The caller holds the row's lock."""
+    if counter.active >= limit:
+        return False
+    counter.active += 1
+    counter.save(update_fields=["active"])
+    return True
+
+
+def free(flow_id: int, digest: str, placed: bool, now: float) -> bool:
+    """A run of the key ended: free its place and have the oldest queued run looked at. True when one waits."""
+    if not digest:
+        return False
+    if placed:
+        LimitKey.objects.filter(digest=digest, active__gt=0).update(active=F("active") - 1)
+    waiting = (
+        Run.objects.filter(limit_key=digest, status=RunStatus.QUEUED, placed=False)
+        .order_by("created_at")
+        .values_list("id", flat=True)[:1]
+    )
+    for run_id in waiting:
+        admit_later(run_id, now)
+        return True
+    return False
+
+
+def admit_later(run_id: str, now: float) -> None:
+    """Have a worker try to admit queued runs of this run's key."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, fence) "
+            "VALUES (%s, %s, '', -1, '', 'default', %s, 0) ON CONFLICT DO NOTHING",
+            [Work.Kind.ADMIT, run_id, now],
+        )

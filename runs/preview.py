@@ -1,0 +1,36 @@
+"""What protected steps would do, for whoever decides: resolved like at dispatch, with the form's values filled in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from flows.resolve import resolve_actions
+from flows.steps.registry import family
+from resources.errors import NotFound
+from runs import attempts, store
+from runs.engine.state import NO_ITEM, SUCCEEDED
+
+Json = Any
+
+
+def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, Json]], str]:
+    """The actions of the steps that `approval` protects if it were approved with `form`, and the digest over all.
+
+    Raises NotFound, flows.resolve.ResolveError.
+    """
+    from flows.steps.approval.step import describe_actions
+
+    loaded = store.load(run_id)
+    if loaded is None:
+        raise NotFound("There is no such run.", code="run_not_found")
+    answer = {"decision": "approved", "digest": "", "by": [], "comment": "", "form": form}
+    decided = replace(loaded.state.step(approval), status=SUCCEEDED, output=answer, item=NO_ITEM)
+    imagined = replace(loaded, state=loaded.state.with_step(decided))
+    scope = attempts.scope_for(imagined)
+    protects = [s.id for s in loaded.plan.steps if approval in s.protected_by]
+    actions = [a for step in protects for a in resolve_actions(loaded.plan, step, scope, item="all")]
+    return describe_actions(loaded.plan, actions)
+
+
+__all__ = ["actions_of", "family"]

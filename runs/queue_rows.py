@@ -1,0 +1,146 @@
+"""What a decision does to the queue, inside its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from runs.engine import turn as cmd
+from runs.engine.state import Key, State
+from runs.engine.turn import Decision
+from runs.queue import Claim
+
+
+class Fenced(Exception):
+    """The row this worker holds is somebody else's by now. Drop everything."""
+
+
+class Taken(Exception):
+    """The step this worker wanted to go on with was claimed by another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Go on with this step, leased until `until`. `fresh`: this very decision opened it, so it has no row yet."""
+
+    key: Key
+    until: float
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The row `owner` holds, and the step it goes on with (None: it lets go)."""
+
+    owner: str
+    row: Claim
+    take: Take | None = None
+
+
+_MINE = " WHERE id = %s AND owner = %s AND fence = %s"
+_EXTEND = "UPDATE runs_work SET wake_at = %s" + _MINE
+_MOVE = "UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', wake_at = %s" + _MINE
+_LET_GO = "DELETE FROM runs_work" + _MINE
+_TAKE = """
+UPDATE runs_work SET owner = %s, fence = fence + 1, wake_at = %s
+ WHERE run_id = %s AND step = %s AND item = %s AND kind = 'step' AND owner IS NULL RETURNING id, fence
+"""
+_LEASED = """
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, owner, fence)
+VALUES ('step', %s, %s, %s, '', 'default', %s, %s, 1) RETURNING id, fence
+"""
+_QUEUED = """
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, held_at, owner, fence)
+VALUES ('step', %s, %s, %s, '', 'default', %s, %s, NULL, 0)
+ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
+   wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
+"""
+_DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
+_DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
+_HOLD = """
+UPDATE runs_work SET held_at = wake_at, wake_at = NULL WHERE run_id = %s AND owner IS NULL AND wake_at IS NOT NULL
+"""
+_RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id = %s AND held_at IS NOT NULL"
+
+
+def write(cursor: Any, state: State, decisions: Sequence[Decision], hold: Hold | None) -> tuple[bool, Claim | None]:
+    """Bring the queue in line. Gives whether there is work for others now, and the row the worker holds then."""
+    commands = [c for d in decisions for c in d.commands]
+    if state.ended:
+        if hold is not None:
+            _mine(cursor, _LET_GO, hold)
+        cursor.execute(_DELETE_RUN, [state.run_id])
+        return False, None
+    wanted = _wanted(commands)
+    holds = _keep_or_let_go(cursor, state, hold, wanted) if hold is not None else None
+    _write_wanted(cursor, state, wanted)
+    if hold is not None and hold.take is not None and holds is None:
+        holds = _take(cursor, state, hold.owner, hold.take)
+    released = False
+    for c in commands:
+        if isinstance(c, cmd.HoldWork):
+            cursor.execute(_HOLD, [state.run_id])
+        elif isinstance(c, cmd.ReleaseWork):
+            cursor.execute(_RELEASE, [state.run_id])
+            released = True
+    return released or any(at is not None for at in wanted.values()), holds
+
+
+def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
+    """{step run: when it is due, or None where it has no business in the queue}; the last command counts."""
+    wanted: dict[Key, float | None] = {}
+    for c in commands:
+        if isinstance(c, cmd.Enqueue):
+            wanted[c.step, c.item] = c.at
+        elif isinstance(c, cmd.Dequeue):
+            wanted[c.step, c.item] = None
+    return wanted
+
+
+def _keep_or_let_go(cursor: Any, state: State, hold: Hold, wanted: dict[Key, float | None]) -> Claim | None:
+    """Reuse the row held for the step taken where that needs one statement; else give it up."""
+    row, take = hold.row, hold.take
+    mine: Key = (row.step, row.item)
+    if take is not None:
+        wanted.pop(take.key, None)
+        if take.key == mine and row.kind == "step":
+            _mine(cursor, _EXTEND, hold, take.until)
+            return row
+        if take.fresh and wanted.get(mine) is None:
+            wanted.pop(mine, None)
+            _mine(cursor, _MOVE, hold, *take.key, take.until)
+            return replace(row, kind="step", step=take.key[0], item=take.key[1], name="")
+    _mine(cursor, _LET_GO, hold)
+    if row.kind == "step" and wanted.get(mine, 0.0) is None:
+        del wanted[mine]
+    return None
+
+
+def _take(cursor: Any, state: State, owner: str, take: Take) -> Claim:
+    if take.fresh:
+        cursor.execute(_LEASED, [state.run_id, *take.key, take.until, owner])
+    else:
+        cursor.execute(_TAKE, [owner, take.until, state.run_id, *take.key])
+    row = cursor.fetchone()
+    if row is None:
+        raise Taken
+    return Claim(row[0], "step", state.run_id, *take.key, "", row[1])
+
+
+def _mine(cursor: Any, sql: str, hold: Hold, *values: Any) -> None:
+    cursor.execute(sql, [*values, hold.row.id, hold.owner, hold.row.fence])
+    if cursor.rowcount != 1:
+        raise Fenced
+
+
+def _write_wanted(cursor: Any, state: State, wanted: dict[Key, float | None]) -> None:
+    held = state.paused is not None
+    deletes = [[state.run_id, *key] for key, at in wanted.items() if at is None]
+    inserts = [
+        [state.run_id, *key, None if held else at, at if held else None] for key, at in wanted.items() if at is not None
+    ]
+    if deletes:
+        cursor.executemany(_DELETE, deletes)
+    if inserts:
+        cursor.executemany(_QUEUED, inserts)

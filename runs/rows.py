@@ -1,0 +1,63 @@
+"""Rows <-> state. What has a column of its own is not repeated in a step's `state` JSON."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from resources.fields import dumps
+from runs.engine.state import State, Step
+
+Json = Any
+
+#: the fields of a Step kept in StepRun.state, left out at their default
+_EXTRA: Final = (
+    "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
+)  # fmt: skip
+_DEFAULTS: Final = {name: getattr(Step(""), name) for name in _EXTRA}
+
+
+def step_extra(step: Step) -> dict[str, Json]:
+    return {name: value for name in _EXTRA if (value := getattr(step, name)) != _DEFAULTS[name]}
+
+
+def step_of(
+    step: str,
+    item: int,
+    status: str,
+    pass_no: int,
+    attempt: int,
+    extra: dict[str, Json],
+    output: Json,
+    started_at: float | None,
+    ended_at: float | None,
+) -> Step:
+    if extra.get("items") is not None:
+        extra = {**extra, "items": tuple(extra["items"])}
+    return Step(
+        id=step,
+        item=item,
+        status=status,
+        pass_no=pass_no,
+        attempt=attempt,
+        output=output,
+        started_at=started_at,
+        ended_at=ended_at,
+        **extra,
+    )
+
+
+def control_of(state: State) -> dict[str, Json]:
+    """Run.control: what people asked of the run, and whether a fallback stood in."""
+    control: dict[str, Json] = {}
+    if state.paused is not None:
+        control["paused"] = dict(state.paused)
+    if state.cancel is not None:
+        control["cancel"] = dict(state.cancel)
+    if state.degraded:
+        control["degraded"] = True
+    return control
+
+
+def text(value: Json) -> str | None:
+    """JSON text for a nullable column: None is NULL."""
+    return None if value is None else dumps(value)

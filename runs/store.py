@@ -1,0 +1,212 @@
+"""Runs in the database: load, bring up to date, and save a decision with everything that follows from it.
+
+A save is one transaction that starts by raising the run's version (its row lock); when the version has moved,
+`Stale` is raised, nothing is written, and the caller decides again on fresh state. No expression is evaluated here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection, transaction
+
+from flows.definition.plan import Plan
+from flows.models import Release
+from resources.fields import dumps
+from runs import bell, limits, queue_rows, waits
+from runs.engine.state import Key, State, Step
+from runs.engine.turn import Decision
+from runs.queue import Claim
+from runs.queue_rows import Hold
+from runs.rows import control_of, step_extra, step_of, text
+
+Json = Any
+
+
+class Stale(Exception):
+    """The run moved since it was loaded. Decide again."""
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A run in memory, as of `state.version`."""
+
+    state: State
+    plan: Plan
+    flow_id: int
+    release_id: int
+    limit_key: str
+    placed: bool
+    flow: str = ""
+    starter_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """One or more decisions in a row, to be written together."""
+
+    decisions: Sequence[Decision]
+    now: float
+    hold: Hold | None = None  # the worker's queue row, before and after
+    connections: Sequence[tuple[int, int]] = ()  # (id, version): all must still be so
+
+
+# -- loading -------------------------------------------------------------------------------------------------
+@lru_cache(maxsize=256)
+def plan_of(release_id: int) -> Plan:
+    """A release never changes, so its plan is read once per process."""
+    return Release.objects.only("plan_json").get(pk=release_id).plan
+
+
+_RUN = """
+SELECT r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
+       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id
+  FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id = %s
+"""
+_STEPS = """
+SELECT step, item, status, pass_no, attempt, state, output, started_at, ended_at
+  FROM runs_steprun WHERE run_id = %s AND version > %s
+"""
+
+
+def _json(value: str | None) -> Json:
+    return None if value is None else json.loads(value)
+
+
+def load(run_id: str, before: Loaded | None = None) -> Loaded | None:
+    """The run as it is, or None. With `before`, only what changed since is read."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # one snapshot for both reads would need a stricter isolation; reading the version first is enough:
+        # a step newer than the version read makes the save Stale, never wrong
+        cursor.execute(_RUN, [run_id])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        if before is not None and before.state.version == row[1]:
+            return before
+        since = before.state.version if before is not None else -1
+        cursor.execute(_STEPS, [run_id, since])
+        rows = cursor.fetchall()
+    steps: dict[Key, Step] = dict(before.state.steps) if before is not None else {}
+    for r in rows:
+        step = step_of(r[0], r[1], r[2], r[3], r[4], json.loads(r[5]), _json(r[6]), r[7], r[8])
+        steps[step.key] = step
+    return _loaded(run_id, row, steps)
+
+
+def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
+    control = json.loads(row[7])
+    state = State(
+        run_id=run_id,
+        status=row[0],
+        version=row[1],
+        seq=row[2],
+        input=_json(row[3]),
+        trigger=_json(row[4]),
+        steps=steps,
+        output=_json(row[5]),
+        error=_json(row[6]),
+        paused=control.get("paused"),
+        cancel=control.get("cancel"),
+        degraded=control.get("degraded", False),
+        created_at=row[8],
+        started_at=row[9],
+        ended_at=row[10],
+    )
+    return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16])
+
+
+# -- saving ----------------------------------------------------------------------------------------------------
+_RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
+_RAISE_ALL = """
+UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s,
+       started_at = %s, ended_at = %s WHERE id = %s AND version = %s
+"""
+_STEP = """
+INSERT INTO runs_steprun
+       (run_id, step, item, status, version, pass_no, attempt, state, output, started_at, ended_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (run_id, step, item) DO UPDATE SET
+   status = excluded.status, version = excluded.version, pass_no = excluded.pass_no, attempt = excluded.attempt,
+   state = excluded.state, output = excluded.output, started_at = excluded.started_at, ended_at = excluded.ended_at
+"""
+_EVENT = """
+INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data)
+VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)
+"""
+
+
+def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
+    """Write the decisions; give the run as it is then, and the queue row the worker holds now.
+
+    Raises Stale, queue_rows.Fenced or queue_rows.Taken, having written nothing.
+    """
+    state = saving.decisions[-1].state
+    with transaction.atomic(), connection.cursor() as cursor:
+        state = _raise_version(cursor, loaded.state, state, saving)
+        _check_connections(cursor, saving.connections)
+        _write_steps(cursor, state, saving.decisions)
+        rings, holds = queue_rows.write(cursor, state, saving.decisions, saving.hold)
+        _write_events(cursor, state, saving)
+        for decision in saving.decisions:
+            rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
+        if state.ended:
+            rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
+    bell.ring(bell.EVENTS, *((bell.WORK,) if rings else ()))
+    return replace(loaded, state=state), holds
+
+
+def _raise_version(cursor: Any, before: State, after: State, saving: Save) -> State:
+    seq = before.seq + sum(len(d.events) for d in saving.decisions)
+    same = (
+        before.output is after.output
+        and before.error is after.error
+        and (before.paused, before.cancel, before.degraded) == (after.paused, after.cancel, after.degraded)
+        and (before.started_at, before.ended_at) == (after.started_at, after.ended_at)
+    )
+    if same:
+        cursor.execute(_RAISE, [seq, after.status, before.run_id, before.version])
+    else:
+        values = [text(after.output), text(after.error), dumps(control_of(after)), after.started_at, after.ended_at]
+        cursor.execute(_RAISE_ALL, [seq, after.status, *values, before.run_id, before.version])
+    if cursor.rowcount != 1:
+        raise Stale
+    return replace(after, seq=seq, version=before.version + 1)
+
+
+def _check_connections(cursor: Any, wanted: Iterable[tuple[int, int]]) -> None:
+    for pk, version in wanted:
+        cursor.execute("SELECT 1 FROM resources_connection WHERE id = %s AND version = %s", [pk, version])
+        if cursor.fetchone() is None:
+            raise Stale
+
+
+def _write_steps(cursor: Any, state: State, decisions: Sequence[Decision]) -> None:
+    changed = set().union(*(d.changed for d in decisions))
+    rows = [_step_row(state, state.steps[key]) for key in sorted(changed)]
+    if len(rows) == 1:
+        cursor.execute(_STEP, rows[0])
+    elif rows:
+        cursor.executemany(_STEP, rows)
+
+
+def _step_row(state: State, step: Step) -> list[Json]:
+    return [
+        state.run_id, step.id, step.item, step.status, state.version, step.pass_no, step.attempt,
+        dumps(step_extra(step)), text(step.output), step.started_at, step.ended_at,
+    ]  # fmt: skip
+
+
+def _write_events(cursor: Any, state: State, saving: Save) -> None:
+    events = [e for d in saving.decisions for e in d.events]
+    first = state.seq - len(events) + 1
+    rows = [
+        [state.run_id, first + i, e.type, e.cause, e.step, e.item, saving.now, e.actor, dumps(dict(e.data))]
+        for i, e in enumerate(events)
+    ]
+    if rows:
+        cursor.executemany(_EVENT, rows)
