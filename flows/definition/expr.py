@@ -16,10 +16,22 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_encoders, ext_math, ext_optional
 
 from flows.definition import cel_wire, expr_functions
-from flows.definition.expr_analysis import Finding, Reference, explain, find_references, growth
+from flows.definition.expr_analysis import (
+    Finding,
+    Reference,
+    explain,
+    find_references,
+    growth,
+)
 from flows.definition.expr_values import to_json
 from flows.definition.jsonguard import JsonError, check_json, without_big_numbers
-from flows.definition.template import Part, TemplateError, expressions_in, has_expression, parse_template
+from flows.definition.template import (
+    Part,
+    TemplateError,
+    expressions_in,
+    has_expression,
+    parse_template,
+)
 
 __all__ = [
     "ExprError",
@@ -106,11 +118,23 @@ def _functions() -> list[cel.FunctionDecl]:
     ]
     return [
         cel.FunctionDecl(cel_wire.ORDERED, ordered),
-        _declare("replace", (text, [text] * 3, f.replace), (text, [text, text, text, number], f.replace_n)),
-        _declare("split", (texts, [text] * 2, f.split), (texts, [text, text, number], f.split_n)),
+        _declare(
+            "replace",
+            (text, [text] * 3, f.replace),
+            (text, [text, text, text, number], f.replace_n),
+        ),
+        _declare(
+            "split",
+            (texts, [text] * 2, f.split),
+            (texts, [text, text, number], f.split_n),
+        ),
         _declare("join", (text, [anything], f.join), (text, [anything, text], f.join_with)),
         _declare("format", (text, [text, anything], f.format_text)),
-        _declare("substring", (text, [text, number], f.substring), (text, [text, number, number], f.substring_to)),
+        _declare(
+            "substring",
+            (text, [text, number], f.substring),
+            (text, [text, number, number], f.substring_to),
+        ),
         _declare("charAt", (text, [text, number], f.char_at)),
         _declare("indexOf", (number, [text, text], f.index_of)),
         _declare("lastIndexOf", (number, [text, text], f.last_index_of)),
@@ -124,7 +148,11 @@ def _functions() -> list[cel.FunctionDecl]:
 @lru_cache(maxsize=256)
 def _env(types: tuple[tuple[str, str], ...] = ()) -> cel.Env:
     variables = {name: _T.DYN for name in NAMES} | {name: _TYPES[kind] for name, kind in types}
-    extensions = [ext_math.ExtMath(), ext_optional.ExtOptional(), ext_encoders.ExtEncoders()]
+    extensions = [
+        ext_math.ExtMath(),
+        ext_optional.ExtOptional(),
+        ext_encoders.ExtEncoders(),
+    ]
     return cel.NewEnv(variables=variables, extensions=extensions, functions=_functions())
 
 
@@ -154,10 +182,24 @@ def _compile(text: str) -> _Compiled:
 
 def _static(text: str) -> list[Finding]:
     if not text.strip():
-        return [Finding("expression-syntax", "The expression is empty.", 0, "Write what to read: ${{ input.name }}.")]
+        return [
+            Finding(
+                "expression-syntax",
+                "The expression is empty.",
+                0,
+                "Write what to read: ${{ input.name }}.",
+            )
+        ]
     if len(text) > MAX_LENGTH:
         hint = "Move the work into a function step."
-        return [Finding("expression-limit", f"An expression may have {MAX_LENGTH} characters at most.", 0, hint)]
+        return [
+            Finding(
+                "expression-limit",
+                f"An expression may have {MAX_LENGTH} characters at most.",
+                0,
+                hint,
+            )
+        ]
     return []
 
 
@@ -185,11 +227,25 @@ def check(text: str, types: Mapping[str, str] | None = None, *, want_bool: bool 
     except RuntimeError as error:
         return explain(str(error), text)
     except ExprError as error:
-        return [Finding("expression-limit", error.message, error.offset, "Make it shorter, or use a function step.")]
+        return [
+            Finding(
+                "expression-limit",
+                error.message,
+                error.offset,
+                "Make it shorter, or use a function step.",
+            )
+        ]
     kind = compiled.return_type()
     if want_bool and not (kind == _T.BOOL or kind == _T.DYN):
         hint = "Compare it with something: ${{ input.kind == 'full' }}."
-        return [Finding("expression-type", f"This must be true or false, not {kind.name().lower()}.", 0, hint)]
+        return [
+            Finding(
+                "expression-type",
+                f"This must be true or false, not {kind.name().lower()}.",
+                0,
+                hint,
+            )
+        ]
     return []
 
 
@@ -227,7 +283,10 @@ def truthy(condition: str | bool, scope: Scope | Mapping[str, Json]) -> bool:
     """The truth of an `if`: a bool, or a text that is exactly one `${{ … }}`. Raises ExprError."""
     value = condition if isinstance(condition, bool) else render(condition, scope)
     if not isinstance(value, bool):
-        raise ExprError(f"A condition must be true or false, but this is {_short(value)}.", str(condition))
+        raise ExprError(
+            f"A condition must be true or false, but this is {_short(value)}.",
+            str(condition),
+        )
     return value
 
 

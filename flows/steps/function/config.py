@@ -15,8 +15,8 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 class Limits(Config):
     """What one call may use."""
 
-    time: Annotated[Duration, Field(gt=0, le=30)] = Field(5.0, description="computing time, 30s at most")
-    memory: Annotated[Size, Field(ge=MiB, le=256 * MiB)] = Field(64 * MiB, description="memory, 256MiB at most")
+    time: Annotated[Duration, Field(gt=0, le=30)] = Field(default=5.0, description="computing time, 30s at most")
+    memory: Annotated[Size, Field(ge=MiB, le=256 * MiB)] = Field(default=64 * MiB, description="memory, 256MiB at most")
 
 
 class FunctionConfig(Config):

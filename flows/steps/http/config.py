@@ -40,25 +40,29 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 class HttpConfig(Config):
     """One HTTP request. Give `connection` (with `path`) or `url`, and at most one of json, form, body."""
 
-    connection: Name | None = Field(None, description="name of an http connection: base address and credentials")
-    url: TText | None = Field(None, description="the whole address, when there is no connection")
-    method: Annotated[Method, Templated()] = Field("GET", description="the HTTP method")
-    path: TText = Field("", description="added to the connection's base address")
+    connection: Name | None = Field(
+        default=None, description="name of an http connection: base address and credentials"
+    )
+    url: TText | None = Field(default=None, description="the whole address, when there is no connection")
+    method: Annotated[Method, Templated()] = Field(default="GET", description="the HTTP method")
+    path: TText = Field(default="", description="added to the connection's base address")
     query: dict[str, Annotated[Scalar | list[Scalar], Templated()]] = Field(
         default_factory=dict, description="query parameters; null leaves one out"
     )
     headers: Annotated[dict[str, TText], AfterValidator(_headers)] = Field(
         default_factory=dict, description="request headers"
     )
-    json_body: TJson = Field(None, alias="json", description="the body, sent as JSON")
-    form: dict[str, Annotated[Scalar, Templated()]] | None = Field(None, description="the body, sent as a form")
-    body: TText | None = Field(None, description="the body, sent as text")
+    json_body: TJson = Field(default=None, alias="json", description="the body, sent as JSON")
+    form: dict[str, Annotated[Scalar, Templated()]] | None = Field(default=None, description="the body, sent as a form")
+    body: TText | None = Field(default=None, description="the body, sent as text")
     ok: list[Annotated[int | str, AfterValidator(_status)]] = Field(
-        default=["2xx"], min_length=1, description="statuses that count as success: 200, 2xx"
+        default=["2xx"],
+        min_length=1,
+        description="statuses that count as success: 200, 2xx",
     )
-    response: Literal["auto", "json", "text"] = Field("auto", description="how to read the answer")
+    response: Literal["auto", "json", "text"] = Field(default="auto", description="how to read the answer")
     max_bytes: Annotated[Size, Field(ge=1, le=MAX_BYTES)] = Field(
-        1024 * 1024, description="a longer answer fails the step"
+        default=1024 * 1024, description="a longer answer fails the step"
     )
 
     @model_validator(mode="after")

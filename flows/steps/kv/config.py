@@ -14,7 +14,9 @@ Namespace = Annotated[str, Field(min_length=1, max_length=100), Templated()]
 
 class _Keyed(Config):
     key: Key = Field(description="the key")
-    namespace: Namespace | None = Field(None, description="shared with other flows under this name; else the flow's own")
+    namespace: Namespace | None = Field(
+        default=None, description="shared with other flows under this name; else the flow's own"
+    )
 
 
 class Get(_Keyed):
@@ -34,16 +36,16 @@ class Delete(_Keyed):
 class Increment(_Keyed):
     """Adds to a number and gives the sum; a missing key counts as 0."""
 
-    value: Annotated[int | float, Templated()] = Field(1, description="what to add")
+    value: Annotated[int | float, Templated()] = Field(default=1, description="what to add")
 
 
 class KvConfig(Config):
     """Exactly one of get, set, delete and increment."""
 
-    get: Get | None = Field(None, description="read a value")
-    set: Set | None = Field(None, description="write a value")
-    delete: Delete | None = Field(None, description="remove a value")
-    increment: Increment | None = Field(None, description="add to a number")
+    get: Get | None = Field(default=None, description="read a value")
+    set: Set | None = Field(default=None, description="write a value")
+    delete: Delete | None = Field(default=None, description="remove a value")
+    increment: Increment | None = Field(default=None, description="add to a number")
 
     @model_validator(mode="after")
     def _one(self) -> KvConfig:
@@ -52,12 +54,19 @@ class KvConfig(Config):
         return self
 
     @property
-    def operation(self) -> tuple[Literal["get", "set", "delete", "increment"], str, str | None, Json]:
+    def operation(
+        self,
+    ) -> tuple[Literal["get", "set", "delete", "increment"], str, str | None, Json]:
         """(what, key, namespace or None, value or None)."""
         if self.set is not None:
             return "set", self.set.key, self.set.namespace, self.set.value
         if self.increment is not None:
-            return "increment", self.increment.key, self.increment.namespace, self.increment.value
+            return (
+                "increment",
+                self.increment.key,
+                self.increment.namespace,
+                self.increment.value,
+            )
         if self.delete is not None:
             return "delete", self.delete.key, self.delete.namespace, None
         assert self.get is not None

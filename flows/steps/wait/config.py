@@ -27,20 +27,19 @@ def parse_moment(value: str | int | float) -> float:
     return float(value)
 
 
-
-
 class Callback(Config):
     """Answered by POST to the wait's own address, `steps.<id>.url`."""
 
-    timeout: TDuration = Field(DAY, description="after this the step fails with class `expired`")
+    timeout: TDuration = Field(default=DAY, description="after this the step fails with class `expired`")
 
 
 class WaitConfig(Config):
     """Holds no worker. Give exactly one of callback and until."""
 
-    callback: Callback | None = Field(None, description="wait for a call to `steps.<id>.url`")
+    callback: Callback | None = Field(default=None, description="wait for a call to `steps.<id>.url`")
     until: Annotated[str | int | float | None, Templated()] = Field(
-        None, description="a moment: RFC 3339 with a zone, epoch seconds, or an expression that gives one"
+        default=None,
+        description="a moment: RFC 3339 with a zone, epoch seconds, or an expression that gives one",
     )
 
     @model_validator(mode="after")
