@@ -1,0 +1,103 @@
+"""A document without errors -> the plan. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.definition.models import DefaultsModel, ForEachModel, RetryModel
+from flows.definition.plan import (
+    Concurrency,
+    Fallback,
+    ForEach,
+    Plan,
+    Retry,
+    StepPlan,
+    Trigger,
+)
+from flows.definition.reader import Document, StepDoc, TriggerDoc
+
+Json = Any
+DEFAULT_TIMEOUT = 30.0
+
+
+def build_steps(document: Document) -> tuple[StepPlan, ...]:
+    """The steps that have the right shape, with needs and approvals worked out."""
+    defaults = document.flow.defaults if document.flow else DefaultsModel()
+    needs = document.needs()
+    approvals = [(s.id, s.config.get("protects") or []) for s in document.steps if s.family == "approval"]
+    return tuple(_step(s, defaults, needs[s.id], approvals) for s in document.steps)
+
+
+def _step(
+    doc: StepDoc,
+    defaults: DefaultsModel,
+    needs: tuple[str, ...],
+    approvals: list[tuple[str, list[str]]],
+) -> StepPlan:
+    model = doc.model
+    return StepPlan(
+        id=doc.id,
+        family=doc.family,
+        config=doc.config,
+        needs=needs,
+        condition=None if model.if_ is True else model.if_,
+        when=model.when,
+        timeout=model.timeout or defaults.timeout or DEFAULT_TIMEOUT,
+        retry=_retry(defaults.retry, model.retry),
+        for_each=_for_each(model.for_each),
+        irreversible=model.irreversible,
+        fallback=_fallback(doc),
+        protected_by=tuple(dict.fromkeys(name for name, protects in approvals if doc.id in protects)),
+    )
+
+
+def _retry(defaults: RetryModel | None, own: RetryModel | None) -> Retry:
+    """The step's own keys over the flow's defaults over the language's."""
+    said: dict[str, Json] = {}
+    for model in (defaults, own):
+        if model is not None:
+            said |= {k: getattr(model, k) for k in model.model_fields_set}
+    for name in ("on", "give_up_on"):
+        said[name] = tuple(said.get(name, ()))
+    return Retry(**said)
+
+
+def _for_each(model: ForEachModel | None) -> ForEach | None:
+    return ForEach(model.items, model.max_parallel, model.on_item_error) if model else None
+
+
+def _fallback(doc: StepDoc) -> Fallback | None:
+    given = doc.model.fallback
+    if given is None:
+        return None
+    if doc.fallback_family:
+        return Fallback(family=doc.fallback_family, config=doc.fallback_config or {})
+    return Fallback(value=given.get("value"))
+
+
+def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
+    """The whole plan of a document without errors. Raises ValueError if the flow's own keys are wrong."""
+    flow = document.flow
+    if flow is None:
+        raise ValueError("the document has no flow")
+    concurrency = flow.concurrency
+    return Plan(
+        language=flow.language,
+        flow=flow.flow,
+        title=flow.title,
+        steps=steps,
+        folder=flow.folder,
+        owner=flow.owner,
+        description=flow.description,
+        runbook=flow.runbook,
+        labels=dict(flow.labels),
+        input_schema=flow.input,
+        output=flow.output,
+        concurrency=Concurrency(concurrency.key, concurrency.limit) if concurrency else None,
+        triggers=tuple(_trigger(t) for t in document.triggers),
+    )
+
+
+def _trigger(doc: TriggerDoc) -> Trigger:
+    config = {k: v for k, v in doc.raw.items() if k != "name"}
+    return Trigger("webhook" if doc.kind == "webhook" else "manual", doc.name, config)

@@ -1,0 +1,42 @@
+"""The linter: one for the editor, the CLI, the API, promotion and CI. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flows.definition import lint_approvals, lint_expressions, lint_graph, lint_text
+from flows.definition.build import build_plan, build_steps
+from flows.definition.plan import Plan
+from flows.definition.problems import Problem, in_order
+from flows.definition.reader import read
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names that exist in this workspace. None: not checked."""
+
+    connections: frozenset[str] | set[str] | None = None
+    secrets: frozenset[str] | set[str] | None = None
+    groups: frozenset[str] | set[str] | None = None
+    users: frozenset[str] | set[str] | None = None
+
+
+def lint(source: str, *, known: Known | None = None) -> list[Problem]:
+    """Every problem of a flow's text, by place. Never raises."""
+    return analyse(source, known=known)[1]
+
+
+def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, list[Problem]]:
+    """The plan, unless there is an error, and every problem by place. Never raises."""
+    document = read(source)
+    lint_text.check_secrets(document, source)
+    if isinstance(document.source.data, dict):
+        steps = build_steps(document)
+        lint_text.check(document)
+        if lint_graph.check(document, steps):
+            lint_expressions.check(document, steps, source)
+            lint_approvals.check(document, steps)
+        if known is not None:
+            lint_text.check_names(document, known)
+    plan = build_plan(document, build_steps(document)) if document.whole else None
+    return plan, in_order(document.problems)

@@ -1,0 +1,235 @@
+"""Lint of expressions: can each be read, do its types fit, and is what it reads there by then?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flows.definition import expr
+from flows.definition.graph import ancestors, surely_ran
+from flows.definition.lint_graph import did_you_mean, step_ids
+from flows.definition.lint_inputs import known_types, missing_input
+from flows.definition.plan import StepPlan
+from flows.definition.problems import Problem, Severity
+from flows.definition.reader import Document, StepDoc
+from flows.definition.yaml_source import Path
+
+Json = Any
+
+AT_START = frozenset({"input", "trigger", "run"})
+IN_RUN = AT_START | {"steps"}
+IN_ITEM = IN_RUN | {"item", "item_index"}
+STEP_FIELDS = ("output", "status", "error", "attempts", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One place with expressions: the tree there, what it may read, and for whom it is evaluated."""
+
+    path: Path
+    tree: Json
+    names: frozenset[str]
+    step: StepDoc | None = None
+    condition: bool = False
+    whole: bool = False  # must be exactly one expression, if it is a text
+
+
+def sites(document: Document) -> Iterator[Site]:
+    flow = document.flow
+    if flow is not None:
+        if flow.concurrency is not None:
+            yield Site(("concurrency", "key"), flow.concurrency.key, AT_START)
+        yield Site(("output",), flow.output, IN_RUN)
+    for trigger in document.triggers:
+        path: Path = ("triggers", trigger.index, trigger.kind)
+        yield Site((*path, "if"), trigger.raw.get("if"), frozenset({"trigger"}), condition=True)
+        yield Site((*path, "dedupe"), trigger.raw.get("dedupe"), frozenset({"trigger"}))
+        yield Site((*path, "input"), trigger.raw.get("input"), frozenset({"trigger"}))
+    for doc in document.steps:
+        yield from _step_sites(doc)
+
+
+def _step_sites(doc: StepDoc) -> Iterator[Site]:
+    inside = IN_ITEM if doc.model.for_each is not None else IN_RUN
+    yield Site((*doc.path, "if"), doc.model.if_, IN_RUN, doc, condition=True)
+    if doc.model.for_each is not None:
+        yield Site(
+            (*doc.path, "for_each", "items"),
+            doc.model.for_each.items,
+            IN_RUN,
+            doc,
+            whole=True,
+        )
+    yield Site((*doc.path, doc.family), doc.config, inside, doc)
+    yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)
+
+
+def check(document: Document, steps: tuple[StepPlan, ...], source: str) -> None:
+    """Needs an acyclic graph with unique ids."""
+    _Checker(document, steps, source).run()
+
+
+class _Checker:
+    def __init__(self, document: Document, steps: tuple[StepPlan, ...], source: str) -> None:
+        self.document = document
+        self.lines = source.splitlines()
+        self.steps = {s.id: s for s in steps}
+        self.names = set(step_ids(document))
+        self.above = ancestors(document.needs())
+        self.sure = surely_ran(self.steps)
+        self.schema: Mapping[str, Json] = document.input_schema
+        self.types = known_types(self.schema, steps)
+
+    def run(self) -> None:
+        for site in sites(self.document):
+            self._condition(site)
+            for path, text in expr.expressions_in(site.tree, site.path):
+                self._text(site, path, text)
+
+    def _condition(self, site: Site) -> None:
+        if not (site.condition or site.whole) or not isinstance(site.tree, str):
+            return
+        try:
+            used = [p for p in expr.parse_template(site.tree) if p.expression or p.text.strip()]
+        except expr.TemplateError:
+            return  # reported with the text
+        if len(used) != 1 or not used[0].expression:
+            said = "This must be exactly one expression, with nothing around it."
+            hint = (
+                f'Write "${{{{ {site.tree[:60]} }}}}".' if "${{" not in site.tree else "Move all of it inside ${{ }}."
+            )
+            self.document.report("expression-required", site.path, said, hint)
+
+    def _text(self, site: Site, path: Path, text: str) -> None:
+        try:
+            parts = [p for p in expr.parse_template(text) if p.expression]
+        except expr.TemplateError as error:
+            self._report(
+                "expression-syntax",
+                path,
+                None,
+                error.offset,
+                str(error),
+                "Close it with }}.",
+            )
+            return
+        for part in parts:
+            findings = expr.check(part.text, self.types, want_bool=site.condition)
+            for f in findings:
+                self._report(f.rule, path, part, f.offset, f.message, f.hint)
+            if not any(f.rule in ("expression-syntax", "expression-limit", "unknown-name") for f in findings):
+                self._references(site, path, part)
+
+    def _references(self, site: Site, path: Path, part: expr.Part) -> None:
+        try:
+            found = expr.references(part.text)
+        except expr.ExprError:
+            return  # a type error, reported by now
+        aware = {r.path[1] for r in found if len(r.path) > 2 and r.path[2] == "status"}
+        for reference in found:
+            problem = self._reference(site, reference, aware)
+            if problem:
+                rule, message, hint = problem
+                severity: Severity = "warning" if rule == "may-not-have-run" else "error"
+                if rule == "unknown-input" and self.schema.get("additionalProperties") is not False:
+                    severity = "warning"
+                self._report(rule, path, part, reference.offset, message, hint, severity)
+
+    def _reference(self, site: Site, reference: expr.Reference, aware: set[Any]) -> tuple[str, str, str] | None:
+        root = str(reference.path[0])
+        if root == "vars":
+            said = "`vars` is part of the language but not available in this version yet."
+            return "not-available", said, "Use an input with a default."
+        if root not in site.names:
+            here = ", ".join(sorted(site.names))
+            hint = f"Here an expression reads {here}."
+            return "unknown-name", f"`{root}` cannot be read here.", hint
+        if root == "input" and not reference.guarded:
+            return missing_input(self.schema, reference)
+        return self._step_reference(site, reference, aware) if root == "steps" else None
+
+    def _step_reference(self, site: Site, reference: expr.Reference, aware: set[Any]) -> tuple[str, str, str] | None:
+        name = reference.path[1] if len(reference.path) > 1 else None
+        if not isinstance(name, str):
+            return (
+                "not-upstream",
+                "Which step this reads shows only when it runs.",
+                "Name it: steps.build.output.",
+            )
+        if name not in self.names:
+            hint = did_you_mean(name, self.names)
+            dashed = [n for n in self.names if n.startswith(f"{name}-")]
+            hint = f"Write steps['{dashed[0]}']: a - between names is a minus." if dashed else hint
+            return "unknown-step", f"There is no step `{name}`.", hint
+        part = reference.path[2] if len(reference.path) > 2 else "output"
+        if part not in STEP_FIELDS:
+            return (
+                "unknown-name",
+                f"A step has no `{part}`.",
+                f"A step has {', '.join(STEP_FIELDS)}.",
+            )
+        if part == "url":
+            return self._url(name)
+        return self._order(site, reference, name, str(part), aware)
+
+    def _url(self, name: str) -> tuple[str, str, str] | None:
+        step = self.steps.get(name)
+        if step is None or (step.family == "wait" and "callback" in step.config):
+            return None
+        return (
+            "unknown-name",
+            f"`{name}` has no url.",
+            "Only a `wait: {callback: …}` step has one.",
+        )
+
+    def _order(
+        self,
+        site: Site,
+        reference: expr.Reference,
+        name: str,
+        part: str,
+        aware: set[Any],
+    ) -> tuple[str, str, str] | None:
+        reader = site.step.id if site.step else None
+        if reader is None or name not in self.steps:
+            return None  # the flow's output reads what there is
+        if name not in self.above.get(reader, frozenset()):
+            said = f"`{reader}` does not wait for `{name}`, so its {part} need not be there."
+            return "not-upstream", said, f"Add `{name}` to the `needs` of `{reader}`."
+        if part != "output" or reference.guarded or name in self.sure[reader] or name in aware:
+            return None
+        if site.step and f"steps.{name}." in str(site.step.model.if_) and not site.condition:
+            return None  # the step's own `if` looks first
+        said = f"`{name}` may have been skipped or may have failed; its output is then null."
+        return (
+            "may-not-have-run",
+            said,
+            f"Ask first: steps.{name}.status == 'succeeded', or read it with .?",
+        )
+
+    def _report(
+        self,
+        rule: str,
+        path: Path,
+        part: expr.Part | None,
+        offset: int | None,
+        message: str,
+        hint: str,
+        severity: Severity = "error",
+    ) -> None:
+        line, column = self._place(path, part, offset or 0)
+        self.document.problems.append(Problem(rule, severity, line, column, message, hint))
+
+    def _place(self, path: Path, part: expr.Part | None, offset: int) -> tuple[int, int]:
+        mark = self.document.source.at(path)
+        if mark.content_column is not None:
+            return mark.line, mark.content_column + (part.offset if part else 0) + offset
+        if part is not None:  # a text on several lines: look for the expression itself
+            lead = part.text[:offset].count("\n")
+            first = part.text.splitlines()[0] if part.text else "${{"
+            for number in range(mark.line, min(mark.end_line, len(self.lines)) + 1):
+                at = self.lines[number - 1].find(first)
+                if at >= 0:
+                    return number + lead, at + 1 + (offset if not lead else 0)
+        return mark.line, mark.column

@@ -1,0 +1,222 @@
+"""Lint of single values: secrets in the text, schemas, timeouts and retries, names that must exist."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from flows.definition.inputs import schema_problems
+from flows.definition.lint_graph import did_you_mean
+from flows.definition.models import WebhookTrigger
+from flows.definition.problems import Problem
+from flows.definition.reader import Document, StepDoc
+from flows.definition.template import expressions_in, has_expression
+from flows.definition.yaml_source import Path
+
+Json = Any
+
+
+class Names(Protocol):
+    """What exists; None: not checked."""
+
+    @property
+    def connections(self) -> frozenset[str] | set[str] | None: ...
+    @property
+    def secrets(self) -> frozenset[str] | set[str] | None: ...
+    @property
+    def groups(self) -> frozenset[str] | set[str] | None: ...
+    @property
+    def users(self) -> frozenset[str] | set[str] | None: ...
+
+
+_KNOWN_SECRETS = re.compile(
+    r"""gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,} | glpat-[A-Za-z0-9_-]{16,}
+    | \bsk-[A-Za-z0-9_-]{16,} | \bsk_(?:live|test)_[A-Za-z0-9]{16,} | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b
+    | xox[abeoprs]-[A-Za-z0-9-]{10,} | \bAIza[A-Za-z0-9_-]{30,} | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----
+    | \beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,} | (?i:\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/-]{16,}=*
+    | ://[^\s/:@${}]{1,100}:[^\s/:@${}]{3,100}@""",
+    re.VERBOSE,
+)
+_RANDOM = re.compile(r"[A-Za-z0-9+_=-]{32,200}")
+SECRET_HINT = "Keep it as a secret or in a connection, and revoke this one: drafts keep every revision."
+
+
+def check_secrets(document: Document, text: str) -> None:
+    """Report what looks like a credential; works on text that is not YAML too."""
+    for number, line in enumerate(text[: 1 << 18].splitlines(), 1):
+        known = list(_KNOWN_SECRETS.finditer(line[:4000]))
+        for match in known:
+            _secret(document, number, match, "error", "A secret seems to be written here.")
+        for match in () if known else _RANDOM.finditer(line[:4000]):
+            if _looks_random(match.group()):
+                _secret(
+                    document,
+                    number,
+                    match,
+                    "warning",
+                    "This looks like a secret: it is long and random.",
+                )
+
+
+def _secret(document: Document, line: int, match: re.Match[str], severity: Any, message: str) -> None:
+    where = (line, match.start() + 1, message, SECRET_HINT, line, match.end() + 1)
+    document.problems.append(Problem("secret-in-text", severity, *where))
+
+
+def _looks_random(text: str) -> bool:
+    kinds = (str.isdigit, str.islower, str.isupper)
+    if not all(any(kind(c) for c in text) for kind in kinds):
+        return False
+    counts = Counter(text).values()
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in counts) > 4.2
+
+
+def check(document: Document) -> None:
+    _check_schema(document, document.input_schema, ("input",))
+    _check_input_type(document, document.input_schema)
+    _check_defaults(document)
+    for doc in document.steps:
+        _check_limits(document, doc)
+        if doc.family == "approval":
+            _check_form(document, doc)
+    for trigger in document.triggers:
+        if isinstance(trigger.model, WebhookTrigger) and trigger.model.verify == "none":
+            path = ("triggers", trigger.index, "webhook", "verify")
+            said = "Anybody who knows the address can start this flow."
+            hint = "Use `verify: github` or `verify: bearer` with a secret."
+            document.report("unverified-webhook", path, said, hint, severity="warning")
+
+
+def _check_schema(document: Document, schema: Json, path: Path) -> None:
+    for where, rule, message in schema_problems(schema):
+        hint = (
+            "Mend the pattern." if rule == "invalid-regex" else "Write a JSON Schema (2020-12) without outside `$ref`."
+        )
+        document.report(rule, (*path, *where), f"The schema is not valid: {message}.", hint)
+    for where, _ in expressions_in(schema, path):
+        document.report(
+            "template-not-allowed",
+            where,
+            "A schema has no expressions.",
+            "Write a plain value.",
+        )
+
+
+def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
+    if schema and schema.get("type", "object") != "object":
+        said = "The input of a flow is an object."
+        document.report(
+            "bad-value",
+            ("input", "type"),
+            said,
+            "Write `type: object` with `properties`.",
+        )
+
+
+def _check_defaults(document: Document) -> None:
+    retry = document.flow.defaults.retry if document.flow else None
+    if retry is not None:
+        _check_retry(document, retry.max_attempts, retry.window, ("defaults", "retry"))
+
+
+def _check_limits(document: Document, doc: StepDoc) -> None:
+    defaults = document.flow.defaults if document.flow else None
+    if doc.family == "http" and doc.model.timeout is None and not (defaults and defaults.timeout):
+        said = f"The step `{doc.id}` has no timeout; 30 seconds are used."
+        hint = "Add `timeout: 30s` here or under `defaults`."
+        document.report("missing-timeout", (*doc.path, "id"), said, hint, severity="warning")
+    if (
+        doc.family == "wait"
+        and isinstance(doc.config.get("callback"), dict)
+        and "timeout" not in doc.config["callback"]
+    ):
+        said = f"The wait `{doc.id}` has no timeout; one day is used."
+        hint = "Write `callback: {timeout: 1h}`."
+        document.report(
+            "missing-timeout",
+            (*doc.path, "wait", "callback"),
+            said,
+            hint,
+            severity="warning",
+        )
+    if doc.model.retry is not None:
+        _check_retry(
+            document,
+            doc.model.retry.max_attempts,
+            doc.model.retry.window,
+            (*doc.path, "retry"),
+        )
+
+
+def _check_retry(document: Document, attempts: int, window: float | None, path: Path) -> None:
+    if attempts > 10 and window is None:
+        said = f"{attempts} attempts with no bound in time can go on for hours."
+        document.report("missing-retry-cap", path, said, "Add `window: 10m`.", severity="warning")
+
+
+_FORM_TYPES = {"string", "integer", "number", "boolean"}
+
+
+def _check_form(document: Document, doc: StepDoc) -> None:
+    form = doc.config.get("form")
+    if not isinstance(form, dict):
+        return
+    path = (*doc.path, "approval", "form")
+    before = len(document.problems)
+    _check_schema(document, form, path)
+    if len(document.problems) > before:
+        return
+    hint = "Write `type: object` and `properties`, each a string, integer, number, boolean or enum."
+    if form.get("type") != "object" or not isinstance(form.get("properties"), dict):
+        document.report("bad-value", path, "A form is an object with properties.", hint)
+        return
+    for name, field in form["properties"].items():
+        if not isinstance(field, dict) or not ("enum" in field or "const" in field or field.get("type") in _FORM_TYPES):
+            said = f"The form is flat, so `{name}` must be a simple value."
+            document.report("bad-value", (*path, "properties", name), said, hint)
+
+
+def check_names(document: Document, known: Names) -> None:
+    """Report connections, secrets, groups and users that do not exist."""
+    for kind, names, path, name in _named(document, known):
+        if names is not None and isinstance(name, str) and not has_expression(name) and name not in names:
+            said = f"There is no {kind} `{name}`."
+            document.report(f"unknown-{kind}", path, said, did_you_mean(name, names))
+
+
+def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:
+    for doc in document.steps:
+        if doc.family == "http":
+            yield (
+                "connection",
+                known.connections,
+                (*doc.path, "http", "connection"),
+                doc.config.get("connection"),
+            )
+        if doc.fallback_family == "http" and doc.fallback_config:
+            path = (*doc.path, "fallback", "http", "connection")
+            yield (
+                "connection",
+                known.connections,
+                path,
+                doc.fallback_config.get("connection"),
+            )
+        if doc.family == "approval":
+            yield from _reviewers(doc, known)
+    for trigger in document.triggers:
+        if isinstance(trigger.model, WebhookTrigger):
+            path = ("triggers", trigger.index, "webhook", "secret")
+            yield "secret", known.secrets, path, trigger.model.secret
+
+
+def _reviewers(doc: StepDoc, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:
+    reviewers = doc.config.get("reviewers") or {}
+    for key, kind, names in (
+        ("groups", "group", known.groups),
+        ("users", "user", known.users),
+    ):
+        for index, name in enumerate(reviewers.get(key) or ()):
+            yield kind, names, (*doc.path, "approval", "reviewers", key, index), name

@@ -1,0 +1,166 @@
+"""The pydantic models of language 1. What they accept is what a flow may say; nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from flows.steps.base import ERROR_CLASSES
+from flows.steps.fields import (
+    Config,
+    Duration,
+    Json,
+    Name,
+    Plain,
+    StepId,
+    Templated,
+    TJson,
+)
+
+MAX_STEPS = 500
+SLUG = r"^[a-z][a-z0-9-]{0,62}$"
+Slug = Annotated[str, Field(pattern=SLUG)]
+Line = Annotated[Plain, Field(max_length=300)]
+Condition = Annotated[
+    bool | str,
+    Field(description="true, false, or one expression that gives such a value"),
+]
+
+
+def _error_class(name: str) -> str:
+    if name not in ERROR_CLASSES:
+        raise ValueError(f"{name[:40]!r} is not an error class; there are {', '.join(ERROR_CLASSES)}")
+    return name
+
+
+ErrorClass = Annotated[
+    str,
+    AfterValidator(_error_class),
+    Field(json_schema_extra={"enum": list(ERROR_CLASSES)}),
+]
+
+
+class RetryModel(Config):
+    """How a failed attempt is tried again."""
+
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="attempts in all, the first included"
+    )
+    initial: Duration = Field(default=1.0, description="the longest wait before the second attempt")
+    factor: Annotated[float, Field(ge=1, le=10)] = Field(default=2.0, description="what the wait grows by each time")
+    max: Duration = Field(default=60.0, description="the longest wait")
+    jitter: Literal["full", "none"] = Field(default="full", description="full: a random share of the wait")
+    window: Duration | None = Field(default=None, description="no attempt starts later than this after the first")
+    on: list[ErrorClass] = Field(
+        default_factory=list,
+        description="only these error classes; else all that can help",
+    )
+    give_up_on: list[ErrorClass] = Field(default_factory=list, description="error classes that end the step at once")
+
+
+class ForEachModel(Config):
+    """Runs the step once for each item, in parallel; `item` and `item_index` are in scope."""
+
+    items: Annotated[list[Json], Templated()] = Field(description="a list, or an expression that gives one")
+    max_parallel: Annotated[int, Field(ge=1, le=1000)] | None = Field(default=None, description="how many at a time")
+    on_item_error: Literal["fail", "continue"] = Field(
+        default="fail", description="continue: the others decide nothing"
+    )
+
+
+class ConcurrencyModel(Config):
+    """How many runs with the same key may be active at a time; others wait in line."""
+
+    key: TJson = Field(default=None, description="an expression; runs with the same value share the limit")
+    limit: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="active runs of one key")
+    on_conflict: Literal["queue"] = Field(default="queue", description="queue: wait in line")
+
+
+class DefaultsModel(Config):
+    """Used by every step that does not say otherwise."""
+
+    timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
+    retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
+
+
+class ManualTrigger(Config):
+    """A person starts the flow; the form comes from the input schema."""
+
+
+class WebhookTrigger(Config):
+    """POST /hooks/<flow>/<name> starts the flow."""
+
+    name: Slug | None = Field(default=None, description="the last part of the address; else `github` or `webhook`")
+    verify: Literal["github", "bearer", "none"] = Field(description="how the sender proves who it is")
+    secret: Name | None = Field(default=None, description="name of the secret for github and bearer")
+    if_: Condition = Field(
+        default=True,
+        alias="if",
+        description="which calls start a run; others answer 202 ignored",
+    )
+    dedupe: Annotated[str, Templated()] | None = Field(default=None, description="an id; a repeated one starts nothing")
+    input: dict[str, TJson] | None = Field(default=None, description="the run's input; else the body")
+
+    @model_validator(mode="after")
+    def _secret(self) -> WebhookTrigger:
+        if (self.verify == "none") != (self.secret is None):
+            raise ValueError("`secret` is needed for verify github and bearer, and only there")
+        return self
+
+    @property
+    def address(self) -> str:
+        """The trigger's name in its address."""
+        return self.name or ("github" if self.verify == "github" else "webhook")
+
+
+TRIGGERS: Mapping[str, type[BaseModel]] = {"manual": ManualTrigger, "webhook": WebhookTrigger}
+
+
+class StepModel(Config):
+    """What every step may say, whatever it does. The family key stands beside these."""
+
+    id: StepId = Field(description="names the step in expressions and on pages")
+    needs: list[StepId] | None = Field(
+        default=None, description="steps that must end first; else the one before in the list"
+    )
+    if_: Condition = Field(default=True, alias="if", description="false: the step is skipped")
+    when: Literal["success", "failure", "always"] = Field(
+        default="success", description="run after which end of its needs"
+    )
+    for_each: ForEachModel | None = Field(default=None, description="run once for each item")
+    timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
+    retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
+    irreversible: bool = Field(default=False, description="true: needs an approval that protects it")
+    fallback: dict[str, Json] | None = Field(
+        default=None,
+        description="when the attempts are spent: {value: …}, or another family and its config",
+    )
+
+
+class FlowModel(Config):
+    """One flow."""
+
+    language: Literal[1] = Field(default=1, description="version of the definition language")
+    flow: Slug = Field(description="the slug: small letters, digits and -; stable for ever")
+    title: Line = Field(min_length=1, description="one line for people")
+    folder: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9 _./-]{0,199}$")] = Field(
+        default="", description="permissions are granted on folders"
+    )
+    owner: Line = Field(default="", description="who answers for the flow: a person or a team")
+    description: Annotated[Plain, Field(max_length=20_000)] = Field(default="", description="Markdown")
+    labels: dict[Annotated[str, Field(max_length=63)], Line] = Field(default_factory=dict, description="for filters")
+    runbook: Annotated[Plain, Field(max_length=20_000)] = Field(
+        default="", description="what to do when it fails: text or link"
+    )
+    input: dict[str, Json] = Field(default_factory=dict, description="JSON Schema of the input")
+    output: TJson = Field(default=None, description="what a run gives: a value with expressions")
+    concurrency: ConcurrencyModel | None = Field(default=None, description="how many runs at a time")
+    defaults: DefaultsModel = Field(default_factory=DefaultsModel, description="for every step")
+    triggers: Annotated[list[dict[str, Json]], Field(max_length=20)] = Field(
+        default_factory=list, description="what starts the flow"
+    )
+    steps: Annotated[list[dict[str, Json]], Field(min_length=1, max_length=MAX_STEPS)] = Field(
+        description="what happens, in order"
+    )

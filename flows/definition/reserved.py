@@ -1,0 +1,59 @@
+"""What belongs to the language but not to this version: refused by name, so that nothing is ignored."""
+
+from __future__ import annotations
+
+FAMILIES = frozenset({"llm", "search", "db", "notify", "ssh", "call", "job", "agent"})
+TRIGGERS = frozenset({"schedule", "event"})
+
+#: Keys by the place they stand in.
+KEYS: dict[str, frozenset[str]] = {
+    "flow": frozenset(
+        {
+            "on_new_release",
+            "deadline",
+            "on_deadline",
+            "max_queued",
+            "sla",
+            "priority",
+            "queue",
+            "contracts",
+            "route",
+            "vars",
+            "compensate",
+        }
+    ),
+    "step": frozenset(
+        {
+            "sla",
+            "compensate",
+            "until",
+            "deadline",
+            "on_deadline",
+            "route",
+            "contracts",
+            "priority",
+            "queue",
+            "output",
+            "heartbeat",
+        }
+    )
+    | FAMILIES,
+    "approval": frozenset({"escalate", "remind"}),
+    "wait": frozenset({"event"}),
+    "fallback": FAMILIES,
+    "trigger": TRIGGERS,
+    "webhook": frozenset({"overlap", "jitter"}),
+    "defaults": frozenset({"sla", "priority", "queue"}),
+}
+
+#: Values by key.
+VALUES: dict[str, frozenset[str]] = {
+    "on_conflict": frozenset({"skip", "cancel_running", "fail"}),
+    "on_expiry": frozenset({"escalate"}),
+    "exclude": frozenset({"promoter", "editor"}),
+    "verify": frozenset({"standard", "standard-webhooks", "stripe", "gitlab", "slack"}),
+}
+
+
+def is_reserved(place: str, key: str) -> bool:
+    return key in KEYS.get(place, frozenset())

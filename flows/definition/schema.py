@@ -1,0 +1,122 @@
+"""The JSON Schema (2020-12) of the whole language: what the editor completes and anyone may validate with."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter
+
+from flows.definition.models import TRIGGERS, FlowModel, StepModel
+from flows.definition.problems import RULES
+from flows.steps.configs import CONFIGS
+from flows.steps.fields import Duration
+
+Json = Any
+SCHEMA_ID = "https://orchestra.invalid/schemas/flow-1.json"
+
+
+def json_schema() -> dict[str, Json]:
+    """The schema of one flow, as a new dict."""
+    definitions: dict[str, Json] = {}
+    flow = _of(FlowModel, definitions)
+    flow["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
+    flow["properties"]["triggers"]["items"] = {"$ref": "#/$defs/Trigger"}
+    flow["properties"]["input"] = _subschema("JSON Schema of the input")
+    definitions["Step"] = _step(definitions)
+    definitions["Trigger"] = _one_of(TRIGGERS, definitions, "What starts the flow: exactly one kind.")
+    definitions["Fallback"] = _fallback()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
+        "title": "Orchestra flow, language 1",
+        **flow,
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def completions() -> dict[str, Json]:
+    """What an editor offers: names in expressions, families, triggers, and the table of lint rules."""
+    return {
+        "expressions": {
+            "input": "the run's input",
+            "trigger": "what started the run: trigger.kind, trigger.body, trigger.headers",
+            "run": "the run: run.id and others",
+            "steps": "steps.<id>.output, .status, .error, .attempts; .url of a wait for a callback",
+            "item": "the item of a fan-out",
+            "item_index": "its place in the list, from 0",
+        },
+        "families": {name: _summary(model) for name, model in CONFIGS.items()},
+        "triggers": {name: _summary(model) for name, model in TRIGGERS.items()},
+        "rules": dict(RULES),
+    }
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def _of(model: type[BaseModel], definitions: dict[str, Json]) -> dict[str, Json]:
+    schema = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions.update(schema.pop("$defs", {}))
+    return schema
+
+
+def _step(definitions: dict[str, Json]) -> dict[str, Json]:
+    step = _of(StepModel, definitions)
+    for name, model in CONFIGS.items():
+        definitions[model.__name__] = _of(model, definitions)
+        step["properties"][name] = {
+            "$ref": f"#/$defs/{model.__name__}",
+            "description": _summary(model),
+        }
+    short = {"description": "how long", **TypeAdapter(Duration).json_schema()}
+    step["properties"]["sleep"] = {"anyOf": [short, _expression(), {"$ref": "#/$defs/SleepConfig"}]}
+    step["properties"]["fallback"] = {"$ref": "#/$defs/Fallback"}
+    step["oneOf"] = [{"required": [name]} for name in CONFIGS]
+    return step
+
+
+def _expression() -> dict[str, Json]:
+    return {"type": "string", "pattern": r"\$\{\{"}
+
+
+def _one_of(models: Mapping[str, type[BaseModel]], definitions: dict[str, Json], text: str) -> dict[str, Json]:
+    properties = {}
+    for name, model in models.items():
+        definitions[model.__name__] = _of(model, definitions)
+        inner: Json = {"$ref": f"#/$defs/{model.__name__}"}
+        properties[name] = {"anyOf": [inner, {"type": "null"}]} if not model.model_fields else inner
+    return {
+        "type": "object",
+        "description": text,
+        "properties": properties,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+
+
+def _fallback() -> dict[str, Json]:
+    families = ("http", "function", "kv")
+    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
+    properties["value"] = {"description": "the step's output instead"}
+    return {
+        "type": "object",
+        "description": "Used when the attempts are spent: a value, or another action.",
+        "properties": properties,
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+
+
+def _subschema(text: str) -> dict[str, Json]:
+    return copy.deepcopy(
+        {
+            "type": "object",
+            "description": text,
+            "properties": {"type": {"const": "object"}},
+        }
+    )
