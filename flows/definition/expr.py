@@ -1,0 +1,285 @@
+"""Expressions: `${{ … }}` holds CEL. The only module that imports the evaluator.
+
+No clock, no randomness, no secrets: the same scope gives the same value on every replay. Everything is
+bounded: the length and nesting of an expression, the depth and size of what it reads and gives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_encoders, ext_math, ext_optional
+
+from flows.definition import cel_wire, expr_functions
+from flows.definition.expr_analysis import Finding, Reference, explain, find_references, growth
+from flows.definition.expr_values import to_json
+from flows.definition.jsonguard import JsonError, check_json, without_big_numbers
+from flows.definition.template import Part, TemplateError, expressions_in, has_expression, parse_template
+
+__all__ = [
+    "ExprError",
+    "Finding",
+    "Part",
+    "Reference",
+    "Scope",
+    "TemplateError",
+    "check",
+    "evaluate",
+    "expressions_in",
+    "has_expression",
+    "parse_template",
+    "references",
+    "render",
+    "truthy",
+]
+
+Json = Any
+
+#: What an expression may read.
+NAMES = ("input", "trigger", "run", "vars", "steps", "item", "item_index")
+
+MAX_LENGTH = 4096  # characters of one expression
+MAX_GROWTH = 256  # how often one expression may copy what it reads into one value
+MAX_SCOPE_BYTES = 8 * 1024 * 1024
+MAX_RESULT_BYTES = 1024 * 1024
+
+
+class ExprError(Exception):
+    """An expression that cannot be read or has no value. `offset`: characters into it, if known."""
+
+    def __init__(self, message: str, expression: str, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.expression = expression
+        self.offset = offset
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Names and values that were checked once and may be read by many expressions. Build with `of`."""
+
+    values: Mapping[str, Json]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Json]) -> Scope:
+        """Raises ExprError for values that are not JSON, too deep (64) or too large (8 MiB)."""
+        unknown = set(values) - set(NAMES)
+        if unknown:
+            raise ExprError(f"These names are not part of a scope: {sorted(unknown)}.", "")
+        try:
+            check_json(dict(values), max_depth=65, max_bytes=MAX_SCOPE_BYTES)
+            return cls(without_big_numbers(dict(values)))
+        except JsonError as error:
+            raise ExprError(str(error), "") from error
+
+
+_T = cel.Type
+_TYPES = {
+    "any": _T.DYN,
+    "string": _T.STRING,
+    "integer": _T.INT,
+    "boolean": _T.BOOL,
+    "object": _T.Map(_T.STRING, _T.DYN),
+    "array": _T.List(_T.DYN),
+    "strings": _T.List(_T.STRING),
+}
+
+
+def _declare(name: str, *overloads: tuple[Any, list[Any], Any], member: bool = True) -> cel.FunctionDecl:
+    made = []
+    for index, (result, params, impl) in enumerate(overloads):
+        made.append(cel.Overload(f"{name}_{index}", result, params, member, impl))
+    return cel.FunctionDecl(name, made)
+
+
+def _functions() -> list[cel.FunctionDecl]:
+    f, text, number, texts = expr_functions, _T.STRING, _T.INT, _T.List(_T.STRING)
+    anything, mapping = _T.List(_T.DYN), _T.Map(_T.DYN, _T.DYN)
+    ordered = [
+        cel.Overload(cel_wire.ORDERED_ID, anything, [mapping], False, f.ordered_keys),
+        cel.Overload("ordered_list", anything, [anything], False, f.same_list),
+    ]
+    return [
+        cel.FunctionDecl(cel_wire.ORDERED, ordered),
+        _declare("replace", (text, [text] * 3, f.replace), (text, [text, text, text, number], f.replace_n)),
+        _declare("split", (texts, [text] * 2, f.split), (texts, [text, text, number], f.split_n)),
+        _declare("join", (text, [anything], f.join), (text, [anything, text], f.join_with)),
+        _declare("format", (text, [text, anything], f.format_text)),
+        _declare("substring", (text, [text, number], f.substring), (text, [text, number, number], f.substring_to)),
+        _declare("charAt", (text, [text, number], f.char_at)),
+        _declare("indexOf", (number, [text, text], f.index_of)),
+        _declare("lastIndexOf", (number, [text, text], f.last_index_of)),
+        _declare("lowerAscii", (text, [text], f.lower)),
+        _declare("upperAscii", (text, [text], f.upper)),
+        _declare("trim", (text, [text], f.trim)),
+        _declare("reverse", (text, [text], f.reverse)),
+    ]
+
+
+@lru_cache(maxsize=256)
+def _env(types: tuple[tuple[str, str], ...] = ()) -> cel.Env:
+    variables = {name: _T.DYN for name in NAMES} | {name: _TYPES[kind] for name, kind in types}
+    extensions = [ext_math.ExtMath(), ext_optional.ExtOptional(), ext_encoders.ExtEncoders()]
+    return cel.NewEnv(variables=variables, extensions=extensions, functions=_functions())
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    program: Any
+    references: tuple[Reference, ...]
+
+
+@lru_cache(maxsize=4096)
+def _compile(text: str) -> _Compiled:
+    """Raises ExprError."""
+    findings = _static(text)
+    if findings:
+        raise ExprError(findings[0].message, text, findings[0].offset)
+    try:
+        serialized = _env().compile(text).serialize()
+    except RuntimeError as error:
+        first = explain(str(error), text)[0]
+        raise ExprError(first.message, text, first.offset) from error
+    root, offsets = cel_wire.tree(serialized)
+    if growth(root) > MAX_GROWTH:
+        raise ExprError("The expression copies its values too often; use a function step.", text)
+    program = _env().deserialize(cel_wire.with_fixed_order(serialized))
+    return _Compiled(program, tuple(find_references(root, offsets, NAMES)))
+
+
+def _static(text: str) -> list[Finding]:
+    if not text.strip():
+        return [Finding("expression-syntax", "The expression is empty.", 0, "Write what to read: ${{ input.name }}.")]
+    if len(text) > MAX_LENGTH:
+        hint = "Move the work into a function step."
+        return [Finding("expression-limit", f"An expression may have {MAX_LENGTH} characters at most.", 0, hint)]
+    return []
+
+
+def references(text: str) -> list[Reference]:
+    """What the expression reads, in source order. `None` in a path: only known when it runs.
+
+    Raises ExprError when it cannot be read.
+    """
+    return list(_compile(text).references)
+
+
+def check(text: str, types: Mapping[str, str] | None = None, *, want_bool: bool = False) -> list[Finding]:
+    """What is wrong with an expression, as far as it shows without values; empty if nothing.
+
+    `types` maps dotted names (`input.count`) to string, integer, boolean, object, array or strings.
+    """
+    findings = _static(text)
+    if findings:
+        return findings
+    # has(a.b) on a declared dotted name is taken for the name itself, so such an expression goes unchecked.
+    known = () if "has(" in text.replace(" ", "") else tuple(sorted((types or {}).items()))
+    try:
+        compiled = _env(known).compile(text)
+        _compile(text)
+    except RuntimeError as error:
+        return explain(str(error), text)
+    except ExprError as error:
+        return [Finding("expression-limit", error.message, error.offset, "Make it shorter, or use a function step.")]
+    kind = compiled.return_type()
+    if want_bool and not (kind == _T.BOOL or kind == _T.DYN):
+        hint = "Compare it with something: ${{ input.kind == 'full' }}."
+        return [Finding("expression-type", f"This must be true or false, not {kind.name().lower()}.", 0, hint)]
+    return []
+
+
+def evaluate(text: str, scope: Scope | Mapping[str, Json]) -> Json:
+    """The value of an expression (without `${{ }}`) as JSON. Raises ExprError."""
+    compiled = _compile(text)
+    values = scope.values if isinstance(scope, Scope) else Scope.of(scope).values
+    for reference in compiled.references:
+        if reference.path[0] not in values:
+            raise ExprError(f"There is no `{reference.path[0]}` here.", text, reference.offset)
+    needed = {str(r.path[0]) for r in compiled.references}
+    try:
+        value = compiled.program.eval(data={name: values[name] for name in needed})
+        failed = value.type() == _T.ERROR
+        result = value.plain_value()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ExprError(_no_value(error), text) from error
+    if failed:
+        raise ExprError(explain(str(result), text)[0].message, text)
+    try:
+        result = to_json(result)
+        check_json(result, max_bytes=MAX_RESULT_BYTES)
+    except JsonError as error:
+        raise ExprError(f"The expression's value cannot be used: {error}", text) from error
+    return result
+
+
+def _no_value(error: Exception) -> str:
+    if isinstance(error, TypeError):
+        return "The value is an optional; end the expression with .orValue(…)."
+    return f"The expression has no value: {str(error)[:300]}"
+
+
+def truthy(condition: str | bool, scope: Scope | Mapping[str, Json]) -> bool:
+    """The truth of an `if`: a bool, or a text that is exactly one `${{ … }}`. Raises ExprError."""
+    value = condition if isinstance(condition, bool) else render(condition, scope)
+    if not isinstance(value, bool):
+        raise ExprError(f"A condition must be true or false, but this is {_short(value)}.", str(condition))
+    return value
+
+
+def _short(value: Json) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def render(tree: Json, scope: Scope | Mapping[str, Json]) -> Json:
+    """The tree with every `${{ … }}` in its texts replaced. Raises ExprError.
+
+    A text that is one expression becomes its value, of any type; inside a longer text, texts are put in
+    as they are and other values as JSON. Keys are left alone; rendered texts are not rendered again.
+    """
+    ready = scope if isinstance(scope, Scope) else Scope.of(scope)
+    rendered = _render(tree, ready, 0)
+    try:
+        check_json(rendered, max_bytes=MAX_RESULT_BYTES)
+    except JsonError as error:
+        raise ExprError(f"The rendered value cannot be used: {error}", "") from error
+    return rendered
+
+
+def _render(tree: Json, scope: Scope, depth: int) -> Json:
+    if depth > 64:
+        raise ExprError("The value is nested deeper than 64 levels.", "")
+    if isinstance(tree, str):
+        return _render_text(tree, scope) if has_expression(tree) else tree
+    if isinstance(tree, Mapping):
+        return {key: _render(value, scope, depth + 1) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_render(value, scope, depth + 1) for value in tree]
+    return tree
+
+
+def _render_text(text: str, scope: Scope) -> Json:
+    try:
+        parts = parse_template(text)
+    except TemplateError as error:
+        raise ExprError(str(error), text, error.offset) from error
+    used = [p for p in parts if p.expression or p.text.strip()]
+    if len(used) == 1 and used[0].expression:
+        return evaluate(used[0].text, scope)
+    out, size = list[str](), 0
+    for part in parts:
+        piece = _as_text(evaluate(part.text, scope)) if part.expression else part.text
+        size += len(piece)
+        if size > MAX_RESULT_BYTES:
+            raise ExprError(f"The text would have more than {MAX_RESULT_BYTES} characters.", text)
+        out.append(piece)
+    return "".join(out)
+
+
+def _as_text(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,137 @@
+"""The text functions of expressions, in Python, so that none of them can build a text without bound.
+
+Names and results follow CEL's strings extension; every result is capped before it is built.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+MAX_RESULT = 1024 * 1024  # characters
+MAX_PARTS = 10_000
+
+
+class TooLarge(ValueError):
+    """A function would have built more than MAX_RESULT characters."""
+
+
+def _capped(size: int) -> None:
+    if size > MAX_RESULT:
+        raise TooLarge(f"the text would have more than {MAX_RESULT} characters")
+
+
+def replace(text: str, old: str, new: str) -> str:
+    return replace_n(text, old, new, -1)
+
+
+def replace_n(text: str, old: str, new: str, limit: int) -> str:
+    found = text.count(old) if limit < 0 else min(text.count(old), limit)
+    _capped(len(text) + found * (len(new) - len(old)))
+    return text.replace(old, new, limit)
+
+
+def split(text: str, separator: str) -> list[str]:
+    return split_n(text, separator, -1)
+
+
+def split_n(text: str, separator: str, limit: int) -> list[str]:
+    if limit == 0:
+        return []
+    parts = len(text) if not separator else text.count(separator) + 1
+    if parts > MAX_PARTS and not 0 < limit <= MAX_PARTS:
+        raise TooLarge(f"split would give more than {MAX_PARTS} parts")
+    if not separator:
+        return list(text) if limit < 0 else [*text[: limit - 1], text[limit - 1 :]]
+    return text.split(separator, limit - 1 if limit > 0 else -1)
+
+
+def join(parts: list[Any]) -> str:
+    return join_with(parts, "")
+
+
+def join_with(parts: list[Any], separator: str) -> str:
+    if not all(isinstance(p, str) for p in parts):
+        raise ValueError("join needs a list of texts; convert with .map(x, string(x))")
+    _capped(sum(map(len, parts)) + len(separator) * max(0, len(parts) - 1))
+    return separator.join(parts)
+
+
+def lower(text: str) -> str:
+    return "".join(c.lower() if c.isascii() else c for c in text)
+
+
+def upper(text: str) -> str:
+    return "".join(c.upper() if c.isascii() else c for c in text)
+
+
+def trim(text: str) -> str:
+    return text.strip()
+
+
+def substring(text: str, start: int) -> str:
+    return substring_to(text, start, len(text))
+
+
+def substring_to(text: str, start: int, end: int) -> str:
+    if not 0 <= start <= end <= len(text):
+        raise ValueError(f"substring({start}, {end}) is outside of a text of {len(text)} characters")
+    return text[start:end]
+
+
+def char_at(text: str, index: int) -> str:
+    if not 0 <= index <= len(text):
+        raise ValueError(f"charAt({index}) is outside of a text of {len(text)} characters")
+    return text[index : index + 1]
+
+
+def index_of(text: str, part: str) -> int:
+    return text.find(part)
+
+
+def last_index_of(text: str, part: str) -> int:
+    return text.rfind(part)
+
+
+def reverse(text: str) -> str:
+    return text[::-1]
+
+
+_VERB = re.compile(r"%(%|(?:\.(\d{1,2}))?([sdfxXeb]))", re.ASCII)
+
+
+def format_text(text: str, values: list[Any]) -> str:
+    """`%s %d %f %.2f %e %x %X %b %%`."""
+    rest, out, at, size = list(values), list[str](), 0, 0
+    for verb in _VERB.finditer(text):
+        piece = "%" if verb[1] == "%" else _verb(verb, rest)
+        out += [text[at : verb.start()], piece]
+        at = verb.end()
+        size += len(piece)
+        _capped(size)
+    if rest:
+        raise ValueError(f"format has {len(rest)} more values than places")
+    return "".join([*out, text[at:]])
+
+
+def _verb(verb: re.Match[str], rest: list[Any]) -> str:
+    if not rest:
+        raise ValueError("format has fewer values than places")
+    value, kind, digits = rest.pop(0), verb[3], verb[2]
+    if kind == "s":
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"format: %{kind} needs a number")
+    if kind in "dxXb":
+        return format(int(value), kind)
+    return format(value, f".{digits or 6}{kind}")
+
+
+def ordered_keys(mapping: dict[Any, Any]) -> list[Any]:
+    """The keys in one order for ever: iteration must be the same on every replay."""
+    return sorted(mapping, key=lambda k: (type(k).__name__, k))
+
+
+def same_list(values: list[Any]) -> list[Any]:
+    return values

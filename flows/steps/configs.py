@@ -1,0 +1,57 @@
+"""The configs of every family, by name. Pure: lint, schema and documentation read this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from flows.steps.approval.config import ApprovalConfig
+from flows.steps.fields import RENDERED
+from flows.steps.function.config import FunctionConfig
+from flows.steps.http.config import HttpConfig
+from flows.steps.kv.config import KvConfig
+from flows.steps.sleep.config import SleepConfig
+from flows.steps.wait.config import WaitConfig
+
+Json = Any
+
+CONFIGS: Mapping[str, type[BaseModel]] = {
+    "http": HttpConfig,
+    "function": FunctionConfig,
+    "approval": ApprovalConfig,
+    "wait": WaitConfig,
+    "sleep": SleepConfig,
+    "kv": KvConfig,
+}
+
+
+class ConfigError(Exception):
+    """A rendered config breaks its family's schema. `path`: keys into the config, `message`: one sentence."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        where = ".".join(map(str, path))
+        super().__init__(f"{where}: {message}" if where else message)
+        self.path = path
+        self.message = message
+
+
+def normalise(family: str, config: Json) -> Json:
+    """The long form of a short form: `sleep: 10m` is {"duration": "10m"}, `callback:` is {}."""
+    if family == "sleep" and isinstance(config, (str, int, float)) and not isinstance(config, bool):
+        return {"duration": config}
+    if family == "wait" and isinstance(config, dict) and "callback" in config and config["callback"] is None:
+        return {**config, "callback": {}}
+    return config
+
+
+def parse_config(family: str, rendered: Json) -> BaseModel:
+    """The validated model of a rendered config. Raises ConfigError; KeyError for an unknown family."""
+    model = CONFIGS[family]
+    try:
+        return model.model_validate(normalise(family, rendered), context=RENDERED)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(tuple(first["loc"]), message) from error
