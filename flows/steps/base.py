@@ -133,6 +133,14 @@ class StepContext:
     resolve: Callable[[str], list[Action]]
     #: the callback URL of a step's wait, known before it opens
     callback_url: Callable[[str], str]
+    #: is that step declared irreversible? Not told, an approval assumes the worst
+    irreversible: Callable[[str], bool] = field(default=lambda step: True)
+    #: an approval asked again: the digest of the request this one supersedes
+    previous_digest: str | None = None
+
+
+class Refused(Exception):
+    """A guard said no before anything was sent; the message is a sentence for the author."""
 
 
 class Family(ABC):
@@ -149,6 +157,17 @@ class Family(ABC):
     honours_key: ClassVar[bool] = False
     #: runs in microseconds to milliseconds and touches nothing outside: may share a worker's slice
     pure: ClassVar[bool] = False
+
+    def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
+        """The validated config as it is shown, digested and executed: JSON with every default filled in.
+
+        `connection`: the settings of the connection it names. Pure; raises Refused for what no step may do.
+        """
+        return config.model_dump(mode="json", by_alias=True)
+
+    def repeatable(self, action: Action, connection: BaseModel | None) -> bool:
+        """May an attempt with an unknown outcome be repeated safely? `connection`: its settings, or None."""
+        return self.honours_key or not self.has_effect
 
     @abstractmethod
     def execute(self, ctx: StepContext) -> Outcome:

@@ -1,0 +1,125 @@
+"""What a step will do, worked out before it does it: the config rendered, checked and completed.
+
+The same Action is shown to reviewers, digested, and executed. It never holds a secret. No I/O but reading the
+connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from flows.definition import expr
+from flows.definition.plan import ForEach, Plan
+from flows.steps.base import Action, Refused, StepError
+from flows.steps.configs import ConfigError, parse_config
+from flows.steps.registry import family
+from resources import connections
+from resources.errors import NotFound, OrchestraError
+
+Json = Any
+MAX_ITEMS = 10_000
+
+
+class ResolveError(OrchestraError):
+    """A step's action cannot be worked out. `error.cls` is expression, config, refused or limit."""
+
+    code = "not_resolvable"
+    status = 422
+
+    def __init__(self, error: StepError) -> None:
+        super().__init__(error.message, details=error.details)
+        self.error = error
+
+
+def resolve_actions(
+    plan: Plan, step_id: str, scope: Mapping[str, Json], *, item: int | Literal["all"] | None = None
+) -> list[Action]:
+    """The actions of a step: one, or with `item="all"` one for each item of its `for_each`.
+
+    `item` a number: that item alone; `scope` may bring it along as `item`, else the items are worked out.
+    Without `for_each`, "all" and None are the same. Raises ResolveError; KeyError for an unknown step.
+    """
+    step = plan.step(step_id)
+    if step.for_each is None or item is None:
+        return [resolve_action(step_id, step.family, step.config, scope)]
+    base = _scope(step_id, scope)
+    if item != "all" and "item" in scope:
+        numbered = [(item, scope["item"])]
+    else:
+        items = list(enumerate(resolve_items(step_id, step.for_each, base)))
+        numbered = items if item == "all" else [items[item]]
+    return [
+        resolve_action(step_id, step.family, step.config, _with_item(base, value, index), item=index)
+        for index, value in numbered
+    ]
+
+
+def resolve_action(
+    step_id: str,
+    family_name: str,
+    config: Mapping[str, Json],
+    scope: Mapping[str, Json] | expr.Scope,
+    *,
+    item: int | None = None,
+) -> Action:
+    """One action of a family with this config; also a step's fallback. Raises ResolveError."""
+    member = family(family_name)
+    try:
+        parsed = parse_config(family_name, expr.render(config, scope))
+        connection, settings = _connection(getattr(parsed, "connection", None))
+        ready = member.prepare(parsed, settings)
+    except expr.ExprError as e:
+        raise _expression(step_id, e) from e
+    except ConfigError as e:
+        raise _error(step_id, "config", str(e), {"path": list(e.path)}) from e
+    except Refused as e:
+        raise _error(step_id, "refused", str(e), None) from e
+    return Action(step=step_id, item=item, family=family_name, connection=connection, config=ready)
+
+
+def resolve_items(step_id: str, for_each: ForEach, scope: Mapping[str, Json] | expr.Scope) -> list[Json]:
+    """The items of a fan-out. Raises ResolveError when they are no list, or too many."""
+    try:
+        items = expr.render(for_each.items, scope)
+    except expr.ExprError as e:
+        raise _expression(step_id, e) from e
+    if not isinstance(items, list):
+        raise _error(step_id, "expression", f"for_each needs a list, not a {type(items).__name__}", None)
+    if len(items) > MAX_ITEMS:
+        raise _error(step_id, "limit", f"for_each has {len(items)} items; {MAX_ITEMS} are allowed", None)
+    return items
+
+
+def _scope(step_id: str, scope: Mapping[str, Json]) -> expr.Scope:
+    """Checked once for all items."""
+    try:
+        return expr.Scope.of(scope)
+    except expr.ExprError as e:
+        raise _expression(step_id, e) from e
+
+
+def _with_item(scope: expr.Scope, value: Json, index: int) -> expr.Scope:
+    return expr.Scope({**scope.values, "item": value, "item_index": index})
+
+
+def _connection(name: str | None) -> tuple[dict[str, Json] | None, BaseModel | None]:
+    """(what an action says of it, its settings) of a connection. Raises Refused when there is none."""
+    if name is None:
+        return None, None
+    try:
+        ref = connections.resolve(name)
+    except NotFound as e:
+        raise Refused(f"There is no connection {name!r}; create it under Connections") from e
+    return ref.to_json(), ref.settings
+
+
+def _error(step_id: str, cls: str, message: str, details: Json) -> ResolveError:
+    text = f"The step {step_id} cannot be worked out: {message.rstrip('.')}."
+    return ResolveError(StepError(cls, text, details))
+
+
+def _expression(step_id: str, e: expr.ExprError) -> ResolveError:
+    return _error(step_id, "expression", e.message, {"expression": e.expression, "offset": e.offset})

@@ -1,0 +1,66 @@
+"""function: the author's Python in the sandbox. Pure: same input, time and seed, same output."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from flows.steps.base import Action, Done, Fail, Family, Json, Outcome, Retry, StepContext, StepError
+from flows.steps.function import sandbox, values
+from flows.steps.function.config import FunctionConfig
+
+
+class FunctionFamily(Family):
+    name: ClassVar[str] = "function"
+    Config: ClassVar[type[BaseModel]] = FunctionConfig
+    title: ClassVar[str] = "Function"
+    summary: ClassVar[str] = "Runs a few lines of Python in a sandbox; the value of the last expression is the output."
+    icon: ClassVar[str] = "function"
+    has_effect: ClassVar[bool] = False
+    pure: ClassVar[bool] = True
+
+    def describe(self, action: Action) -> str:
+        lines = str(action.config["code"]).strip().count("\n") + 1
+        return f"Computes a value with {lines} {'line' if lines == 1 else 'lines'} of Python, touching nothing outside"
+
+    def execute(self, ctx: StepContext) -> Outcome:
+        config = ctx.action.config
+        limits = config["limits"]
+        allowed = sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
+        try:
+            value, printed = sandbox.run(config["code"], variables(config["input"]), limits=allowed, now=ctx.now, seed=ctx.seed)
+        except sandbox.SandboxError as e:
+            return _failed(e, cut_short=ctx.timeout < limits["time"])
+        for line in printed.splitlines():
+            ctx.log(line)
+        return _done(value)
+
+
+def variables(given: Mapping[str, Json]) -> dict[str, Json]:
+    """The names the code sees: `input` whole, and each of its keys that is not a word of the language."""
+    return {"input": given, **{k: v for k, v in given.items() if not keyword.iskeyword(k)}}
+
+
+def _done(value: Any) -> Outcome:
+    try:
+        return Done(values.to_json(value))
+    except values.NotJson as e:
+        return Fail(StepError("code", str(e)))
+    except values.TooBig as e:
+        return Fail(StepError("limit", str(e)))
+
+
+def _failed(error: sandbox.SandboxError, *, cut_short: bool) -> Outcome:
+    """`cut_short`: the attempt had less time left than the code's own limit, so a retry may help."""
+    details = {"line": error.line} if error.line else None
+    message = f"Line {error.line}: {error.message}" if error.line else error.message
+    if isinstance(error, sandbox.SandboxBroken):
+        return Retry(StepError("internal", message), acted=False)
+    if isinstance(error, sandbox.LimitError):
+        if error.timed_out and cut_short:
+            return Retry(StepError("timeout", message, details), acted=False)
+        return Fail(StepError("limit", message, details))
+    return Fail(StepError("code", message, details))

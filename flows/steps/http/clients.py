@@ -1,0 +1,55 @@
+"""The client and the credentials of an action: the connection in exactly the version the action names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+
+import httpx2
+
+from flows.steps.base import Action, Refused
+from resources import connections
+from resources.errors import OrchestraError
+from resources.http_client import authorise, guarded_client, http_client
+
+
+class Changed(Exception):
+    """The connection is no longer what the action was resolved, and perhaps approved, with."""
+
+
+@cache
+def public_client() -> httpx2.Client:
+    """For steps without a connection: public addresses only, no credentials."""
+    return guarded_client()
+
+
+# a forked child must not share its parent's sockets
+os.register_at_fork(after_in_child=public_client.cache_clear)
+
+
+def prepare(
+    action: Action, request: httpx2.Request, mask: Callable[[str], None]
+) -> tuple[httpx2.Client, httpx2.Request]:
+    """The client to send with, and the request complete with the client's headers and the credentials.
+
+    Every secret is given to `mask` before it is used. Raises Changed, and Refused when connection or secret are gone.
+    """
+    if action.connection is None:
+        return _complete(public_client(), request)
+    try:
+        ref = connections.resolve(action.connection["name"])
+        if (ref.id, ref.version) != (action.connection["id"], action.connection["version"]):
+            raise Changed(f"The connection {ref.name} was changed after this step was resolved; nothing was sent.")
+        client, request = _complete(http_client(ref), request)
+        for secret in authorise(ref, request):
+            mask(secret)
+    except OrchestraError as e:
+        raise Refused(e.message) from e
+    return client, request
+
+
+def _complete(client: httpx2.Client, request: httpx2.Request) -> tuple[httpx2.Client, httpx2.Request]:
+    for name, value in client.headers.items():
+        request.headers.setdefault(name, value)
+    return client, request
