@@ -6,7 +6,6 @@ through the same core, and save under the run's version.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from flows.definition import expr
-from flows.definition.canonical import canonical
+from flows.definition.canonical import digest
 from flows.definition.inputs import validate_input, with_defaults
 from flows.models import Flow, Release
 from resources import audit
@@ -111,7 +110,7 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
         return None
     if not 0 < len(key) <= 200:
         raise BadInput("An idempotency key has 1 to 200 characters.", code="bad_idempotency_key")
-    mark = hashlib.sha256(canonical(run.input)).hexdigest()
+    mark = digest(run.input)
     row = StartKey(
         flow_id=run.flow_id, source=source, key=key, run_id=run.pk, fingerprint=mark, created_at=run.created_at
     )

@@ -12,12 +12,13 @@ from typing import Any
 
 from django.conf import settings
 
-from flows.definition.canonical import digest_of
+from flows.definition.canonical import digest
 from flows.definition.plan import Plan, StepPlan
-from flows.resolve import ResolveError, resolve_actions
+from flows.resolve import ResolveError, resolve_action, resolve_actions
 from flows.steps import base
 from flows.steps.registry import family
-from resources import artifacts
+from resources import artifacts, connections
+from resources.errors import NotFound
 from resources.fields import dumps
 from resources.masking import Masker
 from runs import clock, waits
@@ -50,20 +51,19 @@ def scope_for(loaded: Loaded, step: Step | None = None) -> dict[str, Json]:
     return scope_of(state, urls=urls_of(loaded.plan, state))
 
 
-def effective(plan: Plan, step: Step) -> tuple[Plan, StepPlan]:
-    """The plan and the step as they run now: with the fallback's action once that has taken over."""
+def effective(plan: Plan, step: Step) -> StepPlan:
+    """The step as it runs now: with its fallback's action once that has taken over."""
     own = plan.step(step.id)
     if not step.fallback or own.fallback is None or own.fallback.family is None:
-        return plan, own
-    other = replace(own, family=own.fallback.family, config=own.fallback.config or {})
-    return replace(plan, steps=tuple(other if s.id == step.id else s for s in plan.steps)), other
+        return own
+    return replace(own, family=own.fallback.family, config=own.fallback.config or {})
 
 
 def resolve(loaded: Loaded, step: Step) -> base.Action:
     """What this step will do. Raises ResolveError."""
-    plan, _ = effective(loaded.plan, step)
+    plan = effective(loaded.plan, step)
     item = None if step.item == NO_ITEM else step.item
-    return resolve_actions(plan, step.id, scope_for(loaded, step), item=item)[0]
+    return resolve_action(step.id, plan.family, plan.config, scope_for(loaded, step), item=item)
 
 
 def granted_action(loaded: Loaded, step: Step) -> Mapping[str, Json] | None:
@@ -85,7 +85,7 @@ def action_of(loaded: Loaded, step: Step) -> base.Action:
 
 
 def digest_now(action: base.Action) -> str:
-    return digest_of(action.to_json())
+    return digest(action.to_json())
 
 
 @lru_cache(maxsize=4096)
@@ -95,7 +95,15 @@ def _seed(key: str) -> int:
 
 def is_repeatable(plan: StepPlan, action: base.Action | None) -> bool:
     """May the same key be sent again without a second effect? Unknown counts as no."""
-    return action is not None and family(plan.family).repeatable(action)
+    if action is None:
+        return False
+    settings_ = None
+    if action.connection is not None:
+        try:
+            settings_ = connections.resolve(str(action.connection["name"])).settings
+        except NotFound:
+            return False
+    return family(plan.family).repeatable(action, settings_)
 
 
 class Attempt:
@@ -103,7 +111,7 @@ class Attempt:
 
     def __init__(self, loaded: Loaded, step: Step) -> None:
         self.loaded, self.step = loaded, step
-        self.plan = effective(loaded.plan, step)[1]
+        self.plan = effective(loaded.plan, step)
         self.masker = Masker()
         self.lines: list[str] = []
         self.action: base.Action | None = None
@@ -140,11 +148,12 @@ class Attempt:
             mask=self.masker.add,
             resolve=self._resolve_all,
             callback_url=lambda name: urls[name],
+            irreversible=lambda name: self.loaded.plan.step(name).irreversible,
         )
 
     def _log(self, line: str) -> None:
         if len(self.lines) < MAX_LOG_LINES:
-            self.lines.append(self.masker.mask_text(line)[:2000])
+            self.lines.append(self.masker.text(line)[:2000])
 
     def _resolve_all(self, step_id: str) -> list[base.Action]:
         return resolve_actions(self.loaded.plan, step_id, scope_for(self.loaded), item="all")
@@ -163,14 +172,14 @@ class Attempt:
             case base.Fail(error):
                 return replace(ended, outcome="fail", error=self._error(error))
             case base.Wait(kind, timeout, until, spec):
-                wait = {"kind": kind, "timeout": timeout, "until": until, "spec": self.masker.mask(dict(spec))}
+                wait = {"kind": kind, "timeout": timeout, "until": until, "spec": self.masker.tree(dict(spec))}
                 return replace(ended, outcome="wait", wait=wait)
         error = base.StepError("internal", f"The step family {self.plan.family} returned {type(outcome).__name__}.")
         return replace(ended, outcome="fail", error=self._error(error))
 
     def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
         try:
-            output, size = storable(self.masker.mask(output), self.loaded.state.run_id, self.step.id, self.loaded.flow)
+            output, size = storable(self.masker.tree(output), self.loaded.state.run_id, self.step.id, self.loaded.flow)
         except (ValueError, TypeError, RecursionError) as error:
             failed = base.StepError("limit", f"The output is not JSON that can be kept: {error}")
             return replace(ended, outcome="fail", error=self._error(failed))
@@ -180,9 +189,9 @@ class Attempt:
         return replace(ended, output=output)
 
     def _error(self, error: base.StepError) -> dict[str, Json]:
-        found = {"class": error.cls, "message": self.masker.mask_text(error.message)[:2000]}
+        found = {"class": error.cls, "message": self.masker.text(error.message)[:2000]}
         if error.details is not None:
-            found["details"] = self.masker.mask(error.details)
+            found["details"] = self.masker.tree(error.details)
         return found
 
 

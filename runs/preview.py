@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from flows.definition.canonical import digest
 from flows.resolve import resolve_actions
-from flows.steps.registry import family
+from flows.steps.approval.step import shown_action
 from resources.errors import NotFound
 from runs import attempts, store
 from runs.engine.state import NO_ITEM, SUCCEEDED
@@ -19,8 +20,6 @@ def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, J
 
     Raises NotFound, flows.resolve.ResolveError.
     """
-    from flows.steps.approval.step import describe_actions
-
     loaded = store.load(run_id)
     if loaded is None:
         raise NotFound("There is no such run.", code="run_not_found")
@@ -30,7 +29,6 @@ def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, J
     scope = attempts.scope_for(imagined)
     protects = [s.id for s in loaded.plan.steps if approval in s.protected_by]
     actions = [a for step in protects for a in resolve_actions(loaded.plan, step, scope, item="all")]
-    return describe_actions(loaded.plan, actions)
+    shown = [shown_action(a, irreversible=loaded.plan.step(a.step).irreversible) for a in actions]
+    return shown, digest([a.to_json() for a in actions])
 
-
-__all__ = ["actions_of", "family"]

@@ -288,5 +288,5 @@ def _lost(loaded: Loaded, step: Step) -> given.AttemptLost:
         action = attempts.action_of(loaded, step)
     except ResolveError:
         action = None
-    repeatable = attempts.is_repeatable(attempts.effective(loaded.plan, step)[1], action)
+    repeatable = attempts.is_repeatable(attempts.effective(loaded.plan, step), action)
     return given.AttemptLost(step.id, step.item, step.attempt, repeatable)

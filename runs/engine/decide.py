@@ -6,9 +6,10 @@ replays and the tests rely on. An input that has no place (late, duplicate, fenc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from flows.definition.canonical import digest
 from flows.definition.plan import Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
 from runs.engine import inputs as given
@@ -19,6 +20,7 @@ from runs.engine.state import (
     CANCELLED,
     CLAIMABLE,
     FAILED,
+    NO_ITEM,
     RUN_HELD,
     RUNNING,
     SUCCEEDED,
@@ -289,8 +291,7 @@ def _decided(turn: Turn, step: Step, answer: dict[str, Json]) -> None:
     spec = (step.wait or {}).get("spec", {})
     actions = answer.pop("actions", None) or spec.get("actions", [])
     if answer.get("decision") == "approved":
-        granted = {f"{a['step']}:{-1 if a.get('item') is None else a['item']}": a for a in actions}
-        turn.settle(step, SUCCEEDED, output=answer, granted=granted, error=None)
+        turn.settle(step, SUCCEEDED, output=answer, granted=_grants(actions), error=None)
         return
     on_reject = turn.plan_of(step).config.get("on_reject", "stop")
     error = {
@@ -313,6 +314,16 @@ def _decided(turn: Turn, step: Step, answer: dict[str, Json]) -> None:
                 "at": turn.now,
             },
         )
+
+
+#: what of an action is executed, and therefore digested; the rest of what a reviewer sees is wording
+_ACTION: Final = ("step", "item", "family", "connection", "config")
+
+
+def _grants(actions: Sequence[Mapping[str, Json]]) -> dict[str, Json]:
+    """{"<step>:<item>": the approved action and its digest}."""
+    bare = [{name: a.get(name) for name in _ACTION} for a in actions]
+    return {f"{a['step']}:{NO_ITEM if a['item'] is None else a['item']}": {**a, "digest": digest(a)} for a in bare}
 
 
 _OUTCOMES: Final[dict[str, Callable[[Turn, Step, given.AttemptEnded], None]]] = {
