@@ -7,9 +7,7 @@ from typing import Any
 from django.db import migrations
 
 
-def refuse_changes(
-    table: str, reason: str, *, deletes: bool = True
-) -> migrations.RunPython:
+def refuse_changes(table: str, reason: str, *, deletes: bool = True) -> migrations.RunPython:
     """An operation after which UPDATE (and DELETE) on `table` fails with `reason`."""
     events = ["UPDATE", "DELETE"] if deletes else ["UPDATE"]
 

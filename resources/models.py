@@ -32,17 +32,14 @@ class Grant(models.Model):
         blank=True,
         related_name="grants",
     )
-    group = models.ForeignKey(
-        "auth.Group", models.CASCADE, null=True, blank=True, related_name="grants"
-    )
+    group = models.ForeignKey("auth.Group", models.CASCADE, null=True, blank=True, related_name="grants")
     folder = models.CharField(max_length=200, blank=True, default="")
     role = models.CharField(max_length=16, choices=Role.choices)
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(user__isnull=False, group__isnull=True)
-                | Q(user__isnull=True, group__isnull=False),
+                condition=Q(user__isnull=False, group__isnull=True) | Q(user__isnull=True, group__isnull=False),
                 name="grant_user_or_group",
             ),
             models.UniqueConstraint(
@@ -64,9 +61,7 @@ class Grant(models.Model):
 class ApiToken(models.Model):
     """A bearer token. Only the SHA-256 of it is kept; `prefix` lets a person recognise it."""
 
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12)
     digest = models.CharField(max_length=64, unique=True)
@@ -87,9 +82,7 @@ class Secret(models.Model):
     ciphertext = models.BinaryField()
     key_id = models.CharField(max_length=32)
     version = models.PositiveIntegerField(default=1)
-    last4 = models.CharField(
-        max_length=4, blank=True, default=""
-    )  # only of values of 12 characters and more
+    last4 = models.CharField(max_length=4, blank=True, default="")  # only of values of 12 characters and more
     created_at = models.DateTimeField(auto_now_add=True)
     rotated_at = models.DateTimeField(auto_now_add=True)
 
@@ -122,10 +115,9 @@ class Artifact(models.Model):
     size = models.PositiveBigIntegerField()
     content_type = models.CharField(max_length=100, default="application/json")
     name = models.CharField(max_length=200, blank=True, default="")
-    run_id = models.CharField(
-        max_length=26, blank=True, default="", db_index=True
-    )  # origin; L1 knows no run table
+    run_id = models.CharField(max_length=26, blank=True, default="", db_index=True)  # origin; L1 knows no run table
     step = models.CharField(max_length=80, blank=True, default="")
+    folder = models.CharField(max_length=200, blank=True, default="")  # who may read it: viewers of this folder
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -140,9 +132,7 @@ class KvEntry(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["namespace", "key"], name="kv_key")
-        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["namespace", "key"], name="kv_key")]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.key}"
@@ -176,3 +166,17 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.action} {self.object_type} {self.object_id}"
+
+
+class AuditHead(models.Model):
+    """One row (id 1): the last entry's number and hash. Its lock orders writers; it shows a cut-off tail."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField(default=0)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="audit_head_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash}"
