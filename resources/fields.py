@@ -9,8 +9,16 @@ from django.db import models
 
 
 def dumps(value: Any) -> str:
-    """Compact JSON text, NaN and infinity refused (ValueError): what every JSON column holds."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Compact JSON text, NaN and infinity refused (ValueError): what every JSON column holds.
+
+    Readable UTF-8, but for text no UTF-8 can hold (a lone surrogate, legal in JSON): that is escaped whole.
+    """
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text
 
 
 class JSONText(models.TextField):  # type: ignore[type-arg]  # not subscriptable at run time
@@ -19,6 +27,9 @@ class JSONText(models.TextField):  # type: ignore[type-arg]  # not subscriptable
     Not jsonb: it reorders keys, rewrites numbers and refuses U+0000, and what people approved must stay
     exactly what they saw. It is also cheaper to write from hand-made SQL, the same on both databases.
     """
+
+    _pyi_private_set_type: Any  # what the type checker takes for the attribute's type: any JSON
+    _pyi_private_get_type: Any
 
     def from_db_value(self, value: str | None, *_: Any) -> Any:
         return None if value is None else json.loads(value)

@@ -117,6 +117,7 @@ class Artifact(models.Model):
     name = models.CharField(max_length=200, blank=True, default="")
     run_id = models.CharField(max_length=26, blank=True, default="", db_index=True)  # origin; L1 knows no run table
     step = models.CharField(max_length=80, blank=True, default="")
+    folder = models.CharField(max_length=200, blank=True, default="")  # who may read it: viewers of this folder
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -165,3 +166,17 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.action} {self.object_type} {self.object_id}"
+
+
+class AuditHead(models.Model):
+    """One row (id 1): the last entry's number and hash. Its lock orders writers; it shows a cut-off tail."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField(default=0)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="audit_head_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.hash}"

@@ -242,9 +242,7 @@ def _control(actor: Actor, run_id: str, action: str, reason: str, event: given.I
         try:
             with transaction.atomic():
                 store.save(loaded, store.Save([decision], now))
-                audit.record(
-                    actor=actor, action=action, object_type="run", object_id=run_id, data={"reason": reason}
-                )
+                audit.record(actor=actor, action=action, object_type="run", object_id=run_id, data={"reason": reason})
         except store.Stale:
             continue
         return Run.objects.select_related("flow", "release").get(pk=run_id)

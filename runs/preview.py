@@ -31,4 +31,3 @@ def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, J
     actions = [a for step in protects for a in resolve_actions(loaded.plan, step, scope, item="all")]
     shown = [shown_action(a, irreversible=loaded.plan.step(a.step).irreversible) for a in actions]
     return shown, digest([a.to_json() for a in actions])
-

@@ -236,15 +236,11 @@ class Start:
 
     __slots__ = ("connections", "decision", "take")
 
-    def __init__(
-        self, decision: Decision, take: Take | None, connections: tuple[tuple[int, int], ...] = ()
-    ) -> None:
+    def __init__(self, decision: Decision, take: Take | None, connections: tuple[tuple[int, int], ...] = ()) -> None:
         self.decision, self.take, self.connections = decision, take, connections
 
 
-def _checked_start(
-    loaded: Loaded, step: Step, owner: str
-) -> tuple[given.Input, tuple[tuple[int, int], ...]]:
+def _checked_start(loaded: Loaded, step: Step, owner: str) -> tuple[given.Input, tuple[tuple[int, int], ...]]:
     """Start a protected step with the digest its action has now, or ask again where it is not the approved one."""
     digests: dict[str, str] = {}
     try:

@@ -48,12 +48,12 @@ def request(
 
     The digest is taken of the actions alone, so wording never changes it and every byte that executes does.
     """
-    shown = [_shown(action, irreversible(action.step)) for action in actions]
+    shown = [shown_action(action, irreversible(action.step)) for action in actions]
     return {
         "title": config["title"],
         "summary": config["summary"],
         "actions": shown,
-        "digest": digest(actions),
+        "digest": digest([a.to_json() for a in actions]),
         "irreversible": any(a["irreversible"] for a in shown),
         "reviewers": config["reviewers"],
         "form": config["form"],
@@ -63,7 +63,7 @@ def request(
     }
 
 
-def _shown(action: Action, irreversible: bool) -> dict[str, Any]:
+def shown_action(action: Action, irreversible: bool) -> dict[str, Any]:
     # late: the registry imports this module
     from flows.steps.registry import family
 

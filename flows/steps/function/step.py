@@ -31,7 +31,9 @@ class FunctionFamily(Family):
         limits = config["limits"]
         allowed = sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
         try:
-            value, printed = sandbox.run(config["code"], variables(config["input"]), limits=allowed, now=ctx.now, seed=ctx.seed)
+            value, printed = sandbox.run(
+                config["code"], variables(config["input"]), limits=allowed, now=ctx.now, seed=ctx.seed
+            )
         except sandbox.SandboxError as e:
             return _failed(e, cut_short=ctx.timeout < limits["time"])
         for line in printed.splitlines():

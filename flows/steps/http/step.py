@@ -112,9 +112,7 @@ def _request(ctx: StepContext) -> httpx2.Request:
 
 def _outcome(fetched: Fetched, ctx: StepContext) -> Outcome:
     headers = {name.lower(): value for name, value in reversed(fetched.headers)}
-    return answer.outcome(
-        fetched.status, headers, fetched.body, url=fetched.url, config=ctx.action.config, now=ctx.now
-    )
+    return answer.outcome(fetched.status, headers, fetched.body, url=fetched.url, config=ctx.action.config, now=ctx.now)
 
 
 def _broken(error: Exception, host: str, timeout: float) -> Outcome:

@@ -1,0 +1,132 @@
+"""The settings of each kind of connection, as pydantic models. Pure: no Django, no I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+#: set by the program, or a place for secrets: both have a setting of their own
+_RESERVED = {
+    "authorization", "connection", "content-length", "cookie", "expect", "host", "idempotency-key",
+    "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+}  # fmt: skip
+
+
+def _header_name(name: str) -> str:
+    if not _HEADER.fullmatch(name):
+        raise ValueError(f"“{name}” is not a header name.")
+    return name
+
+
+def _plain_header(name: str) -> str:
+    if _header_name(name).lower() in _RESERVED:
+        raise ValueError(f"The header {name} cannot be set here; credentials belong into a secret.")
+    return name
+
+
+def _header_value(value: str) -> str:
+    if len(value) > 2000 or not value.isascii() or not value.isprintable():
+        raise ValueError("A header value is one line of printable ASCII, at most 2,000 characters.")
+    return value
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # reading it checks it
+    except ValueError as error:
+        raise ValueError("This is not an address.") from error
+    return parts
+
+
+def _base_url(url: str) -> str:
+    parts = _split(url)
+    host = parts.netloc.rpartition("@")[2].removesuffix(f":{parts.port}")
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        raise ValueError("Give an address that begins with https:// or http:// and names a host.")
+    if "@" in parts.netloc:
+        raise ValueError("Leave user and password out of the address; use a secret.")
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise ValueError("Leave out everything from ? or # on.")
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise ValueError("The address has characters that must be percent-encoded.")
+    return url.rstrip("/")
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError as error:
+        raise ValueError(f"“{text}” is not a network such as 10.1.0.0/16: {error}.") from error
+
+
+BaseUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_base_url)]
+Network = Annotated[str, AfterValidator(_network)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+PlainHeader = Annotated[str, AfterValidator(_plain_header)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+
+
+class HttpAuth(BaseModel):
+    """How requests show who sends them. `secret` is the name of a secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["none", "bearer", "basic", "api_key"] = "none"
+    secret: str = Field(default="", max_length=64, validate_default=True)
+    username: str = Field(default="", max_length=200, validate_default=True)  # basic
+    header: HeaderName = "X-Api-Key"  # api_key
+
+    @field_validator("secret")
+    @classmethod
+    def _secret_fits(cls, secret: str, info: ValidationInfo) -> str:
+        kind = info.data.get("type", "none")
+        if kind != "none" and not secret:
+            raise ValueError("Choose the secret to send.")
+        return secret if kind != "none" else ""
+
+    @field_validator("username")
+    @classmethod
+    def _username_fits(cls, username: str, info: ValidationInfo) -> str:
+        if info.data.get("type") != "basic":
+            return ""
+        if not username or ":" in username or not username.isprintable():
+            raise ValueError("Basic authentication needs a user name, without a colon.")
+        return username
+
+
+class HttpSettings(BaseModel):
+    """`allow_networks`: networks that are not public and may be reached nevertheless, such as 10.1.0.0/16.
+
+    `honours_idempotency_key`: the other side applies a repeated Idempotency-Key once, so that an attempt whose outcome
+    is unknown may be repeated.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: BaseUrl
+    auth: HttpAuth = HttpAuth()
+    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = ()
+    honours_idempotency_key: bool = False
+    headers: Annotated[dict[PlainHeader, HeaderValue], Field(max_length=50)] = {}
+
+
+def join_url(base_url: str, path: str) -> str:
+    """`path` below `base_url`, which it cannot leave. Raises ValueError for anything else, with a sentence."""
+    if not path:
+        return base_url
+    plain = path.partition("?")[0]
+    if "\\" in path or not path.isprintable() or "#" in path:
+        raise ValueError("The path has a character that does not belong into an address.")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", plain) or plain.startswith("//"):
+        raise ValueError("Give a path below the connection's address, not a whole address.")
+    decoded = re.sub(r"%2e", ".", plain, flags=re.IGNORECASE)
+    if any(part in (".", "..") for part in decoded.split("/")):
+        raise ValueError("The path may not go up with “..”.")
+    return f"{base_url}/{path.removeprefix('/')}" if not path.startswith("?") else base_url + path

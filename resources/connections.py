@@ -1,0 +1,140 @@
+"""Connections: how to reach one outside system. Settings are typed per kind and never hold a secret, only its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from pydantic import ValidationError
+
+from resources import audit, usage
+from resources.access import Actor, require
+from resources.connection_settings import HttpSettings
+from resources.errors import BadInput, Conflict, NotFound
+from resources.models import Connection, Role, Secret
+from resources.names import check_slug
+
+#: kind -> its settings. A new kind of connection is one entry here and one in Connection.Kind.
+KINDS: Mapping[str, type[HttpSettings]] = {"http": HttpSettings}
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRef:
+    """A connection as it is now. `version` goes up with every change and is part of what people approve."""
+
+    id: int
+    name: str
+    kind: str
+    version: int
+    settings: HttpSettings
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name, "version": self.version, "kind": self.kind}
+
+
+def parse_settings(kind: str, settings: Mapping[str, Any]) -> HttpSettings:
+    """Raises BadInput with `details` [{path, message}] for an unknown kind or settings that break its rules."""
+    if kind not in KINDS:
+        raise _bad("kind", f"There is no kind of connection called {kind}; there is: {', '.join(KINDS)}.")
+    try:
+        return KINDS[kind].model_validate(dict(settings))
+    except ValidationError as error:
+        details = [
+            {"path": ".".join(str(part) for part in e["loc"]), "message": e["msg"].removeprefix("Value error, ")}
+            for e in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise BadInput(details[0]["message"], hint="Correct the marked fields.", details=details) from error
+
+
+def _checked(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as stored: parsed, complete, their secret known."""
+    parsed = parse_settings(kind, settings)
+    secret = parsed.auth.secret
+    # locked, so that it cannot be deleted before this connection is seen to use it
+    if secret and Secret.objects.select_for_update().filter(name=secret).values_list("pk").first() is None:
+        raise _bad("auth.secret", f"There is no secret {secret}. Set it first.")
+    return parsed.model_dump(mode="json")
+
+
+def _bad(path: str, message: str) -> BadInput:
+    return BadInput(message, details=[{"path": path, "message": message}])
+
+
+@transaction.atomic
+def create_connection(*, actor: Actor, name: str, kind: str, settings: Mapping[str, Any]) -> Connection:
+    """Admins only. Raises NotAllowed, BadInput, Conflict `connection_exists`."""
+    require(actor, Role.ADMIN)
+    check_slug(name)
+    stored = _checked(kind, settings)
+    connection, made = Connection.objects.get_or_create(name=name, defaults={"kind": kind, "settings": stored})
+    if not made:
+        raise Conflict(f"There is a connection {name} already.", hint="Edit it.", code="connection_exists")
+    data = {"kind": kind, "settings": stored, "version": connection.version}
+    audit.record(actor=actor, action="connection.created", object_type="connection", object_id=name, data=data)
+    return connection
+
+
+@transaction.atomic
+def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -> Connection:
+    """Replace the settings. A change raises the version, which voids open approvals; saving the same changes nothing.
+
+    Admins only. Raises NotAllowed, NotFound, BadInput.
+    """
+    require(actor, Role.ADMIN)
+    connection = _locked(name)
+    before, after = connection.settings, _checked(connection.kind, settings)
+    if before == after:
+        return connection
+    connection.settings, connection.version = after, connection.version + 1
+    connection.save(update_fields=["settings", "version", "updated_at"])
+    data = {"before": before, "after": after, "version": connection.version}
+    audit.record(actor=actor, action="connection.updated", object_type="connection", object_id=name, data=data)
+    return connection
+
+
+@transaction.atomic
+def delete_connection(*, actor: Actor, name: str) -> None:
+    """Admins only. Raises NotAllowed, NotFound, Conflict `in_use` while something registered names it."""
+    require(actor, Role.ADMIN)
+    connection = _locked(name)
+    usage.refuse_while_used("connection", name)
+    data = {"kind": connection.kind, "settings": connection.settings, "version": connection.version}
+    connection.delete()
+    audit.record(actor=actor, action="connection.deleted", object_type="connection", object_id=name, data=data)
+
+
+def _locked(name: str) -> Connection:
+    connection = Connection.objects.select_for_update().filter(name=name).first()
+    if connection is None:
+        raise _missing(name)
+    return connection
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"There is no connection {name}.", hint="Add it under Connections.", code="connection_not_found")
+
+
+def list_connections() -> QuerySet[Connection]:
+    return Connection.objects.order_by("name")
+
+
+def resolve(name: str) -> ConnectionRef:
+    """The connection as it is now. Raises NotFound."""
+    row = Connection.objects.filter(name=name).first()
+    if row is None:
+        raise _missing(name)
+    return ConnectionRef(row.pk, row.name, row.kind, row.version, parse_settings(row.kind, row.settings))
+
+
+def ref_json(name: str) -> dict[str, Any]:
+    """{"id", "name", "version", "kind"}: what an action names, and what is digested with it. Raises NotFound."""
+    return resolve(name).to_json()
+
+
+def using_secret(secret: str) -> list[str]:
+    """Connections whose settings name `secret`; registered with resources.usage."""
+    rows = Connection.objects.order_by("name").values_list("name", "settings")
+    return [f"connection {name}" for name, settings in rows if settings.get("auth", {}).get("secret") == secret]

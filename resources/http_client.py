@@ -1,0 +1,201 @@
+"""HTTP through the guard: one client per connection and version in each process, and one bounded `fetch`."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import os
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from resources import network, secrets
+from resources.connections import ConnectionRef
+from resources.errors import BadInput, TooLarge
+
+USER_AGENT = "Orchestra"
+MAX_REDIRECTS = 5
+_MAX_CLIENTS = 64
+_LIMITS = httpx2.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=30.0)
+#: what another host may see of a request that it was redirected to; the rest may be a credential
+_SAFE_HEADERS = {"accept", "accept-encoding", "accept-language", "host", "user-agent"}
+
+
+class ResponseTooLarge(TooLarge):
+    """The body, as sent or after unpacking, has more bytes than allowed."""
+
+    code = "response_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A whole answer. `headers` in order, names as sent; `body` unpacked; `url` after redirects; `seconds` in all."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    url: str
+    seconds: float
+
+    def header(self, name: str, default: str = "") -> str:
+        """The first header of this name."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), default)
+
+
+class GuardedTransport(httpx2.HTTPTransport):
+    """The standard transport with our network backend; no proxy, nothing from the environment."""
+
+    def __init__(self, allow_networks: tuple[network.Network, ...], tls: ssl.SSLContext) -> None:
+        super().__init__(verify=tls, trust_env=False, limits=_LIMITS)
+        # there is no public way to hand over a backend; tests/resources/test_outbound.py fails if this stops working
+        self._pool = httpcore2.ConnectionPool(
+            ssl_context=tls,
+            max_connections=_LIMITS.max_connections,
+            max_keepalive_connections=_LIMITS.max_keepalive_connections,
+            keepalive_expiry=_LIMITS.keepalive_expiry,
+            network_backend=network.GuardedBackend(allow_networks),
+        )
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Public authorities, host names checked; made once a process, since it reads all their certificates."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+def guarded_client(
+    allow_networks: tuple[str, ...] = (), headers: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
+) -> httpx2.Client:
+    """A client that reaches public addresses and `allow_networks` only, keeps no cookies and follows nothing itself."""
+    return httpx2.Client(
+        transport=GuardedTransport(network.networks(allow_networks), tls or _tls()),
+        headers={"user-agent": USER_AGENT, "accept-encoding": "identity", **(headers or {})},
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),  # one run's session is not the next one's
+        follow_redirects=False,
+        trust_env=False,
+        timeout=None,  # fetch sets the deadline of each exchange
+    )
+
+
+_clients: dict[int, tuple[int, httpx2.Client]] = {}
+_lock = threading.Lock()
+
+
+def _forget_clients() -> None:
+    """A forked child shares its parent's sockets: it starts with none. Nothing is closed, they are not its own."""
+    global _lock
+    _lock = threading.Lock()
+    _clients.clear()
+
+
+os.register_at_fork(after_in_child=_forget_clients)
+
+
+def http_client(ref: ConnectionRef) -> httpx2.Client:
+    """The process's client of this version of the connection: its networks, its headers, a pool of its own.
+
+    Credentials are not in it: `authorise` adds the secret's value of the moment to one request.
+    """
+    with _lock:
+        version, client = _clients.get(ref.id, (None, None))
+        if client is None or version != ref.version:
+            client = guarded_client(ref.settings.allow_networks, dict(ref.settings.headers))
+            while len(_clients) >= _MAX_CLIENTS:
+                _clients.pop(next(iter(_clients)))  # dropped, not closed: another thread may be using it
+            _clients[ref.id] = (ref.version, client)
+        return client
+
+
+def authorise(ref: ConnectionRef, request: httpx2.Request) -> list[str]:
+    """Add the connection's credentials to `request`; returns the secret values in it, to be masked everywhere.
+
+    Raises NotFound when the secret is gone, BadInput when no header can carry it.
+    """
+    auth = ref.settings.auth
+    if auth.type == "none":
+        return []
+    value = secrets.reveal(auth.secret)
+    if auth.type == "bearer":
+        request.headers["authorization"] = f"Bearer {_header_safe(auth.secret, value)}"
+    elif auth.type == "basic":
+        pair = base64.b64encode(f"{auth.username}:{value}".encode()).decode()
+        request.headers["authorization"] = f"Basic {pair}"
+        return [value, pair]
+    else:
+        request.headers[auth.header] = _header_safe(auth.secret, value)
+    return [value]
+
+
+def _header_safe(name: str, value: str) -> str:
+    """Refused here, since the HTTP library would quote the whole value in its own error."""
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        raise BadInput(f"The secret {name} has characters that no header can carry.", hint="Set it again, in one line.")
+    return value
+
+
+def fetch(client: httpx2.Client, request: httpx2.Request, *, timeout: float, max_bytes: int) -> Fetched:
+    """Send, follow at most 5 redirects of a GET or HEAD, read the whole body: all within `timeout` seconds.
+
+    Other methods are not redirected: what was approved goes where it was approved to go, and the 3xx is the answer.
+    Raises httpx2.ConnectError, ConnectTimeout (nothing was sent), httpx2.TimeoutException and TransportError
+    otherwise, httpx2.TooManyRedirects, network.AddressRefused, ResponseTooLarge.
+    """
+    start = time.monotonic()
+    with network.total_time(timeout):
+        for _ in range(MAX_REDIRECTS + 1):
+            left = network.time_left(timeout, httpx2.ReadTimeout)
+            request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), left)
+            response = client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                following = _redirect(request, response)
+                if following is None:
+                    body = b"".join(_bounded(_unpacked(response, max_bytes), max_bytes))
+                    headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.raw)
+                    spent = time.monotonic() - start
+                    return Fetched(response.status_code, headers, body, str(response.url), spent)
+            finally:
+                response.close()
+            request = following
+    raise httpx2.TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.", request=request)
+
+
+def _redirect(request: httpx2.Request, response: httpx2.Response) -> httpx2.Request | None:
+    """The request to send next, without credentials if it goes to another origin; None: this is the answer."""
+    following = response.next_request
+    if following is None or request.method not in ("GET", "HEAD"):
+        return None
+    if following.url.origin != request.url.origin:
+        for name in [name for name in following.headers if name.lower() not in _SAFE_HEADERS]:
+            del following.headers[name]
+    return following
+
+
+def _bounded(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        if total > max_bytes:
+            raise ResponseTooLarge(f"The answer has more than {max_bytes} bytes.", hint="Ask for less at once.")
+        yield chunk
+
+
+def _unpacked(response: httpx2.Response, max_bytes: int) -> Iterator[bytes]:
+    """The body's chunks. We ask for no compression; from servers that compress all the same, gzip and deflate."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        yield from response.iter_raw()
+        return
+    unpack: Any = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
+    for chunk in response.iter_raw():
+        try:
+            yield unpack.decompress(chunk, max_bytes + 1)  # capped, or a kilobyte could become a gigabyte
+        except zlib.error as error:
+            raise httpx2.DecodingError(f"The body is not {encoding}: {error}.", request=response.request) from error

@@ -1,0 +1,75 @@
+"""Trying a connection from its page: one GET of its address, with its credentials, changing nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+import httpx2
+from django.db import transaction
+
+from resources import audit, connections, http_client
+from resources.access import Actor, require
+from resources.errors import OrchestraError
+from resources.masking import Masker
+from resources.models import Role
+
+_SECONDS = 5.0
+_MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """`message`: one sentence that says what happened and, if it failed, what to look at."""
+
+    ok: bool
+    message: str
+
+
+def test_connection(*, actor: Actor, name: str) -> Tested:
+    """GET the connection's address, at most 5 seconds. Admins only, as it sends the secret.
+
+    Raises NotAllowed, NotFound.
+    """
+    require(actor, Role.ADMIN)
+    ref = connections.resolve(name)
+    result = _get(ref)
+    with transaction.atomic():
+        data = {"ok": result.ok, "message": result.message, "version": ref.version}
+        audit.record(actor=actor, action="connection.tested", object_type="connection", object_id=name, data=data)
+    return result
+
+
+def _get(ref: connections.ConnectionRef) -> Tested:
+    client = http_client.http_client(ref)
+    url, masker = ref.settings.base_url, Masker()
+    start = time.monotonic()
+    try:
+        request = client.build_request("GET", url)
+        for value in http_client.authorise(ref, request):
+            masker.add(value)
+        answer = http_client.fetch(client, request, timeout=_SECONDS, max_bytes=_MAX_BYTES)
+    except OrchestraError as error:
+        return Tested(False, masker.text(f"{error.message} {error.hint}".strip()))
+    except httpx2.TimeoutException:
+        return Tested(False, f"No answer from {url} within {time.monotonic() - start:.1f} s.")
+    except httpx2.HTTPError as error:
+        return Tested(False, masker.text(f"{url} was not reached: {str(error) or type(error).__name__}"))
+    return _judge(answer)
+
+
+def _judge(answer: http_client.Fetched) -> Tested:
+    shown = f"{answer.status} in {answer.seconds * 1000:.0f} ms"
+    if answer.status in (401, 403):
+        return Tested(False, f"Answered {shown}: it is reached, but the credentials are refused. Look at the secret.")
+    if answer.status >= 500:
+        return Tested(False, f"Answered {shown}: it is reached, but has a fault of its own.")
+    if answer.status in (404, 405):
+        return Tested(
+            True, f"Answered {shown}: it is reached. It serves nothing at this very address, which may be right."
+        )
+    if 300 <= answer.status < 400:
+        where = json.dumps(answer.header("location"))
+        return Tested(True, f"Answered {shown}: it is reached and redirects to {where}.")
+    return Tested(answer.status < 400, f"Answered {shown}.")

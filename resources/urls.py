@@ -1,0 +1,20 @@
+"""Addresses of connections, secrets and resources."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from resources import views
+
+urlpatterns = [
+    path("connections", views.connection_list, name="connections"),
+    path("connections/new", views.connection_new, name="connection-new"),
+    path("connections/<str:name>/edit", views.connection_edit, name="connection-edit"),
+    path("connections/<str:name>/test", views.connection_test, name="connection-test"),
+    path("connections/<str:name>/delete", views.connection_delete, name="connection-delete"),
+    path("secrets", views.secret_list, name="secrets"),
+    path("secrets/new", views.secret_new, name="secret-new"),
+    path("secrets/<str:name>/edit", views.secret_edit, name="secret-edit"),
+    path("secrets/<str:name>/delete", views.secret_delete, name="secret-delete"),
+    path("resources/<str:artifact_id>", views.resource, name="resource"),
+]

@@ -1,0 +1,183 @@
+"""Pages of connections, secrets and resources. Admins change; everybody with a role sees, but never a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.text import get_valid_filename
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from resources import artifacts, connections, probe, secrets
+from resources.access import Actor, can, folders_for, require
+from resources.errors import Conflict, NotAllowed, OrchestraError
+from resources.forms import ConnectionForm, Inline, SecretForm
+from resources.models import Role
+
+#: shown as they are by a browser that ignores "attachment"; anything else is only bytes
+_PLAIN_TYPES = {"application/json", "text/plain", "text/csv", "application/pdf", "image/png", "image/jpeg"}
+
+
+def _viewer(request: HttpRequest) -> Actor:
+    """Connections belong to no folder: whoever views any folder sees that they exist."""
+    actor = Actor.of(request)
+    if folders_for(actor, Role.VIEWER) == []:
+        raise NotAllowed("You have no role here yet.", hint="Ask an admin for one.")
+    return actor
+
+
+def _admin(request: HttpRequest) -> Actor:
+    actor = Actor.of(request)
+    require(actor, Role.ADMIN)
+    return actor
+
+
+def _tried(form: Inline, act: Callable[[], object]) -> bool:
+    """Run an action with a valid form; what it refuses is shown at the form's fields."""
+    if not form.is_valid():
+        return False
+    try:
+        act()
+    except OrchestraError as error:
+        form.show(error)
+        return False
+    return True
+
+
+def _form_page(request: HttpRequest, template: str, form: Inline, **context: Any) -> HttpResponse:
+    form.mark()
+    return render(
+        request, template, {"form": form, "section": "connections", **context}, status=422 if form.errors else 200
+    )
+
+
+@login_required
+@require_GET
+def connection_list(request: HttpRequest) -> HttpResponse:
+    actor = _viewer(request)
+    context = {"connections": connections.list_connections(), "may_change": can(actor, Role.ADMIN)}
+    return render(request, "resources/connections.html", {**context, "section": "connections"})
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def connection_new(request: HttpRequest) -> HttpResponse:
+    actor = _admin(request)
+    form = ConnectionForm(request.POST or None)
+    if request.method == "POST" and _tried(
+        form,
+        lambda: connections.create_connection(
+            actor=actor, name=form.cleaned_data["name"], kind="http", settings=form.settings()
+        ),
+    ):
+        messages.success(request, f"{form.cleaned_data['name']} added.")
+        return redirect("connection-edit", form.cleaned_data["name"])
+    return _form_page(request, "resources/connection.html", form)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def connection_edit(request: HttpRequest, name: str) -> HttpResponse:
+    actor = _admin(request)
+    ref = connections.resolve(name)
+    form = ConnectionForm(request.POST or None, fixed=name, initial=ConnectionForm.initial_of(ref.settings))
+    if request.method == "POST" and _tried(
+        form, lambda: connections.update_connection(actor=actor, name=name, settings=form.settings())
+    ):
+        messages.success(request, f"{name} saved.")
+        return redirect("connection-edit", name)
+    return _form_page(request, "resources/connection.html", form, connection=ref)
+
+
+@login_required
+@require_POST
+def connection_test(request: HttpRequest, name: str) -> HttpResponse:
+    result = probe.test_connection(actor=Actor.of(request), name=name)
+    (messages.success if result.ok else messages.error)(request, result.message)
+    return redirect("connection-edit", name)
+
+
+@login_required
+@require_POST
+def connection_delete(request: HttpRequest, name: str) -> HttpResponse:
+    try:
+        connections.delete_connection(actor=Actor.of(request), name=name)
+    except Conflict as error:
+        messages.error(request, f"{error.message} {error.hint}")
+        return redirect("connection-edit", name)
+    messages.success(request, f"{name} deleted.")
+    return redirect("connections")
+
+
+@login_required
+@require_GET
+def secret_list(request: HttpRequest) -> HttpResponse:
+    actor = _viewer(request)
+    context = {"secrets": secrets.list_secrets(), "may_change": can(actor, Role.ADMIN)}
+    return render(request, "resources/secrets.html", {**context, "section": "connections"})
+
+
+@sensitive_post_parameters("value")
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def secret_new(request: HttpRequest) -> HttpResponse:
+    actor = _admin(request)
+    form = SecretForm(request.POST or None)
+    if request.method == "POST" and _tried(
+        form,
+        lambda: secrets.set_secret(
+            actor=actor, name=form.cleaned_data["name"], value=form.cleaned_data["value"], new=True
+        ),
+    ):
+        messages.success(request, f"{form.cleaned_data['name']} saved.")
+        return redirect("secrets")
+    return _form_page(request, "resources/secret.html", form)
+
+
+@sensitive_post_parameters("value")
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def secret_edit(request: HttpRequest, name: str) -> HttpResponse:
+    actor = _admin(request)
+    secret = secrets.get(name)
+    form = SecretForm(request.POST or None, fixed=name)
+    if request.method == "POST" and _tried(
+        form, lambda: secrets.set_secret(actor=actor, name=name, value=form.cleaned_data["value"])
+    ):
+        messages.success(request, f"{name} rotated. New steps use the new value.")
+        return redirect("secrets")
+    return _form_page(request, "resources/secret.html", form, secret=secret)
+
+
+@login_required
+@require_POST
+def secret_delete(request: HttpRequest, name: str) -> HttpResponse:
+    try:
+        secrets.delete_secret(actor=Actor.of(request), name=name)
+    except Conflict as error:
+        messages.error(request, f"{error.message} {error.hint}")
+        return redirect("secret-edit", name)
+    messages.success(request, f"{name} deleted.")
+    return redirect("secrets")
+
+
+@login_required
+@require_GET
+def resource(request: HttpRequest, artifact_id: str) -> HttpResponse:
+    """Download an artifact. It is somebody else's data: never shown inside our own pages' origin."""
+    artifact = artifacts.get(artifact_id)
+    require(Actor.of(request), Role.VIEWER, artifact.folder)
+    plain = artifact.content_type in _PLAIN_TYPES
+    content_type = artifact.content_type if plain else "application/octet-stream"
+    response = HttpResponse(artifacts.read(artifact), content_type=content_type)
+    name = get_valid_filename(artifact.name or f"{artifact.pk}.{'json' if 'json' in content_type else 'bin'}")
+    response["Content-Disposition"] = f'attachment; filename="{name}"' if name.isascii() else "attachment"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    response["Cache-Control"] = "private, no-store"
+    return response

@@ -1,0 +1,114 @@
+"""A worker's life: claim and work while there is something due, else wait for the watcher's bell."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Final
+
+from django.conf import settings
+from django.db import DatabaseError, connection, connections
+
+from runs import watch
+from runs.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+#: seconds an idle worker sleeps at most while the watcher is there; without it, POLL_SECONDS
+IDLE: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+
+_stopping = False  # of this process: what is left on the task queue after a stop is not served
+
+
+def serve(cluster: str) -> None:
+    """Work until the cluster stops. One call is a worker process's whole life."""
+    global _stopping
+    if _stopping or watch.address(cluster).with_suffix(".stopped").exists():
+        _stopping = True
+        return
+    die_with_parent()
+    connections.close_all()  # nothing is inherited over the fork
+    worker = Worker(watch.owner_name())
+    link = Link(cluster, worker.owner)
+    while not link.stopped:
+        try:
+            busy = worker.work_once()
+        except DatabaseError as error:
+            logger.warning("a worker lost the database and tries again: %s", error)
+            connection.close()
+            busy = False
+            time.sleep(0.2)
+        if busy:
+            link.look()
+        else:
+            link.wait()
+        worker.stopping = link.stopped
+    _stopping = True
+    worker.heart.stop()
+    connections.close_all()
+
+
+def die_with_parent() -> None:
+    """On Linux: a worker whose cluster was killed dies with it instead of working on as an orphan."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class Link:
+    """The worker's end of the watcher's socket."""
+
+    def __init__(self, cluster: str, owner: str) -> None:
+        self.cluster, self.owner = cluster, owner
+        self.stopped = False
+        self.socket: socket.socket | None = None
+        self.again = False
+        self._connect()
+
+    def _connect(self) -> None:
+        conn = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            conn.connect(str(watch.address(self.cluster)))
+            conn.sendall(json.dumps({"owner": self.owner, "pid": os.getpid(), "again": self.again}).encode() + b"\n")
+        except OSError:
+            conn.close()
+            self.stopped = watch.address(self.cluster).with_suffix(".stopped").exists()
+            return
+        self.socket, self.again = conn, True
+
+    def look(self) -> None:
+        """Between two pieces of work: was there a goodbye?"""
+        if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
+            self._read()
+
+    def wait(self) -> None:
+        """Say that there is nothing to do, and sleep until woken. Without a watcher, poll."""
+        if self.socket is None:
+            time.sleep(settings.POLL_SECONDS)
+            self._connect()
+            return
+        with contextlib.suppress(OSError):
+            self.socket.sendall(b"i")
+        if select.select([self.socket], [], [], IDLE)[0]:
+            self._read()
+
+    def _read(self) -> None:
+        assert self.socket is not None  # noqa: S101  for mypy; both callers checked
+        try:
+            data = self.socket.recv(64)
+        except OSError:
+            data = b""
+        if b"s" in data:
+            self.stopped = True
+        elif not data:  # the watcher died: a new one will come
+            self.socket.close()
+            self.socket = None
+            self._connect()

@@ -1,0 +1,245 @@
+"""The watcher: one process a cluster looks at the database, and wakes exactly as many workers as have work.
+
+Workers connect over a Unix stream socket. A connection that ends without a goodbye is a dead worker: its leases end at
+once, so that another one takes over within milliseconds. Everything here is a hint; leases and fences keep it safe.
+
+Wire format, one byte a message: worker -> watcher, after one line of JSON `{"owner", "pid"}`: `i` idle, `b` busy;
+watcher -> worker: `w` wake up, `s` stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from runs import bell, clock, queue
+
+logger = logging.getLogger(__name__)
+
+#: seconds at most between two turns, so that the caller sees that it should stop
+TURN: Final = 0.5
+#: seconds a lease of a worker of this host that never came back is left alone after a (re)start of the watcher
+RECONNECT: Final = 2.0
+
+
+@dataclass(slots=True)
+class Link:
+    """A connected worker."""
+
+    socket: socket.socket
+    owner: str = ""
+    idle: bool = False
+
+
+def address(cluster: str) -> Path:
+    return bell.directory() / f"watch-{cluster}"
+
+
+class Watcher:
+    """Owned by one process; `turn()` waits at most TURN seconds."""
+
+    def __init__(self, cluster: str) -> None:
+        self.cluster = cluster
+        self.host = socket.gethostname()
+        self.selector = selectors.DefaultSelector()
+        self.links: dict[int, Link] = {}
+        self.joined = 0  # workers that connected for the first time
+        self.started = time.monotonic()
+        self.swept = False
+        self.next_look = 0.0  # monotonic
+        self.listen: Any = None
+        self.stopped_mark = address(cluster).with_suffix(".stopped")
+        self.stopped_mark.unlink(missing_ok=True)
+        self.server = self._serve(address(cluster))
+        self.bell = bell.Listener(bell.WORK, cluster)
+        self.selector.register(self.server, selectors.EVENT_READ, self._accept)
+        self.selector.register(self.bell, selectors.EVENT_READ, self._rung)
+
+    @staticmethod
+    def _serve(path: Path) -> socket.socket:
+        path.unlink(missing_ok=True)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(str(path))
+        server.listen(128)
+        server.setblocking(False)
+        return server
+
+    # -- one turn ----------------------------------------------------------------------------------------------
+    def turn(self) -> None:
+        """Wait for a bell, a worker or a due time; then wake whom it takes."""
+        self._listen_to_postgres()
+        wait = max(0.0, min(TURN, self.next_look - time.monotonic()))
+        for key, _ in self.selector.select(wait):
+            key.data(key.fileobj)
+        if not self.swept and time.monotonic() - self.started > RECONNECT:
+            self.swept = True
+            self._end_leases_of_the_dead()
+        if time.monotonic() >= self.next_look:
+            self._look()
+
+    def _look(self) -> None:
+        """Wake an idle worker for each due row, and come back when the next one is due."""
+        idle = [link for link in self.links.values() if link.idle]
+        try:
+            due = queue.look(len(idle) + 1)
+        except DatabaseError as error:
+            logger.warning("the watcher lost the database: %s", error)
+            connection.close()
+            self.next_look = time.monotonic() + TURN
+            return
+        now = clock.now()
+        for link, at in zip(idle, due, strict=False):
+            if at <= now:
+                self._send(link, b"w")
+                link.idle = False
+        later = next((at for at in due if at > now), None)
+        wait = settings.POLL_SECONDS if later is None else min(settings.POLL_SECONDS, later - now)
+        self.next_look = time.monotonic() + wait
+
+    def look_now(self) -> None:
+        self.next_look = 0.0
+
+    # -- bells -------------------------------------------------------------------------------------------------
+    def _rung(self, _: Any) -> None:
+        self.bell.drain()
+        self.look_now()
+
+    def _listen_to_postgres(self) -> None:
+        """Other hosts ring through NOTIFY. Without it, the poll interval still finds their work."""
+        if connection.vendor != "postgresql" or self.listen is not None:
+            return
+        try:
+            connection.ensure_connection()
+            listen = connection.get_new_connection(connection.get_connection_params())
+            listen.autocommit = True
+            listen.execute("LISTEN orchestra_work")
+            offset = listen.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        except (DatabaseError, connection.Database.Error) as error:
+            logger.warning("the watcher cannot listen: %s", error)
+            time.sleep(TURN)
+            return
+        clock.learn(offset[0])
+        self.listen = listen
+        self.selector.register(listen.fileno(), selectors.EVENT_READ, self._notified)
+
+    def _notified(self, fd: Any) -> None:
+        try:
+            for _ in self.listen.notifies(timeout=0):
+                pass
+        except connection.Database.Error:
+            self.selector.unregister(fd)
+            with contextlib.suppress(connection.Database.Error):
+                self.listen.close()
+            self.listen = None
+        self.look_now()
+
+    # -- workers -----------------------------------------------------------------------------------------------
+    def _accept(self, server: socket.socket) -> None:
+        conn, _ = server.accept()
+        conn.settimeout(1.0)
+        try:
+            hello = json.loads(_line(conn))
+        except (OSError, ValueError):
+            conn.close()
+            return
+        conn.setblocking(False)
+        self.links[conn.fileno()] = Link(conn, hello["owner"])
+        self.joined += 0 if hello.get("again") else 1
+        self.selector.register(conn, selectors.EVENT_READ, self._heard)
+
+    def _heard(self, conn: socket.socket) -> None:
+        link = self.links[conn.fileno()]
+        try:
+            data = conn.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone(link)
+        elif data[-1:] == b"i":
+            link.idle = True
+            self.look_now()
+        else:
+            link.idle = False
+
+    def _gone(self, link: Link) -> None:
+        self.selector.unregister(link.socket)
+        del self.links[link.socket.fileno()]
+        link.socket.close()
+        try:
+            ended = queue.end_leases(link.owner, clock.now())
+        except DatabaseError as error:
+            logger.warning("leases of %s run out by themselves: %s", link.owner, error)
+            connection.close()
+            return
+        if ended:
+            logger.warning("worker %s is gone; %s of its rows go to others", link.owner, ended)
+        self.look_now()
+
+    def _end_leases_of_the_dead(self) -> None:
+        """After a restart: whoever of this host holds a lease and is no more cannot say goodbye."""
+        here = {link.owner for link in self.links.values()}
+        try:
+            for owner in queue.owners():
+                if owner not in here and not is_alive(owner, self.host):
+                    queue.end_leases(owner, clock.now())
+        except DatabaseError as error:
+            logger.warning("old leases run out by themselves: %s", error)
+            connection.close()
+        self.look_now()
+
+    def _send(self, link: Link, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # a dead one shows at the next select
+            link.socket.send(message)
+
+    def say_goodbye(self) -> None:
+        """The cluster stops in good order: workers finish what they hold."""
+        self.stopped_mark.touch()
+        for link in self.links.values():
+            self._send(link, b"s")
+        self.bell.close()
+        address(self.cluster).unlink(missing_ok=True)
+
+
+def _line(conn: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n") and len(data) < 512:
+        chunk = conn.recv(1)
+        if not chunk:
+            raise OSError("the worker left")
+        data += chunk
+    return data
+
+
+def process_start(pid: int) -> str:
+    """When the kernel started it, in clock ticks since boot: with the pid it names one process. "" if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def owner_name() -> str:
+    """host:pid:start — who this worker is, for ever."""
+    return f"{socket.gethostname()[:36]}:{os.getpid()}:{process_start(os.getpid())}"
+
+
+def is_alive(owner: str, host: str) -> bool:
+    """False only for a worker of this host that surely runs no more."""
+    parts = owner.rsplit(":", 2)
+    if len(parts) != 3 or parts[0] != host[:36] or not parts[1].isdigit():
+        return True
+    started = process_start(int(parts[1]))
+    return started != "" and started == parts[2]
