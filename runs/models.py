@@ -62,6 +62,7 @@ class Run(models.Model):
     error = JSONText(null=True)  # {class, message, step, details}
     control = JSONText(default=dict)  # pause and cancel requests as the pure core keeps them
     limit_key = models.CharField(max_length=64, blank=True, default="")  # digest of the concurrency key
+    placed = models.BooleanField(default=False)  # holds a place of its key, or needs none; else it waits for one
     created_at = models.FloatField()
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
@@ -145,7 +146,7 @@ class Work(models.Model):
     wake_at = models.FloatField(null=True)
     held_at = models.FloatField(null=True)
     owner = models.CharField(max_length=64, null=True)
-    fence = models.IntegerField(default=0)  # of a leased step: the attempt's number, 0 between claim and start
+    fence = models.IntegerField(default=0)  # raised by every claim; a holder with an older one changes nothing
 
     class Meta:
         constraints: ClassVar = [
@@ -212,6 +213,7 @@ class WaitToken(models.Model):
     status = models.CharField(max_length=8, choices=Status.choices)
     answer = JSONText(null=True)  # the first signal's payload
     response = JSONText(null=True)  # what the first caller was told; a duplicate is told the same
+    expires_at = models.FloatField(null=True)  # an answer after it is late even where the timer has not fired yet
     answered_at = models.FloatField(null=True)
 
     class Meta:

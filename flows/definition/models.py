@@ -144,7 +144,7 @@ class FlowModel(Config):
 
     language: Literal[1] = Field(default=1, description="version of the definition language")
     flow: Slug = Field(description="the slug: small letters, digits and -; stable for ever")
-    title: Line = Field(min_length=1, description="one line for people")
+    title: Line = Field(default="", description="one line for people; without it, the slug is shown")
     folder: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9 _./-]{0,199}$")] = Field(
         default="", description="permissions are granted on folders"
     )
