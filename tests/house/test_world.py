@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.server
 import json
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,17 +21,20 @@ from tests import services
 
 
 class Client:
-    """One connection to the demo world."""
+    """A connection for each request, closed at once."""
 
     def __init__(self, url: str) -> None:
-        self.connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+        self.address = urlsplit(url).netloc
+
+    def raw(self, method: str, path: str, body: str | None = None, key: str | None = None) -> tuple[int, str]:
+        with contextlib.closing(http.client.HTTPConnection(self.address, timeout=20)) as connection:
+            connection.request(method, path, body, {"Idempotency-Key": key} if key else {})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
     def send(self, method: str, path: str, body: Any = None, key: str | None = None) -> tuple[int, Any]:
-        headers = {"Idempotency-Key": key} if key else {}
-        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
-        response = self.connection.getresponse()
-        data = response.read()
-        return response.status, json.loads(data) if data else None
+        status, text = self.raw(method, path, None if body is None else json.dumps(body), key)
+        return status, json.loads(text) if text else None
 
     def effects(self) -> dict[tuple[str, str], tuple[int, int]]:
         rows = self.send("GET", "/effects")[1]
@@ -93,19 +98,23 @@ def test_a_duplicated_request_counts_twice_and_shows_on_the_plain_endpoint(world
 
 
 def test_no_count_is_lost_under_parallel_load_and_a_kill(tmp_path: Path) -> None:
-    with services.world(tmp_path) as url, ThreadPoolExecutor(16) as pool:
-        clients = [Client(url) for _ in range(16)]
-        jobs = [pool.submit(lambda c, n: [c.send("POST", "/deploy", {}, f"k{n}-{i % 20}") for i in range(40)], c, n)
-                for n, c in enumerate(clients)]  # fmt: skip
-        assert all(status == 200 for job in jobs for status, _ in job.result())
-        before = clients[0].effects()
-    # what was on disk is what a process that was killed would find again
-    assert len(before) == 320
-    assert set(before.values()) == {(2, 1)}
+    port = services.free_port()
+    argv = [sys.executable, "-m", "orchestra.world", "--port", str(port), "--data", str(tmp_path)]
+    client = Client(f"http://127.0.0.1:{port}")
+
+    def send_forty(number: int) -> list[int]:
+        return [client.send("POST", "/deploy", {}, f"k{number}-{i % 20}")[0] for i in range(40)]
+
+    with services.running(argv, port, tmp_path / "log") as process, ThreadPoolExecutor(16) as pool:
+        assert {status for batch in pool.map(send_forty, range(16)) for status in batch} == {200}
+        process.kill()
     with services.world(tmp_path) as url:
-        assert Client(url).effects() == before
-        assert Client(url).send("POST", "/deploy", {}, "k0-0")[0] == 200
-        assert Client(url).effects()[("deploy", "k0-0")] == (3, 1)
+        again = Client(url)
+        effects = again.effects()
+        assert len(effects) == 320
+        assert set(effects.values()) == {(2, 1)}
+        assert again.send("POST", "/deploy", {}, "k0-0")[0] == 200
+        assert again.effects()[("deploy", "k0-0")] == (3, 1)
 
 
 def test_a_line_torn_by_a_crash_is_cut_off_and_the_rest_kept(tmp_path: Path) -> None:
@@ -128,8 +137,7 @@ def test_clearing_forgets_on_disk_too(tmp_path: Path) -> None:
 def test_the_page_shows_the_table_and_escapes_what_came_from_outside(world_url: str) -> None:
     client = Client(world_url)
     client.send("POST", "/plain/deploy", {}, key="<b>k")
-    client.connection.request("GET", "/")
-    page = client.connection.getresponse().read().decode()
+    page = client.raw("GET", "/")[1]
     assert "&lt;b&gt;k" in page
     assert "<b>" not in page
 
@@ -149,11 +157,9 @@ def test_the_page_shows_the_table_and_escapes_what_came_from_outside(world_url: 
     ],
 )
 def test_bad_requests_get_a_clear_refusal(world_url: str, method: str, path: str, body: str, status: int) -> None:
-    connection = http.client.HTTPConnection(urlsplit(world_url).netloc, timeout=20)
-    connection.request(method, path, body)
-    response = connection.getresponse()
-    assert response.status == status
-    assert json.loads(response.read())["error"]["message"]
+    answered, text = Client(world_url).raw(method, path, body)
+    assert answered == status
+    assert json.loads(text)["error"]["message"]
 
 
 def test_a_callback_arrives_as_often_as_asked(world_url: str) -> None:
