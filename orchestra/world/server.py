@@ -17,6 +17,7 @@ ALL_KINDS = (*KINDS, *(PLAIN + kind for kind in KINDS))
 #: path -> kind; the plain twins ignore the key, so that a second effect shows
 PATHS = {**{f"/{kind}": kind for kind in KINDS}, **{f"/plain/{kind}": PLAIN + kind for kind in KINDS}}
 MAX_KEY = 255
+LINGER_SECONDS = 2.0
 
 
 class World:
@@ -92,6 +93,7 @@ class World:
             except WireError as error:
                 writer.write(problem(error.status, str(error)).encode(keep=False))
                 await writer.drain()
+                await linger(reader)
             finally:
                 writer.close()
 
@@ -112,9 +114,10 @@ class World:
         return await asyncio.start_server(self.serve_connection, "127.0.0.1", port, limit=MAX_HEAD, backlog=512)
 
 
-def port_of(server: asyncio.Server) -> int:
-    port: int = server.sockets[0].getsockname()[1]
-    return port
-
-
-__all__ = ["ALL_KINDS", "PATHS", "World", "port_of"]
+async def linger(reader: asyncio.StreamReader) -> None:
+    """Swallow what the other side is still sending: closing over it would reset the answer away."""
+    end = asyncio.get_running_loop().time() + LINGER_SECONDS
+    with contextlib.suppress(TimeoutError):
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            if not await asyncio.wait_for(reader.read(65536), left):
+                return
