@@ -13,19 +13,24 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestra import keys
+from orchestra import instance, keys
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.str("DATA_DIR", default=str(BASE_DIR / ".data"))).resolve()
 
+#: what `manage.py serve` wrote about itself: commands run by hand beside it mean the same instance
+_served = instance.read(DATA_DIR)
+PORT = env.int("PORT", default=_served.port)
+
 DEBUG = env.bool("DEBUG", default=False)
 #: the demo workspace and the demo world; off in production
-DEMO = env.bool("DEMO", default=False)
+DEMO = env.bool("DEMO", default=_served.demo)
+WORLD_URL = env.str("WORLD_URL", default=_served.world_url)
 SECRET_KEY = env.str("SECRET_KEY", default="") or keys.secret_key(DATA_DIR)
 #: {key id: base64 of 32 bytes}, newest first: what secrets are encrypted with
 ENCRYPTION_KEYS: dict[str, str] = keys.key_ring(DATA_DIR, env.str("ENCRYPTION_KEYS", default=""))
-PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{env.int('PORT', default=8000)}").rstrip("/")
+PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 

@@ -1,0 +1,2 @@
+// Entry of every page.
+document.documentElement.dataset.js = "on";

@@ -1,0 +1,43 @@
+"""Fixtures for all tests. DATABASE_URL chooses the database of the Django tests (`make test-postgres`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[object]:
+    """A tests.services.Postgres for this session; `new_database()` gives each test its own."""
+    from tests import services
+
+    with services.postgres(durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    from tests import services
+
+    with services.redis() as url:
+        yield url
+
+
+@pytest.fixture
+def world_url(tmp_path: Path) -> Iterator[str]:
+    """A demo world of this test alone, with no effects yet."""
+    from tests import services
+
+    with services.world(tmp_path / "world") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str | None:
+    """Path of the browser for Playwright's `executable_path`; None lets it use its own."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
