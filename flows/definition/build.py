@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.definition.models import DefaultsModel, ForEachModel, RetryModel
-from flows.definition.plan import (
-    Concurrency,
-    Fallback,
-    ForEach,
-    Plan,
-    Retry,
-    StepPlan,
-    Trigger,
-)
+from flows.definition.plan import Concurrency, Fallback, ForEach, Plan, Retry, StepPlan, Trigger
 from flows.definition.reader import Document, StepDoc, TriggerDoc
 
 Json = Any
@@ -29,10 +21,7 @@ def build_steps(document: Document) -> tuple[StepPlan, ...]:
 
 
 def _step(
-    doc: StepDoc,
-    defaults: DefaultsModel,
-    needs: tuple[str, ...],
-    approvals: list[tuple[str, list[str]]],
+    doc: StepDoc, defaults: DefaultsModel, needs: tuple[str, ...], approvals: list[tuple[str, list[str]]]
 ) -> StepPlan:
     model = doc.model
     return StepPlan(

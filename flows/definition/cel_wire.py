@@ -106,22 +106,10 @@ def _node(data: bytes) -> Node:
     if kind == CONST:
         return Node(kind, number, value=_constant(parts))
     if kind == SELECT:
-        return Node(
-            kind,
-            number,
-            name,
-            (_node(_part(parts, 1)),),
-            test=any(n == 3 for n, _, _ in parts),
-        )
+        return Node(kind, number, name, (_node(_part(parts, 1)),), test=any(n == 3 for n, _, _ in parts))
     if kind == LOOP:
         return _loop(number, parts)
-    return Node(
-        kind,
-        number,
-        name,
-        tuple(_node(c) for c in _children(kind, parts)),
-        target=bool(_part(parts, 1)),
-    )
+    return Node(kind, number, name, tuple(_node(c) for c in _children(kind, parts)), target=bool(_part(parts, 1)))
 
 
 def _constant(parts: list[Field]) -> str | int | None:
@@ -188,12 +176,7 @@ class _Orderer:
     def _wrap(self, data: bytes) -> bytes:
         self.next_id += 1
         self.added.append(self.next_id)
-        return write(
-            [
-                (ID, 0, self.next_id),
-                (CALL, 2, write([(2, 2, ORDERED.encode()), (3, 2, data)])),
-            ]
-        )
+        return write([(ID, 0, self.next_id), (CALL, 2, write([(2, 2, ORDERED.encode()), (3, 2, data)]))])
 
 
 def with_fixed_order(serialized: bytes) -> bytes:

@@ -12,26 +12,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_encoders, ext_math, ext_optional
+from cel_expr_python import cel  # type: ignore[import-untyped]
+from cel_expr_python.ext import ext_encoders, ext_math, ext_optional  # type: ignore[import-untyped]
 
 from flows.definition import cel_wire, expr_functions
-from flows.definition.expr_analysis import (
-    Finding,
-    Reference,
-    explain,
-    find_references,
-    growth,
-)
+from flows.definition.expr_analysis import Finding, Reference, explain, find_patterns, find_references, growth
 from flows.definition.expr_values import to_json
 from flows.definition.jsonguard import JsonError, check_json, without_big_numbers
-from flows.definition.template import (
-    Part,
-    TemplateError,
-    expressions_in,
-    has_expression,
-    parse_template,
-)
+from flows.definition.template import Part, TemplateError, expressions_in, has_expression, parse_template
 
 __all__ = [
     "ExprError",
@@ -98,61 +86,26 @@ _TYPES = {
     "boolean": _T.BOOL,
     "object": _T.Map(_T.STRING, _T.DYN),
     "array": _T.List(_T.DYN),
+    "map": _T.Map(_T.DYN, _T.DYN),
     "strings": _T.List(_T.STRING),
 }
 
 
-def _declare(name: str, *overloads: tuple[Any, list[Any], Any], member: bool = True) -> cel.FunctionDecl:
-    made = []
-    for index, (result, params, impl) in enumerate(overloads):
-        made.append(cel.Overload(f"{name}_{index}", result, params, member, impl))
-    return cel.FunctionDecl(name, made)
-
-
 def _functions() -> list[cel.FunctionDecl]:
-    f, text, number, texts = expr_functions, _T.STRING, _T.INT, _T.List(_T.STRING)
-    anything, mapping = _T.List(_T.DYN), _T.Map(_T.DYN, _T.DYN)
-    ordered = [
-        cel.Overload(cel_wire.ORDERED_ID, anything, [mapping], False, f.ordered_keys),
-        cel.Overload("ordered_list", anything, [anything], False, f.same_list),
-    ]
-    return [
-        cel.FunctionDecl(cel_wire.ORDERED, ordered),
-        _declare(
-            "replace",
-            (text, [text] * 3, f.replace),
-            (text, [text, text, text, number], f.replace_n),
-        ),
-        _declare(
-            "split",
-            (texts, [text] * 2, f.split),
-            (texts, [text, text, number], f.split_n),
-        ),
-        _declare("join", (text, [anything], f.join), (text, [anything, text], f.join_with)),
-        _declare("format", (text, [text, anything], f.format_text)),
-        _declare(
-            "substring",
-            (text, [text, number], f.substring),
-            (text, [text, number, number], f.substring_to),
-        ),
-        _declare("charAt", (text, [text, number], f.char_at)),
-        _declare("indexOf", (number, [text, text], f.index_of)),
-        _declare("lastIndexOf", (number, [text, text], f.last_index_of)),
-        _declare("lowerAscii", (text, [text], f.lower)),
-        _declare("upperAscii", (text, [text], f.upper)),
-        _declare("trim", (text, [text], f.trim)),
-        _declare("reverse", (text, [text], f.reverse)),
-    ]
+    declared = []
+    for name, overloads in expr_functions.TABLE.items():
+        made = []
+        for id_, result, params, impl in overloads:
+            member = name != cel_wire.ORDERED
+            made.append(cel.Overload(id_, _TYPES[result], [_TYPES[p] for p in params], member, impl))
+        declared.append(cel.FunctionDecl(name, made))
+    return declared
 
 
 @lru_cache(maxsize=256)
 def _env(types: tuple[tuple[str, str], ...] = ()) -> cel.Env:
-    variables = {name: _T.DYN for name in NAMES} | {name: _TYPES[kind] for name, kind in types}
-    extensions = [
-        ext_math.ExtMath(),
-        ext_optional.ExtOptional(),
-        ext_encoders.ExtEncoders(),
-    ]
+    variables = dict.fromkeys(NAMES, _T.DYN) | {name: _TYPES[kind] for name, kind in types}
+    extensions = [ext_math.ExtMath(), ext_optional.ExtOptional(), ext_encoders.ExtEncoders()]
     return cel.NewEnv(variables=variables, extensions=extensions, functions=_functions())
 
 
@@ -160,6 +113,7 @@ def _env(types: tuple[tuple[str, str], ...] = ()) -> cel.Env:
 class _Compiled:
     program: Any
     references: tuple[Reference, ...]
+    patterns: tuple[tuple[str, int], ...]  # the constant ones of matches(…), with offsets
 
 
 @lru_cache(maxsize=4096)
@@ -177,29 +131,15 @@ def _compile(text: str) -> _Compiled:
     if growth(root) > MAX_GROWTH:
         raise ExprError("The expression copies its values too often; use a function step.", text)
     program = _env().deserialize(cel_wire.with_fixed_order(serialized))
-    return _Compiled(program, tuple(find_references(root, offsets, NAMES)))
+    return _Compiled(program, tuple(find_references(root, offsets, NAMES)), tuple(find_patterns(root, offsets)))
 
 
 def _static(text: str) -> list[Finding]:
     if not text.strip():
-        return [
-            Finding(
-                "expression-syntax",
-                "The expression is empty.",
-                0,
-                "Write what to read: ${{ input.name }}.",
-            )
-        ]
+        return [Finding("expression-syntax", "The expression is empty.", 0, "Write what to read: ${{ input.name }}.")]
     if len(text) > MAX_LENGTH:
         hint = "Move the work into a function step."
-        return [
-            Finding(
-                "expression-limit",
-                f"An expression may have {MAX_LENGTH} characters at most.",
-                0,
-                hint,
-            )
-        ]
+        return [Finding("expression-limit", f"An expression may have {MAX_LENGTH} characters at most.", 0, hint)]
     return []
 
 
@@ -227,26 +167,26 @@ def check(text: str, types: Mapping[str, str] | None = None, *, want_bool: bool 
     except RuntimeError as error:
         return explain(str(error), text)
     except ExprError as error:
-        return [
-            Finding(
-                "expression-limit",
-                error.message,
-                error.offset,
-                "Make it shorter, or use a function step.",
-            )
-        ]
-    kind = compiled.return_type()
-    if want_bool and not (kind == _T.BOOL or kind == _T.DYN):
-        hint = "Compare it with something: ${{ input.kind == 'full' }}."
-        return [
-            Finding(
-                "expression-type",
-                f"This must be true or false, not {kind.name().lower()}.",
-                0,
-                hint,
-            )
-        ]
-    return []
+        return [Finding("expression-limit", error.message, error.offset, "Make it shorter, or use a function step.")]
+    return _check_result(compiled.return_type(), want_bool) + _check_patterns(text)
+
+
+def _check_result(kind: cel.Type, want_bool: bool) -> list[Finding]:
+    if not want_bool or kind == _T.BOOL or kind == _T.DYN:
+        return []
+    hint = "Compare it with something: ${{ input.kind == 'full' }}."
+    return [Finding("expression-type", f"This must be true or false, not {kind.name().lower()}.", 0, hint)]
+
+
+def _check_patterns(text: str) -> list[Finding]:
+    out = []
+    for pattern, offset in _compile(text).patterns:
+        try:
+            evaluate("input.matches(run)", {"input": "", "run": pattern})
+        except ExprError:
+            said = f"The regular expression {pattern[:80]!r} cannot be read."
+            out.append(Finding("invalid-regex", said, offset, "Mend it; the syntax is RE2, without look-around."))
+    return out
 
 
 def evaluate(text: str, scope: Scope | Mapping[str, Json]) -> Json:
@@ -283,10 +223,7 @@ def truthy(condition: str | bool, scope: Scope | Mapping[str, Json]) -> bool:
     """The truth of an `if`: a bool, or a text that is exactly one `${{ … }}`. Raises ExprError."""
     value = condition if isinstance(condition, bool) else render(condition, scope)
     if not isinstance(value, bool):
-        raise ExprError(
-            f"A condition must be true or false, but this is {_short(value)}.",
-            str(condition),
-        )
+        raise ExprError(f"A condition must be true or false, but this is {_short(value)}.", str(condition))
     return value
 
 

@@ -6,16 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from flows.definition.cel_wire import (
-    CALL,
-    CONST,
-    IDENT,
-    LIST,
-    LOOP,
-    SELECT,
-    STRUCT,
-    Node,
-)
+from flows.definition.cel_wire import CALL, CONST, IDENT, LIST, LOOP, SELECT, STRUCT, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +74,17 @@ def _chain(node: Node) -> tuple[Node, list[str | int | None], bool, list[Node]] 
     return node, path[::-1], guarded, dynamic
 
 
-_SMALL = {
-    "_&&_",
-    "_||_",
-    "!_",
-    "_==_",
-    "_!=_",
-    "_<_",
-    "_<=_",
-    "_>_",
-    "_>=_",
-    "@in",
-    "size",
-}
+def find_patterns(root: Node, offsets: Mapping[int, int]) -> Iterator[tuple[str, int]]:
+    """The constant regular expressions of `matches`, with their offsets."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        todo.extend(node.children)
+        if node.kind == CALL and node.name == "matches" and isinstance(node.children[-1].value, str):
+            yield node.children[-1].value, offsets.get(node.children[-1].id, 0)
+
+
+_SMALL = {"_&&_", "_||_", "!_", "_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "@in", "size"}
 
 
 def growth(node: Node, bound: Mapping[str, float] | None = None) -> float:
@@ -132,7 +121,7 @@ def _loop_growth(node: Node, known: Mapping[str, float]) -> float:
     source, start, _, step, result = node.children
     each = growth(source, known)
     accumulator = node.loop_vars[-1]
-    inside = {**known, **{name: each for name in node.loop_vars}, accumulator: 0.0}
+    inside = {**known, **dict.fromkeys(node.loop_vars, each), accumulator: 0.0}
     total = growth(start, known) + growth(step, inside)
     return growth(result, {**known, accumulator: total})
 
@@ -141,20 +130,12 @@ _PLACE = re.compile(r"<input>:(-?\d+):(-?\d+): (.*)")
 _OVERLOAD = re.compile(r"found no matching overload for '(.+?)' applied to '(.*)'", re.DOTALL)
 _UNKNOWN = re.compile(r"undeclared reference to '(.+?)'")
 _RUNTIME = (
-    (
-        re.compile(r'Key not found in map : "?(.*?)"?$'),
-        "There is no {!r} in what the expression reads.",
-    ),
-    (
-        re.compile(r"No matching overloads found : (.*)$"),
-        "The types of the values do not go together: {}.",
-    ),
+    (re.compile(r'Key not found in map : "?(.*?)"?$'), "There is no {!r} in what the expression reads."),
+    (re.compile(r"No matching overloads found : (.*)$"), "The types of the values do not go together: {}."),
     (re.compile(r"divide by zero|modulus by zero"), "The expression divides by zero."),
+    (re.compile(r"Applying SELECT"), "The expression reads a field of a value that has none."),
     (re.compile(r"integer overflow"), "A number does not fit into 64 bits."),
-    (
-        re.compile(r"(Integer value '-?\d+' out of range)"),
-        "{}: it does not fit into 64 bits; pass it as a text.",
-    ),
+    (re.compile(r"(Integer value '-?\d+' out of range)"), "{}: it does not fit into 64 bits; pass it as a text."),
 )
 
 
@@ -162,14 +143,7 @@ def explain(raw: str, text: str) -> list[Finding]:
     """The evaluator's complaint in our words; at least one finding."""
     places = list(_PLACE.finditer(raw))
     if not places:
-        return [
-            Finding(
-                "expression-limit" if "limit" in raw else "expression-type",
-                _runtime(raw),
-                None,
-                "",
-            )
-        ]
+        return [Finding("expression-limit" if "limit" in raw else "expression-type", _runtime(raw), None, "Make it simpler, or use a function step.")]
     found: dict[tuple[str, int | None], Finding] = {}
     for place in places:
         finding = _one(place[3], _offset(text, int(place[1]), int(place[2])))
@@ -188,29 +162,14 @@ def _one(message: str, offset: int | None) -> Finding:
     if overload := _OVERLOAD.search(message):
         types = overload[2].strip("()")
         said = f"`{_operator(overload[1])}` does not take {types}."
-        return Finding(
-            "expression-type",
-            said,
-            offset,
-            "Convert one side: string(x), int(x) or double(x).",
-        )
+        return Finding("expression-type", said, offset, "Convert one side: string(x), int(x) or double(x).")
     if unknown := _UNKNOWN.search(message):
         hint = "In scope are input, trigger, run, steps.<id>, and item in a fan-out."
         return Finding("unknown-name", f"There is no `{unknown[1]}` in expressions.", offset, hint)
     if "operand of a select" in message:
-        return Finding(
-            "expression-type",
-            f"{message[:1].upper()}{message[1:]}.",
-            offset,
-            "It has no fields.",
-        )
+        return Finding("expression-type", f"{message[:1].upper()}{message[1:]}.", offset, "It has no fields.")
     if "recursion" in message or "limit" in message:
-        return Finding(
-            "expression-limit",
-            "The expression is nested too deep.",
-            offset,
-            "Use a function step.",
-        )
+        return Finding("expression-limit", "The expression is nested too deep.", offset, "Use a function step.")
     said = message.split(" expecting {")[0].removeprefix("Syntax error: ")
     hint = "Check quotes, brackets and operators; a text stands in 'quotes'."
     return Finding("expression-syntax", f"This is not an expression: {said}.", offset, hint)

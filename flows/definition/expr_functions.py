@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
+
+from flows.definition.cel_wire import ORDERED, ORDERED_ID
+from flows.definition.expr_values import to_json
 
 MAX_RESULT = 1024 * 1024  # characters
 MAX_PARTS = 10_000
@@ -120,7 +124,7 @@ def _verb(verb: re.Match[str], rest: list[Any]) -> str:
         raise ValueError("format has fewer values than places")
     value, kind, digits = rest.pop(0), verb[3], verb[2]
     if kind == "s":
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return value if isinstance(value, str) else json.dumps(to_json(value), ensure_ascii=False)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"format: %{kind} needs a number")
     if kind in "dxXb":
@@ -135,3 +139,30 @@ def ordered_keys(mapping: dict[Any, Any]) -> list[Any]:
 
 def same_list(values: list[Any]) -> list[Any]:
     return values
+
+
+#: name -> overloads: id, result, parameters (the first is what stands before the dot), code.
+TABLE: dict[str, list[tuple[str, str, list[str], Callable[..., Any]]]] = {
+    ORDERED: [(ORDERED_ID, "array", ["map"], ordered_keys), ("ordered_list", "array", ["array"], same_list)],
+    "replace": [
+        ("replace", "string", ["string"] * 3, replace),
+        ("replace_n", "string", ["string", "string", "string", "integer"], replace_n),
+    ],
+    "split": [
+        ("split", "strings", ["string"] * 2, split),
+        ("split_n", "strings", ["string", "string", "integer"], split_n),
+    ],
+    "join": [("join", "string", ["array"], join), ("join_with", "string", ["array", "string"], join_with)],
+    "substring": [
+        ("substring", "string", ["string", "integer"], substring),
+        ("substring_to", "string", ["string", "integer", "integer"], substring_to),
+    ],
+    "format": [("format", "string", ["string", "array"], format_text)],
+    "charAt": [("char_at", "string", ["string", "integer"], char_at)],
+    "indexOf": [("index_of", "integer", ["string"] * 2, index_of)],
+    "lastIndexOf": [("last_index_of", "integer", ["string"] * 2, last_index_of)],
+    "lowerAscii": [("lower_ascii", "string", ["string"], lower)],
+    "upperAscii": [("upper_ascii", "string", ["string"], upper)],
+    "trim": [("trim", "string", ["string"], trim)],
+    "reverse": [("reverse", "string", ["string"], reverse)],
+}

@@ -10,9 +10,7 @@ from flows.definition.plan import Plan, StepPlan
 Needs = Mapping[str, Sequence[str]]
 
 
-def derive_needs(
-    steps: Sequence[tuple[str, Sequence[str] | None]],
-) -> dict[str, tuple[str, ...]]:
+def derive_needs(steps: Sequence[tuple[str, Sequence[str] | None]]) -> dict[str, tuple[str, ...]]:
     """(id, needs or None) in list order -> needs of every step. Without `needs`: the step before."""
     out: dict[str, tuple[str, ...]] = {}
     before: tuple[str, ...] = ()
@@ -130,12 +128,7 @@ def layout(plan: Plan) -> list[Place]:
     index = {s.id: i for i, s in enumerate(plan.steps)}
     for level in range(max(rank.values(), default=-1) + 1):
         row = [s for s in index if rank.get(s) == level]
-        row.sort(
-            key=lambda s: (
-                _middle([order[n] for n in needs[s] if n in order]),
-                index[s],
-            )
-        )
+        row.sort(key=lambda s: (_middle([order[n] for n in needs[s] if n in order]), index[s]))
         order.update({s: i for i, s in enumerate(row)})
     return [Place(s.id, rank[s.id], order[s.id]) for s in plan.steps if s.id in rank]
 

@@ -15,15 +15,7 @@ import jsonschema_rs
 
 from flows.definition.jsonguard import MAX_BYTES, MAX_DEPTH, JsonError, check_json
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_DEPTH",
-    "JsonError",
-    "check_json",
-    "schema_problems",
-    "validate_input",
-    "with_defaults",
-]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonError", "check_json", "schema_problems", "validate_input", "with_defaults"]
 
 Json = Any
 MAX_PROBLEMS = 50
@@ -87,11 +79,7 @@ def with_defaults(schema: Mapping[str, Json], value: Json) -> Json:
 def schema_problems(schema: Json) -> list[tuple[tuple[str | int, ...], str, str]]:
     """What is wrong with a schema: (path in it, rule id, sentence)."""
     found = [
-        (
-            path,
-            "invalid-schema",
-            f"`$ref` to {ref[:80]!r} leaves this document; schemas are not fetched",
-        )
+        (path, "invalid-schema", f"`$ref` to {ref[:80]!r} leaves this document; schemas are not fetched")
         for path, ref in _refs(schema)
         if not (isinstance(ref, str) and ref.startswith("#"))
     ]

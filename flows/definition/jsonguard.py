@@ -76,6 +76,8 @@ def _scalar(item: Json) -> int:
 def _text(text: Json) -> int:
     if not isinstance(text, str):
         raise JsonError(f"A key must be a text, not a {type(text).__name__}.")
+    if "\0" in text:  # PostgreSQL stores none, and the evaluator would cut the text off there
+        raise JsonError("A text holds a null character.")
     if text.isascii():
         return len(text) + 2
     try:

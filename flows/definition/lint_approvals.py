@@ -32,30 +32,14 @@ def check(document: Document, steps: tuple[StepPlan, ...]) -> None:
 def _check_approval(document: Document, doc: StepDoc, above: Above, names: set[str]) -> None:
     if doc.model.for_each is not None:
         said = "An approval in a fan-out is part of the language but not available in this version yet."
-        document.report(
-            "not-available",
-            (*doc.path, "for_each"),
-            said,
-            "Ask once, for all items.",
-            key=True,
-        )
+        document.report("not-available", (*doc.path, "for_each"), said, "Ask once, for all items.", key=True)
     for index, name in enumerate(doc.config.get("protects") or ()):
         path = (*doc.path, "approval", "protects", index)
         if name not in names:
-            document.report(
-                "unknown-step",
-                path,
-                f"There is no step `{name}`.",
-                did_you_mean(name, names),
-            )
+            document.report("unknown-step", path, f"There is no step `{name}`.", did_you_mean(name, names))
         elif name in above and doc.id not in above[name]:
             said = f"`{doc.id}` protects `{name}`, but `{name}` does not wait for it."
-            document.report(
-                "protects-not-downstream",
-                path,
-                said,
-                f"Add `{doc.id}` to the `needs` of `{name}`.",
-            )
+            document.report("protects-not-downstream", path, said, f"Add `{doc.id}` to the `needs` of `{name}`.")
 
 
 def _check_irreversible(document: Document, doc: StepDoc, step: StepPlan, above: Above) -> None:

@@ -54,13 +54,7 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
     inside = IN_ITEM if doc.model.for_each is not None else IN_RUN
     yield Site((*doc.path, "if"), doc.model.if_, IN_RUN, doc, condition=True)
     if doc.model.for_each is not None:
-        yield Site(
-            (*doc.path, "for_each", "items"),
-            doc.model.for_each.items,
-            IN_RUN,
-            doc,
-            whole=True,
-        )
+        yield Site((*doc.path, "for_each", "items"), doc.model.for_each.items, IN_RUN, doc, whole=True)
     yield Site((*doc.path, doc.family), doc.config, inside, doc)
     yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)
 
@@ -105,14 +99,7 @@ class _Checker:
         try:
             parts = [p for p in expr.parse_template(text) if p.expression]
         except expr.TemplateError as error:
-            self._report(
-                "expression-syntax",
-                path,
-                None,
-                error.offset,
-                str(error),
-                "Close it with }}.",
-            )
+            self._report("expression-syntax", path, None, error.offset, str(error), "Close it with }}.")
             return
         for part in parts:
             findings = expr.check(part.text, self.types, want_bool=site.condition)
@@ -152,11 +139,7 @@ class _Checker:
     def _step_reference(self, site: Site, reference: expr.Reference, aware: set[Any]) -> tuple[str, str, str] | None:
         name = reference.path[1] if len(reference.path) > 1 else None
         if not isinstance(name, str):
-            return (
-                "not-upstream",
-                "Which step this reads shows only when it runs.",
-                "Name it: steps.build.output.",
-            )
+            return ("not-upstream", "Which step this reads shows only when it runs.", "Name it: steps.build.output.")
         if name not in self.names:
             hint = did_you_mean(name, self.names)
             dashed = [n for n in self.names if n.startswith(f"{name}-")]
@@ -164,11 +147,7 @@ class _Checker:
             return "unknown-step", f"There is no step `{name}`.", hint
         part = reference.path[2] if len(reference.path) > 2 else "output"
         if part not in STEP_FIELDS:
-            return (
-                "unknown-name",
-                f"A step has no `{part}`.",
-                f"A step has {', '.join(STEP_FIELDS)}.",
-            )
+            return ("unknown-name", f"A step has no `{part}`.", f"A step has {', '.join(STEP_FIELDS)}.")
         if part == "url":
             return self._url(name)
         return self._order(site, reference, name, str(part), aware)
@@ -177,19 +156,10 @@ class _Checker:
         step = self.steps.get(name)
         if step is None or (step.family == "wait" and "callback" in step.config):
             return None
-        return (
-            "unknown-name",
-            f"`{name}` has no url.",
-            "Only a `wait: {callback: …}` step has one.",
-        )
+        return ("unknown-name", f"`{name}` has no url.", "Only a `wait: {callback: …}` step has one.")
 
     def _order(
-        self,
-        site: Site,
-        reference: expr.Reference,
-        name: str,
-        part: str,
-        aware: set[Any],
+        self, site: Site, reference: expr.Reference, name: str, part: str, aware: set[Any]
     ) -> tuple[str, str, str] | None:
         reader = site.step.id if site.step else None
         if reader is None or name not in self.steps:
@@ -202,11 +172,7 @@ class _Checker:
         if site.step and f"steps.{name}." in str(site.step.model.if_) and not site.condition:
             return None  # the step's own `if` looks first
         said = f"`{name}` may have been skipped or may have failed; its output is then null."
-        return (
-            "may-not-have-run",
-            said,
-            f"Ask first: steps.{name}.status == 'succeeded', or read it with .?",
-        )
+        return ("may-not-have-run", said, f"Ask first: steps.{name}.status == 'succeeded', or read it with .?")
 
     def _report(
         self,

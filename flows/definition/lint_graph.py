@@ -39,12 +39,7 @@ def check(document: Document, steps: tuple[StepPlan, ...]) -> bool:
     if cycle:
         index = _index_of(document, cycle[0])
         said = f"These steps wait for one another: {' -> '.join([*cycle, cycle[0]])}."
-        document.report(
-            "cycle",
-            ("steps", index, "needs"),
-            said,
-            "Take one of them out of a `needs`.",
-        )
+        document.report("cycle", ("steps", index, "needs"), said, "Take one of them out of a `needs`.")
     return unique and not cycle
 
 
@@ -65,12 +60,7 @@ def _check_duplicates(document: Document) -> bool:
             unique = False
             line = document.source.at(("steps", seen[name], "id")).line
             said = f"The step `{name}` is already on line {line}."
-            document.report(
-                "duplicate-id",
-                ("steps", index, "id"),
-                said,
-                "Give one of them another id.",
-            )
+            document.report("duplicate-id", ("steps", index, "id"), said, "Give one of them another id.")
         seen.setdefault(name, index)
     return unique
 
@@ -81,22 +71,12 @@ def _check_triggers(document: Document) -> None:
         if trigger.name in seen:
             said = f"There are two triggers named `{trigger.name}`."
             hint = "Give each webhook a `name` of its own; `manual` may be there once."
-            document.report(
-                "duplicate-id",
-                ("triggers", trigger.index, trigger.kind),
-                said,
-                hint,
-                key=True,
-            )
+            document.report("duplicate-id", ("triggers", trigger.index, trigger.kind), said, hint, key=True)
         seen.add(trigger.name)
 
 
 def _unknown_need(
-    document: Document,
-    path: tuple[str | int, ...],
-    needs: list[str],
-    need: str,
-    names: set[str],
+    document: Document, path: tuple[str | int, ...], needs: list[str], need: str, names: set[str]
 ) -> None:
     where = (*path, needs.index(need))
     document.report("unknown-step", where, f"There is no step `{need}`.", did_you_mean(need, names))
@@ -109,9 +89,4 @@ def _check_reachable(document: Document, path: tuple[str | int, ...], step: Step
         document.report("unreachable-step", (*path, "if"), said, hint, severity="warning")
     if step.when == "failure" and not step.needs:
         said = f"The step `{step.id}` never runs: it waits for a failure, but needs no step."
-        document.report(
-            "unreachable-step",
-            (*path, "when"),
-            said,
-            "Name the step that may fail in `needs`.",
-        )
+        document.report("unreachable-step", (*path, "when"), said, "Name the step that may fail in `needs`.")

@@ -61,10 +61,6 @@ def missing_input(schema: Mapping[str, Json], reference: Reference) -> tuple[str
             if current.get("additionalProperties") or current.get("patternProperties"):
                 return None
             where = ".".join(map(str, reference.path[: index + 1]))
-            return (
-                "unknown-input",
-                f"The input's schema has no `{where}`.",
-                did_you_mean(name, properties),
-            )
+            return ("unknown-input", f"The input's schema has no `{where}`.", did_you_mean(name, properties))
         current = properties[name]
     return None

@@ -41,7 +41,7 @@ _KNOWN_SECRETS = re.compile(
     re.VERBOSE,
 )
 _RANDOM = re.compile(r"[A-Za-z0-9+_=-]{32,200}")
-SECRET_HINT = "Keep it as a secret or in a connection, and revoke this one: drafts keep every revision."
+MEND_LEAK = "Keep it as a secret or in a connection, and revoke this one: drafts keep every revision."
 
 
 def check_secrets(document: Document, text: str) -> None:
@@ -52,17 +52,11 @@ def check_secrets(document: Document, text: str) -> None:
             _secret(document, number, match, "error", "A secret seems to be written here.")
         for match in () if known else _RANDOM.finditer(line[:4000]):
             if _looks_random(match.group()):
-                _secret(
-                    document,
-                    number,
-                    match,
-                    "warning",
-                    "This looks like a secret: it is long and random.",
-                )
+                _secret(document, number, match, "warning", "This looks like a secret: it is long and random.")
 
 
 def _secret(document: Document, line: int, match: re.Match[str], severity: Any, message: str) -> None:
-    where = (line, match.start() + 1, message, SECRET_HINT, line, match.end() + 1)
+    where = (line, match.start() + 1, message, MEND_LEAK, line, match.end() + 1)
     document.problems.append(Problem("secret-in-text", severity, *where))
 
 
@@ -75,8 +69,8 @@ def _looks_random(text: str) -> bool:
 
 
 def check(document: Document) -> None:
-    _check_schema(document, document.input_schema, ("input",))
-    _check_input_type(document, document.input_schema)
+    if _check_schema(document, document.input_schema, ("input",)):
+        _check_input_type(document, document.input_schema)
     _check_defaults(document)
     for doc in document.steps:
         _check_limits(document, doc)
@@ -90,30 +84,22 @@ def check(document: Document) -> None:
             document.report("unverified-webhook", path, said, hint, severity="warning")
 
 
-def _check_schema(document: Document, schema: Json, path: Path) -> None:
+def _check_schema(document: Document, schema: Json, path: Path) -> bool:
+    before = len(document.problems)
     for where, rule, message in schema_problems(schema):
         hint = (
             "Mend the pattern." if rule == "invalid-regex" else "Write a JSON Schema (2020-12) without outside `$ref`."
         )
         document.report(rule, (*path, *where), f"The schema is not valid: {message}.", hint)
     for where, _ in expressions_in(schema, path):
-        document.report(
-            "template-not-allowed",
-            where,
-            "A schema has no expressions.",
-            "Write a plain value.",
-        )
+        document.report("template-not-allowed", where, "A schema has no expressions.", "Write a plain value.")
+    return len(document.problems) == before
 
 
 def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
     if schema and schema.get("type", "object") != "object":
         said = "The input of a flow is an object."
-        document.report(
-            "bad-value",
-            ("input", "type"),
-            said,
-            "Write `type: object` with `properties`.",
-        )
+        document.report("bad-value", ("input", "type"), said, "Write `type: object` with `properties`.")
 
 
 def _check_defaults(document: Document) -> None:
@@ -135,20 +121,9 @@ def _check_limits(document: Document, doc: StepDoc) -> None:
     ):
         said = f"The wait `{doc.id}` has no timeout; one day is used."
         hint = "Write `callback: {timeout: 1h}`."
-        document.report(
-            "missing-timeout",
-            (*doc.path, "wait", "callback"),
-            said,
-            hint,
-            severity="warning",
-        )
+        document.report("missing-timeout", (*doc.path, "wait", "callback"), said, hint, severity="warning")
     if doc.model.retry is not None:
-        _check_retry(
-            document,
-            doc.model.retry.max_attempts,
-            doc.model.retry.window,
-            (*doc.path, "retry"),
-        )
+        _check_retry(document, doc.model.retry.max_attempts, doc.model.retry.window, (*doc.path, "retry"))
 
 
 def _check_retry(document: Document, attempts: int, window: float | None, path: Path) -> None:
@@ -165,9 +140,7 @@ def _check_form(document: Document, doc: StepDoc) -> None:
     if not isinstance(form, dict):
         return
     path = (*doc.path, "approval", "form")
-    before = len(document.problems)
-    _check_schema(document, form, path)
-    if len(document.problems) > before:
+    if not _check_schema(document, form, path):
         return
     hint = "Write `type: object` and `properties`, each a string, integer, number, boolean or enum."
     if form.get("type") != "object" or not isinstance(form.get("properties"), dict):
@@ -190,20 +163,10 @@ def check_names(document: Document, known: Names) -> None:
 def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:
     for doc in document.steps:
         if doc.family == "http":
-            yield (
-                "connection",
-                known.connections,
-                (*doc.path, "http", "connection"),
-                doc.config.get("connection"),
-            )
+            yield ("connection", known.connections, (*doc.path, "http", "connection"), doc.config.get("connection"))
         if doc.fallback_family == "http" and doc.fallback_config:
             path = (*doc.path, "fallback", "http", "connection")
-            yield (
-                "connection",
-                known.connections,
-                path,
-                doc.fallback_config.get("connection"),
-            )
+            yield ("connection", known.connections, path, doc.fallback_config.get("connection"))
         if doc.family == "approval":
             yield from _reviewers(doc, known)
     for trigger in document.triggers:
@@ -214,9 +177,6 @@ def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[st
 
 def _reviewers(doc: StepDoc, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:
     reviewers = doc.config.get("reviewers") or {}
-    for key, kind, names in (
-        ("groups", "group", known.groups),
-        ("users", "user", known.users),
-    ):
+    for key, kind, names in (("groups", "group", known.groups), ("users", "user", known.users)):
         for index, name in enumerate(reviewers.get(key) or ()):
             yield kind, names, (*doc.path, "approval", "reviewers", key, index), name

@@ -8,25 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from flows.steps.base import ERROR_CLASSES
-from flows.steps.fields import (
-    Config,
-    Duration,
-    Json,
-    Name,
-    Plain,
-    StepId,
-    Templated,
-    TJson,
-)
+from flows.steps.fields import Config, Duration, Json, Name, Plain, StepId, Templated, TJson
 
 MAX_STEPS = 500
 SLUG = r"^[a-z][a-z0-9-]{0,62}$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 Line = Annotated[Plain, Field(max_length=300)]
-Condition = Annotated[
-    bool | str,
-    Field(description="true, false, or one expression that gives such a value"),
-]
+Condition = Annotated[bool | str, Field(description="true, false, or one expression that gives such a value")]
 
 
 def _error_class(name: str) -> str:
@@ -35,11 +23,7 @@ def _error_class(name: str) -> str:
     return name
 
 
-ErrorClass = Annotated[
-    str,
-    AfterValidator(_error_class),
-    Field(json_schema_extra={"enum": list(ERROR_CLASSES)}),
-]
+ErrorClass = Annotated[str, AfterValidator(_error_class), Field(json_schema_extra={"enum": list(ERROR_CLASSES)})]
 
 
 class RetryModel(Config):
@@ -53,10 +37,7 @@ class RetryModel(Config):
     max: Duration = Field(default=60.0, description="the longest wait")
     jitter: Literal["full", "none"] = Field(default="full", description="full: a random share of the wait")
     window: Duration | None = Field(default=None, description="no attempt starts later than this after the first")
-    on: list[ErrorClass] = Field(
-        default_factory=list,
-        description="only these error classes; else all that can help",
-    )
+    on: list[ErrorClass] = Field(default_factory=list, description="only these error classes; else all that can help")
     give_up_on: list[ErrorClass] = Field(default_factory=list, description="error classes that end the step at once")
 
 
@@ -95,11 +76,7 @@ class WebhookTrigger(Config):
     name: Slug | None = Field(default=None, description="the last part of the address; else `github` or `webhook`")
     verify: Literal["github", "bearer", "none"] = Field(description="how the sender proves who it is")
     secret: Name | None = Field(default=None, description="name of the secret for github and bearer")
-    if_: Condition = Field(
-        default=True,
-        alias="if",
-        description="which calls start a run; others answer 202 ignored",
-    )
+    if_: Condition = Field(default=True, alias="if", description="which calls start a run; others answer 202 ignored")
     dedupe: Annotated[str, Templated()] | None = Field(default=None, description="an id; a repeated one starts nothing")
     input: dict[str, TJson] | None = Field(default=None, description="the run's input; else the body")
 
@@ -134,8 +111,7 @@ class StepModel(Config):
     retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
     irreversible: bool = Field(default=False, description="true: needs an approval that protects it")
     fallback: dict[str, Json] | None = Field(
-        default=None,
-        description="when the attempts are spent: {value: …}, or another family and its config",
+        default=None, description="when the attempts are spent: {value: …}, or another family and its config"
     )
 
 

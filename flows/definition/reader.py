@@ -82,14 +82,7 @@ class Document:
         return self.flow is not None and not any(p.is_error for p in self.problems)
 
     def report(
-        self,
-        rule: str,
-        path: Path,
-        message: str,
-        hint: str,
-        *,
-        severity: Severity = "error",
-        key: bool = False,
+        self, rule: str, path: Path, message: str, hint: str, *, severity: Severity = "error", key: bool = False
     ) -> None:
         """Add a problem at a path."""
         mark = self.source.at(path, key=key)
@@ -134,15 +127,7 @@ def _read_step(document: Document, shape: Shape, index: int, raw: Json) -> None:
     fallback = _read_fallback(document, shape, path, raw)
     if model is not None and len(families) == 1 and isinstance(fallback, tuple):
         config = normalise(families[0], raw[families[0]])
-        document.steps.append(
-            StepDoc(
-                index,
-                model,
-                families[0],
-                config if isinstance(config, dict) else {},
-                *fallback,
-            )
-        )
+        document.steps.append(StepDoc(index, model, families[0], config if isinstance(config, dict) else {}, *fallback))
 
 
 def _report_families(document: Document, path: Path, raw: dict[str, Json], families: list[str]) -> None:
@@ -180,13 +165,7 @@ def _read_fallback(
         return None, None
     if kind in ("approval", "wait", "sleep"):
         said = f"A {kind} as a fallback is part of the language but not available in this version yet."
-        document.report(
-            "not-available",
-            (*here, kind),
-            said,
-            "Use a value, http, function or kv.",
-            key=True,
-        )
+        document.report("not-available", (*here, kind), said, "Use a value, http, function or kv.", key=True)
         return None
     return kind, _read_config(shape, kind, config, (*here, kind))
 

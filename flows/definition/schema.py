@@ -67,10 +67,7 @@ def _step(definitions: dict[str, Json]) -> dict[str, Json]:
     step = _of(StepModel, definitions)
     for name, model in CONFIGS.items():
         definitions[model.__name__] = _of(model, definitions)
-        step["properties"][name] = {
-            "$ref": f"#/$defs/{model.__name__}",
-            "description": _summary(model),
-        }
+        step["properties"][name] = {"$ref": f"#/$defs/{model.__name__}", "description": _summary(model)}
     short = {"description": "how long", **TypeAdapter(Duration).json_schema()}
     step["properties"]["sleep"] = {"anyOf": [short, _expression(), {"$ref": "#/$defs/SleepConfig"}]}
     step["properties"]["fallback"] = {"$ref": "#/$defs/Fallback"}
@@ -113,10 +110,4 @@ def _fallback() -> dict[str, Json]:
 
 
 def _subschema(text: str) -> dict[str, Json]:
-    return copy.deepcopy(
-        {
-            "type": "object",
-            "description": text,
-            "properties": {"type": {"const": "object"}},
-        }
-    )
+    return copy.deepcopy({"type": "object", "description": text, "properties": {"type": {"const": "object"}}})

@@ -29,15 +29,7 @@ class Shape:
     def __init__(self, document: Reporter) -> None:
         self.document = document
 
-    def check(
-        self,
-        model: type[M],
-        value: Json,
-        path: Path,
-        place: str,
-        *,
-        also: Sequence[str],
-    ) -> M | None:
+    def check(self, model: type[M], value: Json, path: Path, place: str, *, also: Sequence[str]) -> M | None:
         """The model of `value`, or None with the problems reported. `also`: keys handled elsewhere."""
         try:
             return model.model_validate(value)
@@ -58,25 +50,14 @@ class Shape:
         return path
 
     def _report(
-        self,
-        model: type[BaseModel],
-        found: list[Any],
-        base: Path,
-        where: Path,
-        place: str,
-        also: Sequence[str],
+        self, model: type[BaseModel], found: list[Any], base: Path, where: Path, place: str, also: Sequence[str]
     ) -> None:
         first = found[0]
         last = str(first["loc"][-1]) if first["loc"] else ""
         field = _field(model, first["loc"])
         if first["type"] == "extra_forbidden":
             names = [*_names(_model_at(model, first["loc"][:-1])), *also]
-            self.unknown_key(
-                where,
-                last,
-                place if len(where) == len(base) + 1 else str(where[-2]),
-                names,
-            )
+            self.unknown_key(where, last, place if len(where) == len(base) + 1 else str(where[-2]), names)
         elif first["type"] == "missing":
             hint = f"Add `{last}:`{_what(field)}."
             self.document.report("missing-key", where, f"The key `{last}` is missing.", hint)

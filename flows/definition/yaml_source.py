@@ -70,16 +70,7 @@ class Source:
 class _Refused(Exception):
     def __init__(self, rule: str, mark: Mark, message: str, hint: str) -> None:
         super().__init__(message)
-        self.problem = Problem(
-            rule,
-            "error",
-            mark.line,
-            mark.column,
-            message,
-            hint,
-            mark.end_line,
-            mark.end_column,
-        )
+        self.problem = Problem(rule, "error", mark.line, mark.column, message, hint, mark.end_line, mark.end_column)
 
 
 def parse(text: str) -> Source:
@@ -106,10 +97,7 @@ def _check_text(text: str) -> None:
     if bad:
         mark = _place(text, bad.start())
         raise _Refused(
-            "yaml-syntax",
-            mark,
-            f"The character U+{ord(bad.group()):04X} is not allowed.",
-            "Remove this character.",
+            "yaml-syntax", mark, f"The character U+{ord(bad.group()):04X} is not allowed.", "Remove this character."
         )
 
 
@@ -127,18 +115,10 @@ def _events(text: str) -> Iterator[Any]:
         mark = Mark(at.line + 1, at.column + 1, at.line + 1, at.column + 2) if at else Mark(1, 1, 1, 1)
         context = f" ({error.context})" if error.context else ""
         raise _Refused(
-            "yaml-syntax",
-            mark,
-            f"This is not YAML: {error.problem}{context}.",
-            _hint(text, mark),
+            "yaml-syntax", mark, f"This is not YAML: {error.problem}{context}.", _hint(text, mark)
         ) from error
     except yaml.YAMLError as error:
-        raise _Refused(
-            "yaml-syntax",
-            Mark(1, 1, 1, 1),
-            f"This is not YAML: {error}.",
-            "Check this line.",
-        ) from error
+        raise _Refused("yaml-syntax", Mark(1, 1, 1, 1), f"This is not YAML: {error}.", "Check this line.") from error
 
 
 def _hint(text: str, mark: Mark) -> str:
@@ -175,10 +155,7 @@ class _Open:
         return isinstance(self.value, dict) and self.key is None
 
     def child(self) -> Path:
-        return (
-            *self.path,
-            len(self.value) if isinstance(self.value, list) else str(self.key),
-        )
+        return (*self.path, len(self.value) if isinstance(self.value, list) else str(self.key))
 
     def add(self, value: Json) -> None:
         if isinstance(self.value, list):
@@ -200,12 +177,7 @@ class _Builder:
         for event in events:
             self._take(event)
         if not self.documents:
-            raise _Refused(
-                "yaml-document",
-                Mark(1, 1, 1, 1),
-                "The flow is empty.",
-                "Start with `flow: my-flow`.",
-            )
+            raise _Refused("yaml-document", Mark(1, 1, 1, 1), "The flow is empty.", "Start with `flow: my-flow`.")
         return self.root
 
     def _take(self, event: Any) -> None:
@@ -223,12 +195,7 @@ class _Builder:
         self.documents += 1
         if self.documents > 1:
             hint = "Keep one flow a file; remove the line with ---."
-            raise _Refused(
-                "yaml-document",
-                _mark(event),
-                "The file has more than one document.",
-                hint,
-            )
+            raise _Refused("yaml-document", _mark(event), "The file has more than one document.", hint)
 
     def _node(self, event: Any) -> None:
         mark = _mark(event)
@@ -249,19 +216,9 @@ class _Builder:
     def _key(self, event: Any, mark: Mark) -> None:
         top = self.stack[-1]
         if not isinstance(event, yaml.ScalarEvent) or len(event.value) > MAX_KEY:
-            raise _Refused(
-                "yaml-key",
-                mark,
-                "A key must be a short plain text.",
-                "Use a word, or put it in quotes.",
-            )
+            raise _Refused("yaml-key", mark, "A key must be a short plain text.", "Use a word, or put it in quotes.")
         if event.value == "<<" and not event.style:
-            raise _Refused(
-                "yaml-merge-key",
-                mark,
-                "Merge keys (<<) are not allowed.",
-                "Write the keys out.",
-            )
+            raise _Refused("yaml-merge-key", mark, "Merge keys (<<) are not allowed.", "Write the keys out.")
         key = event.value
         if key in top.value:
             hint = f"Remove one of the two; the first is on line {self.source.keys[(*top.path, key)].line}."
@@ -272,12 +229,7 @@ class _Builder:
     def _open(self, event: Any, mark: Mark) -> None:
         if len(self.stack) >= MAX_DEPTH:
             hint = "Use fewer levels."
-            raise _Refused(
-                "yaml-depth",
-                mark,
-                f"Values may be nested {MAX_DEPTH} levels deep at most.",
-                hint,
-            )
+            raise _Refused("yaml-depth", mark, f"Values may be nested {MAX_DEPTH} levels deep at most.", hint)
         path = self.stack[-1].child() if self.stack else ()
         empty: list[Json] | dict[str, Json] = [] if isinstance(event, yaml.SequenceStartEvent) else {}
         self.stack.append(_Open(empty, path, mark))
@@ -285,10 +237,7 @@ class _Builder:
     def _close(self, event: Any) -> None:
         done = self.stack.pop()
         end = _mark(event)
-        self._add(
-            done.value,
-            Mark(done.mark.line, done.mark.column, end.end_line, end.end_column),
-        )
+        self._add(done.value, Mark(done.mark.line, done.mark.column, end.end_line, end.end_column))
 
     def _add(self, value: Json, mark: Mark) -> None:
         if not self.stack:
@@ -308,12 +257,7 @@ def _scalar(event: Any, mark: Mark) -> Json:
     if _INT.match(text) or _BASED.match(text):
         return _integer(text, mark)
     if _ODD.match(text):
-        raise _Refused(
-            "yaml-number",
-            mark,
-            f"{text} is not a number JSON has.",
-            "Put it in quotes if it is a text.",
-        )
+        raise _Refused("yaml-number", mark, f"{text} is not a number JSON has.", "Put it in quotes if it is a text.")
     if _FLOAT.match(text):
         return _real(text, mark)
     return text

@@ -48,23 +48,9 @@ class Templated:
 
     def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> Json:
         inner = handler(schema)
-        if inner.get("type") == "string" and not {
-            "pattern",
-            "enum",
-            "const",
-            "maxLength",
-        } & set(inner):
+        if inner.get("type") == "string" and not {"pattern", "enum", "const", "maxLength"} & set(inner):
             return inner
-        return {
-            "anyOf": [
-                inner,
-                {
-                    "type": "string",
-                    "pattern": r"\$\{\{",
-                    "description": "an expression",
-                },
-            ]
-        }
+        return {"anyOf": [inner, {"type": "string", "pattern": r"\$\{\{", "description": "an expression"}]}
 
 
 def _no_expression(text: str) -> str:
@@ -83,20 +69,13 @@ Duration = Annotated[
     BeforeValidator(_duration),
     WithJsonSchema(
         {
-            "anyOf": [
-                {"type": "string", "pattern": PATTERN},
-                {"type": "number", "minimum": 0},
-            ],
+            "anyOf": [{"type": "string", "pattern": PATTERN}, {"type": "number", "minimum": 0}],
             "description": "a duration: 30s, 10m, 1h30m, 2d, 250ms, or a number of seconds",
         }
     ),
 ]
 Plain = Annotated[str, AfterValidator(_no_expression)]
-Name = Annotated[
-    str,
-    AfterValidator(_no_expression),
-    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}$"),
-]
+Name = Annotated[str, AfterValidator(_no_expression), Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}$")]
 StepId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 
 TText = Annotated[str, Templated()]
@@ -119,12 +98,5 @@ def parse_size(value: object) -> int:
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\d+\s*(KiB|MiB|GiB)?$"},
-                {"type": "integer"},
-            ]
-        }
-    ),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^\d+\s*(KiB|MiB|GiB)?$"}, {"type": "integer"}]}),
 ]

@@ -17,11 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--output", type=Path, help="the file to write")
-        parser.add_argument(
-            "--completions",
-            action="store_true",
-            help="write what the editor completes instead",
-        )
+        parser.add_argument("--completions", action="store_true", help="write what the editor completes instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
         what = completions() if options["completions"] else json_schema()

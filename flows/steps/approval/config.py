@@ -37,6 +37,5 @@ class ApprovalConfig(Config):
     expires: TDuration = Field(default=7 * DAY, description="how long the request stays open")
     on_expiry: Literal["reject", "fail"] = Field(default="reject", description="what happens when it expires")
     on_reject: Literal["stop", "fail", "continue"] = Field(
-        default="stop",
-        description="stop: cancel the run; fail: fail it; continue: skip the protected steps",
+        default="stop", description="stop: cancel the run; fail: fail it; continue: skip the protected steps"
     )

@@ -56,9 +56,7 @@ class HttpConfig(Config):
     form: dict[str, Annotated[Scalar, Templated()]] | None = Field(default=None, description="the body, sent as a form")
     body: TText | None = Field(default=None, description="the body, sent as text")
     ok: list[Annotated[int | str, AfterValidator(_status)]] = Field(
-        default=["2xx"],
-        min_length=1,
-        description="statuses that count as success: 200, 2xx",
+        default=["2xx"], min_length=1, description="statuses that count as success: 200, 2xx"
     )
     response: Literal["auto", "json", "text"] = Field(default="auto", description="how to read the answer")
     max_bytes: Annotated[Size, Field(ge=1, le=MAX_BYTES)] = Field(

@@ -54,20 +54,12 @@ class KvConfig(Config):
         return self
 
     @property
-    def operation(
-        self,
-    ) -> tuple[Literal["get", "set", "delete", "increment"], str, str | None, Json]:
+    def operation(self) -> tuple[Literal["get", "set", "delete", "increment"], str, str | None, Json]:
         """(what, key, namespace or None, value or None)."""
         if self.set is not None:
             return "set", self.set.key, self.set.namespace, self.set.value
         if self.increment is not None:
-            return (
-                "increment",
-                self.increment.key,
-                self.increment.namespace,
-                self.increment.value,
-            )
-        if self.delete is not None:
-            return "delete", self.delete.key, self.delete.namespace, None
-        assert self.get is not None
-        return "get", self.get.key, self.get.namespace, None
+            return ("increment", self.increment.key, self.increment.namespace, self.increment.value)
+        if self.get is not None:
+            return "get", self.get.key, self.get.namespace, None
+        return "delete", *((self.delete.key, self.delete.namespace) if self.delete else ("", None)), None

@@ -38,8 +38,7 @@ class WaitConfig(Config):
 
     callback: Callback | None = Field(default=None, description="wait for a call to `steps.<id>.url`")
     until: Annotated[str | int | float | None, Templated()] = Field(
-        default=None,
-        description="a moment: RFC 3339 with a zone, epoch seconds, or an expression that gives one",
+        default=None, description="a moment: RFC 3339 with a zone, epoch seconds, or an expression that gives one"
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,297 @@
+"""Every rule of lint, with the place it points to, and what must not be reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.definition import reserved
+from flows.definition.lint import Known, lint
+from flows.definition.problems import RULES, Problem
+
+DEMO = (Path(__file__).parent / "golden/release_approval.yaml").read_text()
+HEAD = "flow: f\ntitle: T\ndefaults: {timeout: 30s}\n"
+INPUT = "input: {type: object, required: [n], properties: {n: {type: integer}, s: {type: string}}}\n"
+
+
+def steps(text: str, head: str = HEAD) -> str:
+    return f"{head}steps:\n{text}"
+
+
+OK = "  - id: a\n    sleep: 1s\n"
+GUARD = "  - id: ask\n    approval: {title: Go?, protects: [go]}\n"
+
+#: name, text, rule, severity, line, column
+TABLE: list[tuple[str, str, str, str, int, int]] = [
+    ("typo", "titel: x\n" + steps(OK), "unknown-key", "error", 1, 1),
+    ("typo in step", steps("  - id: a\n    timout: 1s\n    sleep: 1s\n"), "unknown-key", "error", 6, 5),
+    ("typo in config", steps("  - id: a\n    http: {url: x, metod: GET}\n"), "unknown-key", "error", 6, 20),
+    ("typo in nested", steps("  - id: a\n    retry: {max: 1s, tries: 2}\n    sleep: 1s\n"), "unknown-key", "error", 6, 22),
+    ("no title", "flow: f\nsteps:\n" + OK, "missing-key", "error", 1, 1),
+    ("no steps", "flow: f\ntitle: x\n", "missing-key", "error", 1, 1),
+    ("empty steps", HEAD + "steps: []\n", "bad-value", "error", 4, 8),
+    ("step without id", steps("  - sleep: 1s\n"), "missing-key", "error", 5, 5),
+    ("slug", "flow: My_Flow\ntitle: T\nsteps:\n" + OK, "bad-id", "error", 1, 7),
+    ("step id", steps("  - id: A b\n    sleep: 1s\n"), "bad-id", "error", 5, 9),
+    ("language 2", "language: 2\n" + steps(OK), "bad-value", "error", 1, 11),
+    ("wrong type", steps("  - id: a\n    timeout: soon\n    sleep: 1s\n"), "bad-value", "error", 6, 14),
+    ("text for number", steps("  - id: a\n    retry: {max_attempts: '3'}\n    sleep: 1s\n"), "bad-value", "error", 6, 27),
+    ("error class", steps("  - id: a\n    retry: {on: [oops]}\n    sleep: 1s\n"), "bad-value", "error", 6, 18),
+    ("duplicate", steps(OK + OK), "duplicate-id", "error", 7, 9),
+    ("two manual", "triggers: [{manual: {}}, {manual: {}}]\n" + steps(OK), "duplicate-id", "error", 1, 27),
+    ("two families", steps("  - id: a\n    sleep: 1s\n    kv: {get: {key: k}}\n"), "step-family", "error", 7, 5),
+    ("no family", steps("  - id: a\n    when: always\n"), "step-family", "error", 5, 5),
+    ("need", steps(OK + "  - id: b\n    needs: [aa]\n    sleep: 1s\n"), "unknown-step", "error", 8, 13),
+    ("cycle", steps("  - id: a\n    needs: [b]\n    sleep: 1s\n  - id: b\n    sleep: 1s\n"), "cycle", "error", 6, 12),
+    ("needs itself", steps("  - id: a\n    needs: [a]\n    sleep: 1s\n"), "cycle", "error", 6, 12),
+    ("if false", steps("  - id: a\n    if: false\n    sleep: 1s\n"), "unreachable-step", "warning", 6, 9),
+    ("first on failure", steps("  - id: a\n    when: failure\n    sleep: 1s\n"), "unreachable-step", "error", 6, 11),
+    ("reads unknown", steps("  - id: a\n    sleep: ${{ steps.x.output }}\n"), "unknown-step", "error", 6, 16),
+    ("reads itself", steps("  - id: a\n    sleep: ${{ steps.a.output }}\n"), "not-upstream", "error", 6, 16),
+    ("reads later", steps("  - id: b\n    sleep: '${{ steps.a.output }}'\n" + OK), "not-upstream", "error", 6, 17),
+    (
+        "reads beside",
+        steps(OK + "  - id: b\n    needs: []\n    sleep: ${{ steps.a.output }}\n"),
+        "not-upstream",
+        "error",
+        9,
+        16,
+    ),
+    ("reads any step", steps(OK + "  - id: b\n    sleep: ${{ steps[run.id].output }}\n"), "not-upstream", "error", 8, 16),
+    ("step field", steps(OK + "  - id: b\n    sleep: ${{ steps.a.result }}\n"), "unknown-name", "error", 8, 16),
+    ("url of no wait", steps(OK + "  - id: b\n    sleep: ${{ steps.a.url }}\n"), "unknown-name", "error", 8, 16),
+    (
+        "skipped",
+        steps("  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n  - id: b\n    sleep: ${{ steps.a.output }}\n"),
+        "may-not-have-run",
+        "warning",
+        9,
+        16,
+    ),
+    (
+        "after failure",
+        steps(OK + "  - id: b\n    when: always\n    sleep: ${{ steps.a.output }}\n"),
+        "may-not-have-run",
+        "warning",
+        9,
+        16,
+    ),
+    ("syntax", steps("  - id: a\n    sleep: ${{ 1 + }}\n"), "expression-syntax", "error", 6, 19),
+    ("not closed", steps("  - id: a\n    sleep: x ${{ 1\n"), "expression-syntax", "error", 6, 14),
+    ("types", INPUT + steps("  - id: a\n    sleep: ${{ input.n + 'a' }}\n"), "expression-type", "error", 7, 24),
+    ("if not bool", INPUT + steps("  - id: a\n    if: ${{ input.n }}\n    sleep: 1s\n"), "expression-type", "error", 7, 13),
+    ("bare if", steps("  - id: a\n    if: input.n > 1\n    sleep: 1s\n"), "expression-required", "error", 6, 9),
+    (
+        "mixed if",
+        steps("  - id: a\n    if: ${{ true }} and ${{ true }}\n    sleep: 1s\n"),
+        "expression-required",
+        "error",
+        6,
+        9,
+    ),
+    ("too long", steps("  - id: a\n    sleep: ${{ " + "1 + " * 2000 + "1 }}\n"), "expression-limit", "error", 6, 16),
+    ("too deep", steps("  - id: a\n    sleep: ${{ " + "(" * 99 + "1" + ")" * 99 + " }}\n"), "expression-limit", "error", 6, 16),
+    ("clock", steps("  - id: a\n    sleep: ${{ now() }}\n"), "unknown-name", "error", 6, 19),
+    ("item outside", steps("  - id: a\n    sleep: ${{ item }}\n"), "unknown-name", "error", 6, 16),
+    ("steps in key", "concurrency: {key: '${{ steps.a.output }}'}\n" + steps(OK), "unknown-name", "error", 1, 25),
+    (
+        "input in trigger",
+        "triggers:\n  - webhook: {verify: github, secret: s, if: '${{ input.n == 1 }}'}\n" + steps(OK),
+        "unknown-name",
+        "error",
+        2,
+        51,
+    ),
+    ("vars", steps("  - id: a\n    sleep: ${{ vars.x }}\n"), "not-available", "error", 6, 16),
+    ("input typo", INPUT + steps("  - id: a\n    sleep: ${{ input.m }}\n"), "unknown-input", "warning", 7, 16),
+    ("code template", steps("  - id: a\n    function: {code: '${{ input.n }}'}\n"), "bad-value", "error", 6, 22),
+    ("schema", "input: {type: objekt}\n" + steps(OK), "invalid-schema", "error", 1, 15),
+    ("remote ref", "input: {$ref: 'http://127.0.0.1/x'}\n" + steps(OK), "invalid-schema", "error", 1, 15),
+    ("file ref", "input: {allOf: [{$ref: 'file:///etc/passwd'}]}\n" + steps(OK), "invalid-schema", "error", 1, 24),
+    (
+        "pattern",
+        "input: {type: object, properties: {a: {type: string, pattern: '('}}}\n" + steps(OK),
+        "invalid-regex",
+        "error",
+        1,
+        63,
+    ),
+    ("matches", INPUT + steps("  - id: a\n    if: ${{ input.s.matches('(') }}\n    sleep: 1s\n"), "invalid-regex", "error", 7, 29),
+    ("github token", steps(OK) + "description: ghp_" + "a1B2" * 9 + "\n", "secret-in-text", "error", 7, 14),
+    ("aws key", steps(OK) + "description: AKIAIOSFODNN7EXAMPLE\n", "secret-in-text", "error", 7, 14),
+    ("api key", steps(OK) + "description: sk-abcdefghij0123456789\n", "secret-in-text", "error", 7, 14),
+    ("private key", steps(OK) + "description: '-----BEGIN RSA PRIVATE KEY-----'\n", "secret-in-text", "error", 7, 15),
+    ("password in url", steps("  - id: a\n    http: {url: 'https://me:hunter22@x/'}\n"), "secret-in-text", "error", 6, 23),
+    (
+        "random",
+        steps(OK) + "description: q8Zr3LxV0bTn7YcW5mKd2HfJ9sGp4QaE6uRi\n",
+        "secret-in-text",
+        "warning",
+        7,
+        14,
+    ),
+    ("no timeout", "flow: f\ntitle: T\n" + "steps:\n  - id: a\n    http: {url: x}\n", "missing-timeout", "warning", 4, 9),
+    ("wait without end", steps("  - id: a\n    wait: {callback: {}}\n"), "missing-timeout", "warning", 6, 22),
+    ("retry cap", steps("  - id: a\n    retry: {max_attempts: 50}\n    sleep: 1s\n"), "missing-retry-cap", "warning", 6, 12),
+    ("irreversible", steps("  - id: a\n    irreversible: true\n    sleep: 1s\n"), "irreversible-unprotected", "error", 6, 19),
+    (
+        "protects a step before it",
+        steps("  - id: go\n    sleep: 1s\n" + GUARD),
+        "protects-not-downstream",
+        "error",
+        8,
+        39,
+    ),
+    ("protects nothing", steps(GUARD), "unknown-step", "error", 6, 39),
+    (
+        "not computable",
+        steps(GUARD + "  - id: mid\n    sleep: 1s\n  - id: go\n    kv: {set: {key: a, value: '${{ steps.mid.output }}'}}\n"),
+        "protected-not-computable",
+        "error",
+        10,
+        31,
+    ),
+    (
+        "not computable from the decision",
+        steps(GUARD + "  - id: go\n    kv: {set: {key: a, value: '${{ steps.ask.output.by }}'}}\n"),
+        "protected-not-computable",
+        "error",
+        8,
+        31,
+    ),
+    (
+        "fallback acts",
+        steps(GUARD + "  - id: go\n    http: {url: x}\n    fallback: {http: {url: y}}\n"),
+        "fallback-unprotected",
+        "error",
+        9,
+        5,
+    ),
+    ("form not flat", steps("  - id: a\n    approval: {title: T, form: {type: array}}\n"), "bad-value", "error", 6, 32),
+    (
+        "expression in schema",
+        steps("  - id: a\n    approval: {title: T, form: {type: object, properties: {w: {enum: ['${{ input.x }}']}}}}\n"),
+        "template-not-allowed",
+        "error",
+        6,
+        71,
+    ),
+    ("open webhook", "triggers: [{webhook: {verify: none}}]\n" + steps(OK), "unverified-webhook", "warning", 1, 31),
+    ("secret missing", "triggers: [{webhook: {verify: github}}]\n" + steps(OK), "bad-value", "error", 1, 22),
+]
+
+
+@pytest.mark.parametrize(("text", "rule", "severity", "line", "column"), [t[1:] for t in TABLE], ids=[t[0] for t in TABLE])
+def test_lint_says_what_is_wrong_and_where(text: str, rule: str, severity: str, line: int, column: int) -> None:
+    problems = lint(text)
+    assert [(p.rule, p.severity, p.line, p.column) for p in problems] == [(rule, severity, line, column)]
+    assert problems[0].message
+    assert problems[0].hint
+
+
+def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
+    elsewhere = {r for r in RULES if r.startswith("yaml-")} | {f"unknown-{n}" for n in ("connection", "secret", "group", "user")}
+    assert {t[2] for t in TABLE} | elsewhere == set(RULES)
+
+
+STEP_KEYS = ["sla: 5m", "compensate: {ssh: {}}", "until: '${{ true }}'", "priority: 3", "queue: x", "route: x"]
+FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "max_queued: 9", "on_new_release: drain", "sla: 5m", "contracts: {}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [steps(f"  - id: a\n    {key}\n    sleep: 1s\n") for key in STEP_KEYS]
+    + [f"{key}\n" + steps(OK) for key in FLOW_KEYS]
+    + [steps(f"  - id: a\n    {family}: {{}}\n") for family in sorted(reserved.FAMILIES)]
+    + [f"concurrency: {{on_conflict: {how}}}\n" + steps(OK) for how in ("skip", "cancel_running", "fail")]
+    + [
+        "triggers: [{schedule: {cron: '0 6 * * *'}}]\n" + steps(OK),
+        steps("  - id: a\n    wait: {event: {name: x}}\n"),
+        steps("  - id: a\n    approval: {title: T, escalate: {after: 2h}}\n"),
+        steps("  - id: a\n    approval: {title: T, on_expiry: escalate}\n"),
+        steps("  - id: a\n    http: {url: x}\n    fallback: {ssh: {}}\n"),
+        steps("  - id: a\n    http: {url: x}\n    fallback: {approval: {title: T}}\n"),
+        steps("  - id: a\n    for_each: {items: [1]}\n    approval: {title: T}\n"),
+    ],
+)
+def test_what_comes_later_is_refused_by_name(text: str) -> None:
+    problems = [p for p in lint(text) if p.rule != "bad-value"]
+    assert {p.rule for p in problems} == {"not-available"}
+    assert "not available in this version yet" in problems[0].message
+
+
+def test_a_way_around_the_approval_is_reported_on_both_ends() -> None:
+    problems = lint(steps(GUARD + "  - id: go\n    needs: []\n    irreversible: true\n    sleep: 1s\n"))
+    assert [(p.rule, p.line) for p in problems] == [("protects-not-downstream", 6), ("irreversible-unprotected", 9)]
+
+
+def test_a_typo_gets_the_right_key() -> None:
+    (problem,) = lint(steps("  - id: a\n    http: {url: x, headrs: {}}\n"))
+    assert problem.hint == "Did you mean `headers`?"
+
+
+def test_the_demo_flow_has_no_problem() -> None:
+    known = Known({"world"}, {"github-hook"}, {"reviewers"}, set())
+    assert lint(DEMO, known=known) == []
+
+
+def test_names_that_do_not_exist_are_reported_where_it_is_known() -> None:
+    problems = lint(DEMO, known=Known(set(), {"github-hoook"}, set(), set()))
+    assert {p.rule for p in problems} == {"unknown-connection", "unknown-secret", "unknown-group"}
+    assert next(p for p in problems if p.rule == "unknown-secret").hint == "Did you mean `github-hoook`?"
+    assert lint(DEMO, known=Known()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        steps("  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n  - id: b\n    sleep: ${{ steps.a.?output.orValue(1) }}\n"),
+        steps(
+            "  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n"
+            "  - id: b\n    if: ${{ steps.a.status == 'succeeded' }}\n    sleep: ${{ steps.a.output }}\n"
+        ),
+        steps("  - id: a\n    http: {url: 'x?cb=${{ steps.w.url }}'}\n  - id: w\n    wait: {callback: {timeout: 1h}}\n"),
+        steps(GUARD + "  - id: go\n    irreversible: true\n    kv: {set: {key: a, value: '${{ steps.ask.output.form.w }}'}}\n"),
+        steps(GUARD + "  - id: go\n    irreversible: true\n    http: {url: x}\n    fallback: {value: null}\n"),
+        steps("  - id: a\n    for_each: {items: '${{ input.l }}'}\n    kv: {set: {key: '${{ item }}', value: '${{ item_index }}'}}\n"),
+        steps("  - id: a-b\n    sleep: 1s\n  - id: c\n    sleep: \"${{ steps['a-b'].output }}\"\n"),
+        steps("  - id: a\n    wait: {callback: {timeout: 1h}}\n  - id: b\n    wait: {until: '2026-01-01T00:00:00Z'}\n"),
+        "triggers: [{manual: {}}]\n" + steps(OK),
+        steps(OK) + "description: 3f786850e387550fdab836ed7e6dc881de23001b\n",
+    ],
+)
+def test_a_sound_flow_has_no_problem(text: str) -> None:
+    assert lint(text) == []
+
+
+def test_a_place_inside_a_block_text_is_the_line_of_the_expression() -> None:
+    text = steps("  - id: a\n    approval:\n      title: T\n      summary: |\n        one\n        two ${{ input. }}\n")
+    (problem,) = lint(text)
+    assert (problem.rule, problem.line) == ("expression-syntax", 10)
+
+
+def test_problems_come_in_order_and_in_the_published_shape() -> None:
+    problems = lint("steps:\n  - id: B\n    llm: {}\n  - nope\nfoo: 1\n")
+    assert [p.line for p in problems] == sorted(p.line for p in problems)
+    assert set(problems[0].to_json()) == {"rule", "severity", "line", "column", "message", "hint"}
+    assert all(p.hint for p in problems)
+
+
+def test_a_rule_must_be_published() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        Problem("nonsense", "error", 1, 1, "x")
+
+
+LINES = DEMO.splitlines()
+
+
+@given(st.integers(0, len(LINES) - 1), st.sampled_from(["", "  x: [", "- 1", "steps: 3", "\t", "  - id: [a]", "input: x", "    http: 3"]))
+@settings(max_examples=150, deadline=None)
+def test_no_damage_to_a_flow_makes_lint_raise(line: int, text: str) -> None:
+    for damaged in ([*LINES[:line], text, *LINES[line + 1 :]], [*LINES[:line], text, *LINES[line:]]):
+        for problem in lint("\n".join(damaged)):
+            assert problem.rule in RULES
+            assert problem.line >= 1
