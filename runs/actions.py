@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.conf import settings
 from django.db import connection, transaction
 
 from flows.definition import expr
@@ -45,7 +44,7 @@ def start_run(
     *,
     actor: Actor,
     flow: Flow,
-    input: Json,  # noqa: A002  the field's standard name
+    input: Json,
     trigger: Mapping[str, Json] | None = None,
     idempotency_key: str | None = None,
     source: str = "api",

@@ -194,7 +194,10 @@ def test_iteration_over_a_mapping_is_the_same_in_every_process() -> None:
         "m = {c: 1 for c in 'qwertyuiopasdfgh'};"
         "print(json.dumps([evaluate('input.map(k, k)', {'input': m}), evaluate('[input].map(m, m.filter(k, true))', {'input': m})]))"
     )
-    found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)}
+    found = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(3)
+    }
     (only,) = found
     assert json.loads(only) == [sorted("qwertyuiopasdfgh"), [sorted("qwertyuiopasdfgh")]]
 
@@ -222,7 +225,10 @@ def test_a_loop_variable_hides_the_name_in_scope() -> None:
     [
         ("${{ input.list }}", [3, 1, 2]),
         ("  ${{ input.n }}\n", 3),
-        ("n=${{ input.n }} l=${{ input.list }} t=${{ input.text }} x=${{ input.none }}", "n=3 l=[3,1,2] t=héllo x=null"),
+        (
+            "n=${{ input.n }} l=${{ input.list }} t=${{ input.text }} x=${{ input.none }}",
+            "n=3 l=[3,1,2] t=héllo x=null",
+        ),
         ("${{ '}}' }}", "}}"),
         ("${{ {'a': {'b': 1}} }}", {"a": {"b": 1}}),
         ("${{ {'a': {'b': 1}}}}", {"a": {"b": 1}}),
@@ -258,7 +264,8 @@ def test_parts_know_their_offsets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "value"), [(True, True), (False, False), ("${{ input.n == 3 }}", True), ("${{ input.n == 4 }}", False)]
+    ("condition", "value"),
+    [(True, True), (False, False), ("${{ input.n == 3 }}", True), ("${{ input.n == 4 }}", False)],
 )
 def test_a_condition_is_true_or_false(condition: str | bool, value: bool) -> None:
     assert truthy(condition, SCOPE) is value
@@ -288,8 +295,14 @@ def test_a_scope_is_checked_once_and_has_only_known_names() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text().filter(lambda t: '\0' not in t),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text().filter(lambda t: '\0' not in t), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text().filter(lambda t: "\0" not in t),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text().filter(lambda t: "\0" not in t), inner, max_size=4)
+    ),
     max_leaves=15,
 )
 

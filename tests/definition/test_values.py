@@ -26,13 +26,26 @@ DEMO = (Path(__file__).parent / "golden/release_approval.yaml").read_text()
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("10m", 600), ("1h30m", 5400), ("8h", 28800), ("2d", 172800), ("250ms", 0.25), ("1.5s", 1.5), (5, 5), (0.5, 0.5), ("5400s", 5400)],
+    [
+        ("30s", 30),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("8h", 28800),
+        ("2d", 172800),
+        ("250ms", 0.25),
+        ("1.5s", 1.5),
+        (5, 5),
+        (0.5, 0.5),
+        ("5400s", 5400),
+    ],
 )
 def test_a_duration_is_seconds(text: object, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "10", "s", "10 m", "-5s", "1y", "1e3s", True, None, [], -1, "999999d", float("nan"), 10**400, "٣s"])
+@pytest.mark.parametrize(
+    "text", ["", "10", "s", "10 m", "-5s", "1y", "1e3s", True, None, [], -1, "999999d", float("nan"), 10**400, "٣s"]
+)
 def test_what_is_no_duration_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
@@ -51,7 +64,9 @@ SCHEMA = {
 
 def test_input_is_checked_with_paths_and_sentences() -> None:
     assert validate_input(SCHEMA, {"name": "aa"}) == []
-    assert validate_input(SCHEMA, {"name": "aa", "n": "x"}) == [{"path": ["n"], "message": '"x" is not of type "integer"'}]
+    assert validate_input(SCHEMA, {"name": "aa", "n": "x"}) == [
+        {"path": ["n"], "message": '"x" is not of type "integer"'}
+    ]
     (missing,) = validate_input(SCHEMA, {})
     assert missing["path"] == []
     assert "name" in missing["message"]
@@ -97,7 +112,12 @@ def test_no_schema_reaches_the_network() -> None:
     thread.start()
     try:
         address = f"http://127.0.0.1:{server.server_address[1]}/x"
-        for schema in ({"$ref": address}, {"$id": address, "$ref": "y"}, {"$schema": address}, {"$id": address, "$ref": "#/$defs/q"}):
+        for schema in (
+            {"$ref": address},
+            {"$id": address, "$ref": "y"},
+            {"$schema": address},
+            {"$id": address, "$ref": "#/$defs/q"},
+        ):
             schema_problems(schema)
             with pytest.raises(ValueError, match=r".") if "$ref" in schema else _nothing():
                 validate_input(schema, {})
@@ -113,7 +133,9 @@ class _nothing:
     def __exit__(self, *args: object) -> None: ...
 
 
-@pytest.mark.parametrize("schema", [{"$ref": "#"}, {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}])
+@pytest.mark.parametrize(
+    "schema", [{"$ref": "#"}, {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}]
+)
 def test_a_schema_that_means_itself_ends(schema: dict[str, Any]) -> None:
     assert schema_problems(schema) == []
     assert validate_input(schema, {"a": 1}) == []
@@ -127,7 +149,11 @@ def test_canonical_bytes_follow_rfc_8785() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
     max_leaves=12,
 )
@@ -173,7 +199,9 @@ def test_the_digest_does_not_depend_on_key_order(value: Any) -> None:
         ("kv", {"get": {"key": "a", "value": 1}}, ("get", "value")),
     ],
 )
-def test_a_rendered_config_that_breaks_its_schema_says_where(family: str, config: Any, path: tuple[str | int, ...]) -> None:
+def test_a_rendered_config_that_breaks_its_schema_says_where(
+    family: str, config: Any, path: tuple[str | int, ...]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(family, config)
     assert caught.value.path == path
@@ -181,7 +209,9 @@ def test_a_rendered_config_that_breaks_its_schema_says_where(family: str, config
 
 
 def test_rendered_configs_have_their_values() -> None:
-    web: Any = parse_config("http", {"url": "u", "json": None, "ok": [204, "3xx"], "max_bytes": "2MiB", "query": {"a": [1, "b"]}})
+    web: Any = parse_config(
+        "http", {"url": "u", "json": None, "ok": [204, "3xx"], "max_bytes": "2MiB", "query": {"a": [1, "b"]}}
+    )
     assert web.content == ("json", None)
     assert [web.is_ok(s) for s in (200, 204, 301)] == [False, True, True]
     assert web.max_bytes == 2 * 1024 * 1024
@@ -216,7 +246,9 @@ def test_every_key_in_the_exported_schema_is_described() -> None:
         f"{where}.{name}"
         for where, part in {"flow": schema, **schema["$defs"]}.items()
         for name, sub in part.get("properties", {}).items()
-        if "description" not in sub and "$ref" not in sub and part.get("additionalProperties") is False
+        if "description" not in sub
+        and "$ref" not in sub
+        and part.get("additionalProperties") is False
         and where not in ("Trigger", "Fallback")
     ]
     assert undescribed == []

@@ -1,0 +1,1 @@
+"""Benchmarks: scripts that print figures with machine, versions and settings. Nothing here asserts a time."""

@@ -1,0 +1,95 @@
+"""`make bench`: the marks of the engine and the pages on SQLite (WAL, full sync) and PostgreSQL (fsync on).
+
+python -m tests.bench [--database sqlite|postgres] [--only a,b,c,d,e,f] [--scale 1.0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests import services
+from tests.services import ROOT
+from tests.stack import Stack
+
+MARKS = {
+    "a": "500 queued runs of 10 trivial steps",
+    "b": "one such run at idle",
+    "c": "fan-out 1 -> 100 -> join",
+    "d": "decision committed -> next step started",
+    "e": "webhook POST of a one-step flow -> run ended",
+    "f": "event commit -> browser frame",
+}
+WORKERS = 4
+
+
+@contextmanager
+def stack_on(database: str, folder: Path) -> Iterator[Stack]:
+    env = {"LOG_LEVEL": "ERROR"}
+    if database == "sqlite":
+        with Stack(folder / "data", workers=WORKERS, env=env) as stack:
+            yield stack
+        return
+    with services.postgres() as server, Stack(folder / "data", server.url, WORKERS, env) as stack:
+        yield stack
+
+
+def measure(stack: Stack, only: str, scale: float) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "tests.bench.measure", "--only", only, "--scale", str(scale)]
+    env = {**stack.environment(), "DJANGO_SETTINGS_MODULE": "orchestra.settings", "BASE_URL": stack.url}
+    done = subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def header() -> str:
+    names = ("django", "django-q2", "channels", "daphne", "psycopg", "cel-expr-python", "pydantic-monty")
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    import sqlite3
+
+    return (
+        f"{os.cpu_count()} x {model}, {platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version} (WAL, synchronous=FULL), PostgreSQL (wheel, fsync on), {WORKERS} workers\n"
+        + ", ".join(f"{name} {version(name)}" for name in names)
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--database", choices=["sqlite", "postgres"])
+    parser.add_argument("--only", default=",".join(MARKS))
+    parser.add_argument("--scale", type=float, default=1.0)
+    chosen = parser.parse_args()
+    print(header())
+    print(f"load before: {os.getloadavg()[0]:.2f}\n")
+    for database in [chosen.database] if chosen.database else ["sqlite", "postgres"]:
+        with (
+            tempfile.TemporaryDirectory(prefix="orchestra-bench-") as folder,
+            stack_on(database, Path(folder)) as stack,
+        ):
+            figures = measure(stack, chosen.only, chosen.scale)
+        for mark, values in figures.items():
+            shown = "  ".join(f"{name} {value}" for name, value in values.items())
+            print(f"{database:9} ({mark}) {MARKS[mark]:46} {shown}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
