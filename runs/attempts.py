@@ -106,6 +106,10 @@ def is_repeatable(plan: StepPlan, action: base.Action | None) -> bool:
     return family(plan.family).repeatable(action, settings_)
 
 
+def _not_an_outcome(name: str, returned: object) -> base.StepError:
+    return base.StepError("internal", f"The step family {name} returned a {type(returned).__name__}, not an outcome.")
+
+
 class Attempt:
     """One attempt at a step this worker holds."""
 
@@ -174,8 +178,8 @@ class Attempt:
             case base.Wait(kind, timeout, until, spec):
                 wait = {"kind": kind, "timeout": timeout, "until": until, "spec": self.masker.tree(dict(spec))}
                 return replace(ended, outcome="wait", wait=wait)
-        error = base.StepError("internal", f"The step family {self.plan.family} returned {type(outcome).__name__}.")
-        return replace(ended, outcome="fail", error=self._error(error))
+            case unknown:  # a bug of the family: it fails loudly
+                return replace(ended, outcome="fail", error=self._error(_not_an_outcome(self.plan.family, unknown)))
 
     def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
         try:

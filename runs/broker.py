@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 STUCK_AFTER: Final = 15.0
 
 
-class WorkBroker(Broker):
+class WorkBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
     """Every process of a cluster makes its own; only the pusher's ever dequeues and so starts a watcher."""
 
     def __init__(self, list_key: str | None = None) -> None:

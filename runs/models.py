@@ -1,7 +1,7 @@
 """L3 tables. `Run` and `StepRun` are what people look at, `Work` is the queue, `RunEvent` the history.
 
 The hot statements on these tables are hand-written SQL in runs/store.py; column names there and here go together.
-Times that machines compare are float epoch seconds of the database's clock; times people read are datetimes made of them.
+Times are float epoch seconds of the database's clock.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Work(models.Model):
     queue = models.CharField(max_length=32, default="default")
     wake_at = models.FloatField(null=True)
     held_at = models.FloatField(null=True)
-    owner = models.CharField(max_length=64, null=True)
+    owner = models.CharField(max_length=64, null=True)  # noqa: DJ001  NULL: not leased; "" would be an owner
     fence = models.IntegerField(default=0)  # raised by every claim; a holder with an older one changes nothing
 
     class Meta:

@@ -109,7 +109,8 @@ def hold(held: Claim, owner: str, at: float) -> None:
     """The run is paused: the row waits, unclaimable, and is due at `at` or later once the run goes on."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_work SET owner = NULL, wake_at = NULL, held_at = %s WHERE id = %s AND owner = %s AND fence = %s",
+            "UPDATE runs_work SET owner = NULL, wake_at = NULL, held_at = %s "
+            "WHERE id = %s AND owner = %s AND fence = %s",
             [at, held.id, owner, held.fence],
         )
 
@@ -126,7 +127,7 @@ def end_leases(owner: str, at: float) -> int:
     """A worker died: its rows are due at once. They keep their owner, so that the next one records a lost attempt."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE runs_work SET wake_at = %s WHERE owner = %s AND wake_at > %s", [at, owner, at])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def owners() -> list[str]:

@@ -38,10 +38,12 @@ class Hold:
     take: Take | None = None
 
 
-_MINE = " WHERE id = %s AND owner = %s AND fence = %s"
-_EXTEND = "UPDATE runs_work SET wake_at = %s" + _MINE
-_MOVE = "UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', wake_at = %s" + _MINE
-_LET_GO = "DELETE FROM runs_work" + _MINE
+_EXTEND = "UPDATE runs_work SET wake_at = %s WHERE id = %s AND owner = %s AND fence = %s"
+_MOVE = """
+UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', wake_at = %s
+ WHERE id = %s AND owner = %s AND fence = %s
+"""
+_LET_GO = "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s"
 _TAKE = """
 UPDATE runs_work SET owner = %s, fence = fence + 1, wake_at = %s
  WHERE run_id = %s AND step = %s AND item = %s AND kind = 'step' AND owner IS NULL RETURNING id, fence

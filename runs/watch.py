@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection
 
@@ -125,7 +126,7 @@ class Watcher:
             listen.autocommit = True
             listen.execute("LISTEN orchestra_work")
             offset = listen.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
-        except (DatabaseError, connection.Database.Error) as error:
+        except (DatabaseError, psycopg.Error) as error:
             logger.warning("the watcher cannot listen: %s", error)
             time.sleep(TURN)
             return
@@ -137,9 +138,9 @@ class Watcher:
         try:
             for _ in self.listen.notifies(timeout=0):
                 pass
-        except connection.Database.Error:
+        except psycopg.Error:
             self.selector.unregister(fd)
-            with contextlib.suppress(connection.Database.Error):
+            with contextlib.suppress(psycopg.Error):
                 self.listen.close()
             self.listen = None
         self.look_now()

@@ -104,14 +104,16 @@ class Slice:
         if event is not None:
             decision = self._decide(loaded.state, event, now)
             if not decision.accepted:
-                return self._let_go(loaded.state)
+                self._let_go(loaded.state)
+                return None
             decisions.append(_with_log(decision, event, lines) if lines else decision)
         state = decisions[-1].state if decisions else loaded.state
         start = self._start_next(state, now)
         if start is not None:
             decisions.append(start.decision)
         if not decisions:
-            return self._let_go(state)
+            self._let_go(state)
+            return None
         self._keep_large_outputs_apart(decisions)
         self._save(decisions, now, start)
         return None if start is None or start.take is None else self.loaded.state.step(*start.take.key)

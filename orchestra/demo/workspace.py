@@ -52,7 +52,7 @@ def keys() -> Keys:
 
 
 def make_demo() -> None:
-    """People, grants, secret, connection, flow: each made where it is missing, the connection's address kept current."""
+    """People, grants, secret, connection, flow: each where it is missing; the connection's address kept current."""
     actor, own = Actor.system("demo"), keys()
     with transaction.atomic():
         _make_people(own.password)
