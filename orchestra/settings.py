@@ -129,6 +129,8 @@ if WORKERS < 1:
     raise ImproperlyConfigured("WORKERS must be 1 or more.")
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
+#: an attempt that may take longer than this is long; one worker of a cluster takes no long ones
+LONG_SECONDS = env.float("LONG_SECONDS", default=60.0)
 #: seconds between looks at the database when every bell is silent
 POLL_SECONDS = env.float("POLL_SECONDS", default=1.0)
 Q_CLUSTER = {

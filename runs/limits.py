@@ -53,7 +53,7 @@ def admit_later(run_id: str, now: float) -> None:
     """Have a worker try to admit queued runs of this run's key."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, fence) "
-            "VALUES (%s, %s, '', -1, '', 'default', %s, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, fence) "
+            "VALUES (%s, %s, '', -1, '', 'default', false, %s, 0) ON CONFLICT DO NOTHING",
             [Work.Kind.ADMIT, run_id, now],
         )

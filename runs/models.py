@@ -143,6 +143,7 @@ class Work(models.Model):
     item = models.IntegerField(default=NO_ITEM)
     name = models.CharField(max_length=24, blank=True, default="")  # of a timer: wait | …
     queue = models.CharField(max_length=32, default="default")
+    long = models.BooleanField(default=False)  # its attempt may take longer than LONG_SECONDS
     wake_at = models.FloatField(null=True)
     held_at = models.FloatField(null=True)
     owner = models.CharField(max_length=64, null=True)  # noqa: DJ001  NULL: not leased; "" would be an owner

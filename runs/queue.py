@@ -38,22 +38,31 @@ BEGIN; SET LOCAL synchronous_commit TO OFF;
 UPDATE runs_work SET owner = '{owner}', fence = fence + 1,
        wake_at = extract(epoch FROM clock_timestamp()) + {lease}
  WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= extract(epoch FROM clock_timestamp())
-              ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+              {only_short} ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING {columns}, extract(epoch FROM clock_timestamp())::float8;
 COMMIT
 """
-_DUE_SQLITE = "SELECT 1 FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} LIMIT 1"
+_DUE_SQLITE = "SELECT 1 FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short} LIMIT 1"
 _CLAIM_SQLITE = """
 UPDATE runs_work SET owner = '{owner}', fence = fence + 1, wake_at = {now!r} + {lease}
- WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} ORDER BY wake_at LIMIT 1)
+ WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short}
+              ORDER BY wake_at LIMIT 1)
 RETURNING {columns}
 """
 
 
-def claim(owner: str, queues: Sequence[str] = ("default",)) -> Claim | None:
-    """Take the row that has waited longest, or None. `owner` and `queues` are our own identifiers, never input."""
-    names = ", ".join(f"'{q}'" for q in queues)
-    values = {"owner": owner, "queues": names, "lease": settings.LEASE_SECONDS, "columns": _COLUMNS}
+def claim(owner: str, queues: Sequence[str] = ("default",), *, only_short: bool = False) -> Claim | None:
+    """Take the row that has waited longest, or None. `owner` and `queues` are our own identifiers, never input.
+
+    `only_short`: leave long steps to other workers.
+    """
+    values = {
+        "owner": owner,
+        "queues": ", ".join(f"'{q}'" for q in queues),
+        "lease": settings.LEASE_SECONDS,
+        "columns": _COLUMNS,
+        "only_short": "AND NOT long" if only_short else "",
+    }
     if connection.vendor == "postgresql":
         return _claim_pg(_CLAIM_PG.format(**values))
     now = time.time()

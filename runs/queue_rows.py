@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.conf import settings
+
+from flows.definition.plan import Plan
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
 from runs.engine.turn import Decision
@@ -40,7 +43,7 @@ class Hold:
 
 _EXTEND = "UPDATE runs_work SET wake_at = %s WHERE id = %s AND owner = %s AND fence = %s"
 _MOVE = """
-UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', wake_at = %s
+UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', long = %s, wake_at = %s
  WHERE id = %s AND owner = %s AND fence = %s
 """
 _LET_GO = "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s"
@@ -49,12 +52,12 @@ UPDATE runs_work SET owner = %s, fence = fence + 1, wake_at = %s
  WHERE run_id = %s AND step = %s AND item = %s AND kind = 'step' AND owner IS NULL RETURNING id, fence
 """
 _LEASED = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, owner, fence)
-VALUES ('step', %s, %s, %s, '', 'default', %s, %s, 1) RETURNING id, fence
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, owner, fence)
+VALUES ('step', %s, %s, %s, '', 'default', %s, %s, %s, 1) RETURNING id, fence
 """
 _QUEUED = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, held_at, owner, fence)
-VALUES ('step', %s, %s, %s, '', 'default', %s, %s, NULL, 0)
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
+VALUES ('step', %s, %s, %s, '', 'default', %s, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
    wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
 """
@@ -66,7 +69,14 @@ UPDATE runs_work SET held_at = wake_at, wake_at = NULL WHERE run_id = %s AND own
 _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id = %s AND held_at IS NOT NULL"
 
 
-def write(cursor: Any, state: State, decisions: Sequence[Decision], hold: Hold | None) -> tuple[bool, Claim | None]:
+def is_long(plan: Plan, step: str) -> bool:
+    """Long attempts leave one worker of each cluster to the others (rule 9 of the design)."""
+    return plan.step(step).timeout > settings.LONG_SECONDS
+
+
+def write(
+    cursor: Any, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None
+) -> tuple[bool, Claim | None]:
     """Bring the queue in line. Gives whether there is work for others now, and the row the worker holds then."""
     commands = [c for d in decisions for c in d.commands]
     if state.ended:
@@ -75,10 +85,10 @@ def write(cursor: Any, state: State, decisions: Sequence[Decision], hold: Hold |
         cursor.execute(_DELETE_RUN, [state.run_id])
         return False, None
     wanted = _wanted(commands)
-    holds = _keep_or_let_go(cursor, state, hold, wanted) if hold is not None else None
-    _write_wanted(cursor, state, wanted)
+    holds = _keep_or_let_go(cursor, plan, hold, wanted) if hold is not None else None
+    _write_wanted(cursor, plan, state, wanted)
     if hold is not None and hold.take is not None and holds is None:
-        holds = _take(cursor, state, hold.owner, hold.take)
+        holds = _take(cursor, plan, state, hold.owner, hold.take)
     released = False
     for c in commands:
         if isinstance(c, cmd.HoldWork):
@@ -100,7 +110,7 @@ def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
     return wanted
 
 
-def _keep_or_let_go(cursor: Any, state: State, hold: Hold, wanted: dict[Key, float | None]) -> Claim | None:
+def _keep_or_let_go(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None]) -> Claim | None:
     """Reuse the row held for the step taken where that needs one statement; else give it up."""
     row, take = hold.row, hold.take
     mine: Key = (row.step, row.item)
@@ -111,7 +121,7 @@ def _keep_or_let_go(cursor: Any, state: State, hold: Hold, wanted: dict[Key, flo
             return row
         if take.fresh and wanted.get(mine) is None:
             wanted.pop(mine, None)
-            _mine(cursor, _MOVE, hold, *take.key, take.until)
+            _mine(cursor, _MOVE, hold, *take.key, is_long(plan, take.key[0]), take.until)
             return replace(row, kind="step", step=take.key[0], item=take.key[1], name="")
     _mine(cursor, _LET_GO, hold)
     if row.kind == "step" and wanted.get(mine, 0.0) is None:
@@ -119,9 +129,9 @@ def _keep_or_let_go(cursor: Any, state: State, hold: Hold, wanted: dict[Key, flo
     return None
 
 
-def _take(cursor: Any, state: State, owner: str, take: Take) -> Claim:
+def _take(cursor: Any, plan: Plan, state: State, owner: str, take: Take) -> Claim:
     if take.fresh:
-        cursor.execute(_LEASED, [state.run_id, *take.key, take.until, owner])
+        cursor.execute(_LEASED, [state.run_id, *take.key, is_long(plan, take.key[0]), take.until, owner])
     else:
         cursor.execute(_TAKE, [owner, take.until, state.run_id, *take.key])
     row = cursor.fetchone()
@@ -136,11 +146,13 @@ def _mine(cursor: Any, sql: str, hold: Hold, *values: Any) -> None:
         raise Fenced
 
 
-def _write_wanted(cursor: Any, state: State, wanted: dict[Key, float | None]) -> None:
+def _write_wanted(cursor: Any, plan: Plan, state: State, wanted: dict[Key, float | None]) -> None:
     held = state.paused is not None
     deletes = [[state.run_id, *key] for key, at in wanted.items() if at is None]
     inserts = [
-        [state.run_id, *key, None if held else at, at if held else None] for key, at in wanted.items() if at is not None
+        [state.run_id, *key, is_long(plan, key[0]), None if held else at, at if held else None]
+        for key, at in wanted.items()
+        if at is not None
     ]
     if deletes:
         cursor.executemany(_DELETE, deletes)

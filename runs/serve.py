@@ -51,7 +51,7 @@ def serve(cluster: str) -> None:
             link.look()
         else:
             link.wait()
-        worker.stopping = link.stopped
+        worker.stopping, worker.only_short = link.stopped, link.only_short
     _stopping = True
     worker.heart.stop()
     connections.close_all()
@@ -69,6 +69,7 @@ class Link:
     def __init__(self, cluster: str, owner: str) -> None:
         self.cluster, self.owner = cluster, owner
         self.stopped = False
+        self.only_short = False
         self.socket: socket.socket | None = None
         self.again = False
         self._connect()
@@ -82,7 +83,7 @@ class Link:
             conn.close()
             self.stopped = watch.address(self.cluster).with_suffix(".stopped").exists()
             return
-        self.socket, self.again = conn, True
+        self.socket, self.again, self.only_short = conn, True, False
 
     def look(self) -> None:
         """Between two pieces of work: was there a goodbye?"""
@@ -106,6 +107,7 @@ class Link:
             data = self.socket.recv(64)
         except OSError:
             data = b""
+        self.only_short |= b"r" in data
         if b"s" in data:
             self.stopped = True
         elif not data:  # the watcher died: a new one will come

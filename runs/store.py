@@ -150,7 +150,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
         state = _raise_version(cursor, loaded.state, state, saving)
         _check_connections(cursor, saving.connections)
         _write_steps(cursor, state, saving.decisions)
-        rings, holds = queue_rows.write(cursor, state, saving.decisions, saving.hold)
+        rings, holds = queue_rows.write(cursor, loaded.plan, state, saving.decisions, saving.hold)
         _write_events(cursor, state, saving)
         for decision in saving.decisions:
             rings |= waits.carry_out(loaded, state, decision.commands, saving.now)

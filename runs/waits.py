@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 Json = Any
 _WAKE = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, wake_at, held_at, owner, fence)
-VALUES (%s, %s, %s, %s, %s, 'default', %s, %s, NULL, 0)
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
+VALUES (%s, %s, %s, %s, %s, 'default', false, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET wake_at = excluded.wake_at, held_at = excluded.held_at
 """
 

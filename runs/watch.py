@@ -4,7 +4,7 @@ Workers connect over a Unix stream socket. A connection that ends without a good
 once, so that another one takes over within milliseconds. Everything here is a hint; leases and fences keep it safe.
 
 Wire format, one byte a message: worker -> watcher, after one line of JSON `{"owner", "pid"}`: `i` idle, `b` busy;
-watcher -> worker: `w` wake up, `s` stop.
+watcher -> worker: `w` wake up, `s` stop, `r` you are the one that takes no long steps.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Link:
     socket: socket.socket
     owner: str = ""
     idle: bool = False
+    only_short: bool = False
 
 
 def address(cluster: str) -> Path:
@@ -158,6 +159,15 @@ class Watcher:
         self.links[conn.fileno()] = Link(conn, hello["owner"])
         self.joined += 0 if hello.get("again") else 1
         self.selector.register(conn, selectors.EVENT_READ, self._heard)
+        self._keep_one_for_short_steps()
+
+    def _keep_one_for_short_steps(self) -> None:
+        """Long steps never take the last worker of a cluster: one takes none."""
+        links = list(self.links.values())
+        if settings.WORKERS > 1 and links and not any(link.only_short for link in links):
+            chosen = next((link for link in links if link.idle), links[0])
+            chosen.only_short = True
+            self._send(chosen, b"r")
 
     def _heard(self, conn: socket.socket) -> None:
         link = self.links[conn.fileno()]
@@ -179,6 +189,7 @@ class Watcher:
         self.selector.unregister(link.socket)
         del self.links[link.socket.fileno()]
         link.socket.close()
+        self._keep_one_for_short_steps()
         try:
             ended = queue.end_leases(link.owner, clock.now())
         except DatabaseError as error:

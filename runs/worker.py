@@ -24,7 +24,7 @@ from runs.engine.turn import Decision, Event
 from runs.heart import Heart
 from runs.models import Work
 from runs.queue import Claim
-from runs.queue_rows import Fenced, Hold, Take, Taken
+from runs.queue_rows import Fenced, Hold, Take, Taken, is_long
 from runs.store import Loaded, Stale
 
 logger = logging.getLogger(__name__)
@@ -44,10 +44,11 @@ class Worker:
         self.owner = owner
         self.heart = heart or Heart(owner)
         self.stopping = False
+        self.only_short = False  # the one of its cluster that takes no long steps
 
     def work_once(self) -> bool:
         """Claim one row and carry it as far as it goes. False when nothing was due."""
-        claim = queue.claim(self.owner)
+        claim = queue.claim(self.owner, only_short=self.only_short)
         if claim is None:
             return False
         if claim.kind == Work.Kind.ADMIT:
@@ -161,6 +162,8 @@ class Slice:
                 return own.key
         before = self.loaded.state
         ready = [k for k, s in state.steps.items() if s.status == READY and (s.wake_at or 0.0) <= now]
+        if self.worker.only_short:
+            ready = [k for k in ready if not is_long(self.loaded.plan, k[0])]
         fresh = [k for k in ready if before.step(*k).status not in CLAIMABLE]
         if fresh:
             return fresh[0]
