@@ -163,7 +163,7 @@ class Attempt:
         return resolve_actions(self.loaded.plan, step_id, scope_for(self.loaded), item="all")
 
     # -- the outcome ---------------------------------------------------------------------------------------
-    def _ended(self, outcome: base.Outcome) -> given.AttemptEnded:
+    def _ended(self, outcome: object) -> given.AttemptEnded:
         ended = given.AttemptEnded(
             self.step.id, self.step.item, self.step.attempt, "done", repeatable=is_repeatable(self.plan, self.action)
         )
@@ -178,8 +178,8 @@ class Attempt:
             case base.Wait(kind, timeout, until, spec):
                 wait = {"kind": kind, "timeout": timeout, "until": until, "spec": self.masker.tree(dict(spec))}
                 return replace(ended, outcome="wait", wait=wait)
-            case unknown:  # a bug of the family: it fails loudly
-                return replace(ended, outcome="fail", error=self._error(_not_an_outcome(self.plan.family, unknown)))
+        # a bug of the family: it fails loudly
+        return replace(ended, outcome="fail", error=self._error(_not_an_outcome(self.plan.family, outcome)))
 
     def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
         try:

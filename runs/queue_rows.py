@@ -71,7 +71,7 @@ _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id 
 
 def is_long(plan: Plan, step: str) -> bool:
     """Long attempts leave one worker of each cluster to the others (rule 9 of the design)."""
-    return plan.step(step).timeout > settings.LONG_SECONDS
+    return plan.step(step).timeout > float(settings.LONG_SECONDS)
 
 
 def write(
