@@ -143,7 +143,14 @@ def explain(raw: str, text: str) -> list[Finding]:
     """The evaluator's complaint in our words; at least one finding."""
     places = list(_PLACE.finditer(raw))
     if not places:
-        return [Finding("expression-limit" if "limit" in raw else "expression-type", _runtime(raw), None, "Make it simpler, or use a function step.")]
+        return [
+            Finding(
+                "expression-limit" if "limit" in raw else "expression-type",
+                _runtime(raw),
+                None,
+                "Make it simpler, or use a function step.",
+            )
+        ]
     found: dict[tuple[str, int | None], Finding] = {}
     for place in places:
         finding = _one(place[3], _offset(text, int(place[1]), int(place[2])))

@@ -55,7 +55,12 @@ def test_the_checksum_does_not_see_comments_layout_or_key_order(seed: int, flow_
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("500ms", "501ms"), ("tag }}\n      summary", "tag }}!\n      summary"), ("POST", "PUT"), ("quorum: 1", "quorum: 2")],
+    [
+        ("500ms", "501ms"),
+        ("tag }}\n      summary", "tag }}!\n      summary"),
+        ("POST", "PUT"),
+        ("quorum: 1", "quorum: 2"),
+    ],
 )
 def test_the_checksum_sees_every_change_of_meaning(old: str, new: str) -> None:
     assert old in DEMO
@@ -112,7 +117,7 @@ def test_a_webhook_is_named_after_what_it_verifies() -> None:
     plan = compiled(
         "flow: f\ntitle: T\nsteps: [{id: a, sleep: 1s}]\ntriggers:\n  - manual: {}\n"
         "  - webhook: {verify: github, secret: s}\n  - webhook: {verify: bearer, secret: s}\n"
-        "  - webhook: {name: other, verify: bearer, secret: s, if: \"${{ trigger.body.x == 1 }}\"}\n"
+        '  - webhook: {name: other, verify: bearer, secret: s, if: "${{ trigger.body.x == 1 }}"}\n'
     )
     assert [t.name for t in plan.triggers] == ["manual", "github", "webhook", "other"]
     assert plan.triggers[3].config == {"verify": "bearer", "secret": "s", "if": "${{ trigger.body.x == 1 }}"}

@@ -192,15 +192,22 @@ def test_iteration_over_a_mapping_is_the_same_in_every_process() -> None:
     code = (
         "from flows.definition.expr import evaluate; import json;"
         "m = {c: 1 for c in 'qwertyuiopasdfgh'};"
-        "print(json.dumps([evaluate('input.map(k, k)', {'input': m}), evaluate('[input].map(m, m.filter(k, true))', {'input': m})]))"
+        "texts = ['input.map(k, k)', '[input].map(m, m.filter(k, true))'];"
+        "print(json.dumps([evaluate(t, {'input': m}) for t in texts]))"
     )
-    found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)}
+    found = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(3)
+    }
     (only,) = found
     assert json.loads(only) == [sorted("qwertyuiopasdfgh"), [sorted("qwertyuiopasdfgh")]]
 
 
 def test_references_are_found_with_their_places() -> None:
-    text = "steps.a.output.x + steps['b-c'].status + steps[input.k].output + input.l.map(v, v.w)[0] + steps.?d.output.orValue('')"
+    text = (
+        "steps.a.output.x + steps['b-c'].status + steps[input.k].output "
+        "+ input.l.map(v, v.w)[0] + steps.?d.output.orValue('')"
+    )
     found = [(r.path, r.offset, r.guarded) for r in references(text)]
     assert found == [
         (("steps", "a", "output", "x"), 0, False),
@@ -222,7 +229,10 @@ def test_a_loop_variable_hides_the_name_in_scope() -> None:
     [
         ("${{ input.list }}", [3, 1, 2]),
         ("  ${{ input.n }}\n", 3),
-        ("n=${{ input.n }} l=${{ input.list }} t=${{ input.text }} x=${{ input.none }}", "n=3 l=[3,1,2] t=héllo x=null"),
+        (
+            "n=${{ input.n }} l=${{ input.list }} t=${{ input.text }} x=${{ input.none }}",
+            "n=3 l=[3,1,2] t=héllo x=null",
+        ),
         ("${{ '}}' }}", "}}"),
         ("${{ {'a': {'b': 1}} }}", {"a": {"b": 1}}),
         ("${{ {'a': {'b': 1}}}}", {"a": {"b": 1}}),
@@ -258,7 +268,8 @@ def test_parts_know_their_offsets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "value"), [(True, True), (False, False), ("${{ input.n == 3 }}", True), ("${{ input.n == 4 }}", False)]
+    ("condition", "value"),
+    [(True, True), (False, False), ("${{ input.n == 3 }}", True), ("${{ input.n == 4 }}", False)],
 )
 def test_a_condition_is_true_or_false(condition: str | bool, value: bool) -> None:
     assert truthy(condition, SCOPE) is value
@@ -288,8 +299,14 @@ def test_a_scope_is_checked_once_and_has_only_known_names() -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text().filter(lambda t: '\0' not in t),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text().filter(lambda t: '\0' not in t), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text().filter(lambda t: "\0" not in t),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text().filter(lambda t: "\0" not in t), inner, max_size=4)
+    ),
     max_leaves=15,
 )
 

@@ -29,7 +29,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("typo", "titel: x\n" + steps(OK), "unknown-key", "error", 1, 1),
     ("typo in step", steps("  - id: a\n    timout: 1s\n    sleep: 1s\n"), "unknown-key", "error", 6, 5),
     ("typo in config", steps("  - id: a\n    http: {url: x, metod: GET}\n"), "unknown-key", "error", 6, 20),
-    ("typo in nested", steps("  - id: a\n    retry: {max: 1s, tries: 2}\n    sleep: 1s\n"), "unknown-key", "error", 6, 22),
+    (
+        "typo in nested",
+        steps("  - id: a\n    retry: {max: 1s, tries: 2}\n    sleep: 1s\n"),
+        "unknown-key",
+        "error",
+        6,
+        22,
+    ),
     ("no title", "flow: f\nsteps:\n" + OK, "missing-key", "error", 1, 1),
     ("no steps", "flow: f\ntitle: x\n", "missing-key", "error", 1, 1),
     ("empty steps", HEAD + "steps: []\n", "bad-value", "error", 4, 8),
@@ -38,7 +45,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("step id", steps("  - id: A b\n    sleep: 1s\n"), "bad-id", "error", 5, 9),
     ("language 2", "language: 2\n" + steps(OK), "bad-value", "error", 1, 11),
     ("wrong type", steps("  - id: a\n    timeout: soon\n    sleep: 1s\n"), "bad-value", "error", 6, 14),
-    ("text for number", steps("  - id: a\n    retry: {max_attempts: '3'}\n    sleep: 1s\n"), "bad-value", "error", 6, 27),
+    (
+        "text for number",
+        steps("  - id: a\n    retry: {max_attempts: '3'}\n    sleep: 1s\n"),
+        "bad-value",
+        "error",
+        6,
+        27,
+    ),
     ("error class", steps("  - id: a\n    retry: {on: [oops]}\n    sleep: 1s\n"), "bad-value", "error", 6, 18),
     ("duplicate", steps(OK + OK), "duplicate-id", "error", 7, 9),
     ("two manual", "triggers: [{manual: {}}, {manual: {}}]\n" + steps(OK), "duplicate-id", "error", 1, 27),
@@ -60,7 +74,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         9,
         16,
     ),
-    ("reads any step", steps(OK + "  - id: b\n    sleep: ${{ steps[run.id].output }}\n"), "not-upstream", "error", 8, 16),
+    (
+        "reads any step",
+        steps(OK + "  - id: b\n    sleep: ${{ steps[run.id].output }}\n"),
+        "not-upstream",
+        "error",
+        8,
+        16,
+    ),
     ("step field", steps(OK + "  - id: b\n    sleep: ${{ steps.a.result }}\n"), "unknown-name", "error", 8, 16),
     ("url of no wait", steps(OK + "  - id: b\n    sleep: ${{ steps.a.url }}\n"), "unknown-name", "error", 8, 16),
     (
@@ -82,7 +103,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("syntax", steps("  - id: a\n    sleep: ${{ 1 + }}\n"), "expression-syntax", "error", 6, 19),
     ("not closed", steps("  - id: a\n    sleep: x ${{ 1\n"), "expression-syntax", "error", 6, 14),
     ("types", INPUT + steps("  - id: a\n    sleep: ${{ input.n + 'a' }}\n"), "expression-type", "error", 7, 24),
-    ("if not bool", INPUT + steps("  - id: a\n    if: ${{ input.n }}\n    sleep: 1s\n"), "expression-type", "error", 7, 13),
+    (
+        "if not bool",
+        INPUT + steps("  - id: a\n    if: ${{ input.n }}\n    sleep: 1s\n"),
+        "expression-type",
+        "error",
+        7,
+        13,
+    ),
     ("bare if", steps("  - id: a\n    if: input.n > 1\n    sleep: 1s\n"), "expression-required", "error", 6, 9),
     (
         "mixed if",
@@ -93,7 +121,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         9,
     ),
     ("too long", steps("  - id: a\n    sleep: ${{ " + "1 + " * 2000 + "1 }}\n"), "expression-limit", "error", 6, 16),
-    ("too deep", steps("  - id: a\n    sleep: ${{ " + "(" * 99 + "1" + ")" * 99 + " }}\n"), "expression-limit", "error", 6, 16),
+    (
+        "too deep",
+        steps("  - id: a\n    sleep: ${{ " + "(" * 99 + "1" + ")" * 99 + " }}\n"),
+        "expression-limit",
+        "error",
+        6,
+        16,
+    ),
     ("clock", steps("  - id: a\n    sleep: ${{ now() }}\n"), "unknown-name", "error", 6, 19),
     ("item outside", steps("  - id: a\n    sleep: ${{ item }}\n"), "unknown-name", "error", 6, 16),
     ("steps in key", "concurrency: {key: '${{ steps.a.output }}'}\n" + steps(OK), "unknown-name", "error", 1, 25),
@@ -119,12 +154,26 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         1,
         63,
     ),
-    ("matches", INPUT + steps("  - id: a\n    if: ${{ input.s.matches('(') }}\n    sleep: 1s\n"), "invalid-regex", "error", 7, 29),
+    (
+        "matches",
+        INPUT + steps("  - id: a\n    if: ${{ input.s.matches('(') }}\n    sleep: 1s\n"),
+        "invalid-regex",
+        "error",
+        7,
+        29,
+    ),
     ("github token", steps(OK) + "description: ghp_" + "a1B2" * 9 + "\n", "secret-in-text", "error", 7, 14),
     ("aws key", steps(OK) + "description: AKIAIOSFODNN7EXAMPLE\n", "secret-in-text", "error", 7, 14),
     ("api key", steps(OK) + "description: sk-abcdefghij0123456789\n", "secret-in-text", "error", 7, 14),
     ("private key", steps(OK) + "description: '-----BEGIN RSA PRIVATE KEY-----'\n", "secret-in-text", "error", 7, 15),
-    ("password in url", steps("  - id: a\n    http: {url: 'https://me:hunter22@x/'}\n"), "secret-in-text", "error", 6, 23),
+    (
+        "password in url",
+        steps("  - id: a\n    http: {url: 'https://me:hunter22@x/'}\n"),
+        "secret-in-text",
+        "error",
+        6,
+        23,
+    ),
     (
         "random",
         steps(OK) + "description: q8Zr3LxV0bTn7YcW5mKd2HfJ9sGp4QaE6uRi\n",
@@ -133,10 +182,31 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         7,
         14,
     ),
-    ("no timeout", "flow: f\ntitle: T\n" + "steps:\n  - id: a\n    http: {url: x}\n", "missing-timeout", "warning", 4, 9),
+    (
+        "no timeout",
+        "flow: f\ntitle: T\n" + "steps:\n  - id: a\n    http: {url: x}\n",
+        "missing-timeout",
+        "warning",
+        4,
+        9,
+    ),
     ("wait without end", steps("  - id: a\n    wait: {callback: {}}\n"), "missing-timeout", "warning", 6, 22),
-    ("retry cap", steps("  - id: a\n    retry: {max_attempts: 50}\n    sleep: 1s\n"), "missing-retry-cap", "warning", 6, 12),
-    ("irreversible", steps("  - id: a\n    irreversible: true\n    sleep: 1s\n"), "irreversible-unprotected", "error", 6, 19),
+    (
+        "retry cap",
+        steps("  - id: a\n    retry: {max_attempts: 50}\n    sleep: 1s\n"),
+        "missing-retry-cap",
+        "warning",
+        6,
+        12,
+    ),
+    (
+        "irreversible",
+        steps("  - id: a\n    irreversible: true\n    sleep: 1s\n"),
+        "irreversible-unprotected",
+        "error",
+        6,
+        19,
+    ),
     (
         "protects a step before it",
         steps("  - id: go\n    sleep: 1s\n" + GUARD),
@@ -148,7 +218,10 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("protects nothing", steps(GUARD), "unknown-step", "error", 6, 39),
     (
         "not computable",
-        steps(GUARD + "  - id: mid\n    sleep: 1s\n  - id: go\n    kv: {set: {key: a, value: '${{ steps.mid.output }}'}}\n"),
+        steps(
+            GUARD
+            + "  - id: mid\n    sleep: 1s\n  - id: go\n    kv: {set: {key: a, value: '${{ steps.mid.output }}'}}\n"
+        ),
         "protected-not-computable",
         "error",
         10,
@@ -173,7 +246,9 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("form not flat", steps("  - id: a\n    approval: {title: T, form: {type: array}}\n"), "bad-value", "error", 6, 32),
     (
         "expression in schema",
-        steps("  - id: a\n    approval: {title: T, form: {type: object, properties: {w: {enum: ['${{ input.x }}']}}}}\n"),
+        steps(
+            "  - id: a\n    approval: {title: T, form: {type: object, properties: {w: {enum: ['${{ input.x }}']}}}}\n"
+        ),
         "template-not-allowed",
         "error",
         6,
@@ -184,7 +259,9 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "rule", "severity", "line", "column"), [t[1:] for t in TABLE], ids=[t[0] for t in TABLE])
+@pytest.mark.parametrize(
+    ("text", "rule", "severity", "line", "column"), [t[1:] for t in TABLE], ids=[t[0] for t in TABLE]
+)
 def test_lint_says_what_is_wrong_and_where(text: str, rule: str, severity: str, line: int, column: int) -> None:
     problems = lint(text)
     assert [(p.rule, p.severity, p.line, p.column) for p in problems] == [(rule, severity, line, column)]
@@ -193,7 +270,9 @@ def test_lint_says_what_is_wrong_and_where(text: str, rule: str, severity: str, 
 
 
 def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
-    elsewhere = {r for r in RULES if r.startswith("yaml-")} | {f"unknown-{n}" for n in ("connection", "secret", "group", "user")}
+    elsewhere = {r for r in RULES if r.startswith("yaml-")} | {
+        f"unknown-{n}" for n in ("connection", "secret", "group", "user")
+    }
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
 
@@ -248,15 +327,26 @@ def test_names_that_do_not_exist_are_reported_where_it_is_known() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        steps("  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n  - id: b\n    sleep: ${{ steps.a.?output.orValue(1) }}\n"),
+        steps(
+            "  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n"
+            "  - id: b\n    sleep: ${{ steps.a.?output.orValue(1) }}\n"
+        ),
         steps(
             "  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n"
             "  - id: b\n    if: ${{ steps.a.status == 'succeeded' }}\n    sleep: ${{ steps.a.output }}\n"
         ),
-        steps("  - id: a\n    http: {url: 'x?cb=${{ steps.w.url }}'}\n  - id: w\n    wait: {callback: {timeout: 1h}}\n"),
-        steps(GUARD + "  - id: go\n    irreversible: true\n    kv: {set: {key: a, value: '${{ steps.ask.output.form.w }}'}}\n"),
+        steps(
+            "  - id: a\n    http: {url: 'x?cb=${{ steps.w.url }}'}\n  - id: w\n    wait: {callback: {timeout: 1h}}\n"
+        ),
+        steps(
+            GUARD
+            + "  - id: go\n    irreversible: true\n    kv: {set: {key: a, value: '${{ steps.ask.output.form.w }}'}}\n"
+        ),
         steps(GUARD + "  - id: go\n    irreversible: true\n    http: {url: x}\n    fallback: {value: null}\n"),
-        steps("  - id: a\n    for_each: {items: '${{ input.l }}'}\n    kv: {set: {key: '${{ item }}', value: '${{ item_index }}'}}\n"),
+        steps(
+            "  - id: a\n    for_each: {items: '${{ input.l }}'}\n"
+            "    kv: {set: {key: '${{ item }}', value: '${{ item_index }}'}}\n"
+        ),
         steps("  - id: a-b\n    sleep: 1s\n  - id: c\n    sleep: \"${{ steps['a-b'].output }}\"\n"),
         steps("  - id: a\n    wait: {callback: {timeout: 1h}}\n  - id: b\n    wait: {until: '2026-01-01T00:00:00Z'}\n"),
         "triggers: [{manual: {}}]\n" + steps(OK),
@@ -285,10 +375,22 @@ def test_a_rule_must_be_published() -> None:
         Problem("nonsense", "error", 1, 1, "x")
 
 
+def test_thousands_of_expressions_are_one_problem() -> None:
+    text = steps('  - id: a\n    kv: {set: {key: k, value: "' + "${{ run.id }}" * 15_000 + '"}}\n')
+    assert [p.rule for p in lint(text)] == ["expression-limit"]
+    values = ", ".join(f"'${{{{ input.a{i} + input.b }}}}'" for i in range(6000))
+    assert [p.rule for p in lint(steps(f"  - id: a\n    kv: {{set: {{key: k, value: [{values}]}}}}\n"))] == [
+        "expression-limit"
+    ]
+
+
 LINES = DEMO.splitlines()
 
 
-@given(st.integers(0, len(LINES) - 1), st.sampled_from(["", "  x: [", "- 1", "steps: 3", "\t", "  - id: [a]", "input: x", "    http: 3"]))
+@given(
+    st.integers(0, len(LINES) - 1),
+    st.sampled_from(["", "  x: [", "- 1", "steps: 3", "\t", "  - id: [a]", "input: x", "    http: 3"]),
+)
 @settings(max_examples=150, deadline=None)
 def test_no_damage_to_a_flow_makes_lint_raise(line: int, text: str) -> None:
     for damaged in ([*LINES[:line], text, *LINES[line + 1 :]], [*LINES[:line], text, *LINES[line:]]):
