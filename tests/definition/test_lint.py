@@ -37,7 +37,7 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         6,
         22,
     ),
-    ("no title", "flow: f\nsteps:\n" + OK, "missing-key", "error", 1, 1),
+    ("no slug", "title: T\nsteps:\n" + OK, "missing-key", "error", 1, 1),
     ("no steps", "flow: f\ntitle: x\n", "missing-key", "error", 1, 1),
     ("empty steps", HEAD + "steps: []\n", "bad-value", "error", 4, 8),
     ("step without id", steps("  - sleep: 1s\n"), "missing-key", "error", 5, 5),
