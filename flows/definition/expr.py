@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from cel_expr_python import cel  # type: ignore[import-untyped]
-from cel_expr_python.ext import ext_encoders, ext_math, ext_optional  # type: ignore[import-untyped]
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_encoders, ext_math, ext_optional
 
 from flows.definition import cel_wire, expr_functions
 from flows.definition.expr_analysis import Finding, Reference, explain, find_patterns, find_references, growth

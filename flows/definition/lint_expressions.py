@@ -20,6 +20,8 @@ Json = Any
 AT_START = frozenset({"input", "trigger", "run"})
 IN_RUN = AT_START | {"steps"}
 IN_ITEM = IN_RUN | {"item", "item_index"}
+MAX_EXPRESSIONS = 2000  # of one flow
+MAX_PROBLEMS = 200  # more of them help nobody, and cost time
 STEP_FIELDS = ("output", "status", "error", "attempts", "url")
 
 
@@ -72,6 +74,7 @@ class _Checker:
         self.names = set(step_ids(document))
         self.above = ancestors(document.needs())
         self.sure = surely_ran(self.steps)
+        self.left = MAX_EXPRESSIONS
         self.schema: Mapping[str, Json] = document.input_schema
         self.types = known_types(self.schema, steps)
 
@@ -79,6 +82,8 @@ class _Checker:
         for site in sites(self.document):
             self._condition(site)
             for path, text in expr.expressions_in(site.tree, site.path):
+                if self.left < 0 or len(self.document.problems) > MAX_PROBLEMS:
+                    return
                 self._text(site, path, text)
 
     def _condition(self, site: Site) -> None:
@@ -100,6 +105,11 @@ class _Checker:
             parts = [p for p in expr.parse_template(text) if p.expression]
         except expr.TemplateError as error:
             self._report("expression-syntax", path, None, error.offset, str(error), "Close it with }}.")
+            return
+        self.left -= len(parts)
+        if self.left < 0:
+            said = f"A flow may have {MAX_EXPRESSIONS} expressions at most."
+            self._report("expression-limit", path, None, 0, said, "Move work into function steps.")
             return
         for part in parts:
             findings = expr.check(part.text, self.types, want_bool=site.condition)

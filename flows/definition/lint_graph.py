@@ -22,7 +22,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(names), 1, 0.5)
     if close:
         return f"Did you mean `{close[0]}`?"
-    return f"There are: {', '.join(sorted(names)) or 'none'}."
+    known = sorted(names)
+    return f"There are: {', '.join(known[:12]) or 'none'}{', …' if len(known) > 12 else ''}."
 
 
 def check(document: Document, steps: tuple[StepPlan, ...]) -> bool:

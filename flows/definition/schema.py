@@ -69,7 +69,10 @@ def _step(definitions: dict[str, Json]) -> dict[str, Json]:
         definitions[model.__name__] = _of(model, definitions)
         step["properties"][name] = {"$ref": f"#/$defs/{model.__name__}", "description": _summary(model)}
     short = {"description": "how long", **TypeAdapter(Duration).json_schema()}
-    step["properties"]["sleep"] = {"anyOf": [short, _expression(), {"$ref": "#/$defs/SleepConfig"}]}
+    step["properties"]["sleep"] = {
+        "description": _summary(CONFIGS["sleep"]),
+        "anyOf": [short, _expression(), {"$ref": "#/$defs/SleepConfig"}],
+    }
     step["properties"]["fallback"] = {"$ref": "#/$defs/Fallback"}
     step["oneOf"] = [{"required": [name]} for name in CONFIGS]
     return step

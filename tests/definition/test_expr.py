@@ -192,7 +192,8 @@ def test_iteration_over_a_mapping_is_the_same_in_every_process() -> None:
     code = (
         "from flows.definition.expr import evaluate; import json;"
         "m = {c: 1 for c in 'qwertyuiopasdfgh'};"
-        "print(json.dumps([evaluate('input.map(k, k)', {'input': m}), evaluate('[input].map(m, m.filter(k, true))', {'input': m})]))"
+        "texts = ['input.map(k, k)', '[input].map(m, m.filter(k, true))'];"
+        "print(json.dumps([evaluate(t, {'input': m}) for t in texts]))"
     )
     found = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -203,7 +204,10 @@ def test_iteration_over_a_mapping_is_the_same_in_every_process() -> None:
 
 
 def test_references_are_found_with_their_places() -> None:
-    text = "steps.a.output.x + steps['b-c'].status + steps[input.k].output + input.l.map(v, v.w)[0] + steps.?d.output.orValue('')"
+    text = (
+        "steps.a.output.x + steps['b-c'].status + steps[input.k].output "
+        "+ input.l.map(v, v.w)[0] + steps.?d.output.orValue('')"
+    )
     found = [(r.path, r.offset, r.guarded) for r in references(text)]
     assert found == [
         (("steps", "a", "output", "x"), 0, False),

@@ -37,7 +37,7 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         6,
         22,
     ),
-    ("no title", "flow: f\nsteps:\n" + OK, "missing-key", "error", 1, 1),
+    ("no slug", "title: T\nsteps:\n" + OK, "missing-key", "error", 1, 1),
     ("no steps", "flow: f\ntitle: x\n", "missing-key", "error", 1, 1),
     ("empty steps", HEAD + "steps: []\n", "bad-value", "error", 4, 8),
     ("step without id", steps("  - sleep: 1s\n"), "missing-key", "error", 5, 5),
@@ -328,7 +328,8 @@ def test_names_that_do_not_exist_are_reported_where_it_is_known() -> None:
     "text",
     [
         steps(
-            "  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n  - id: b\n    sleep: ${{ steps.a.?output.orValue(1) }}\n"
+            "  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n"
+            "  - id: b\n    sleep: ${{ steps.a.?output.orValue(1) }}\n"
         ),
         steps(
             "  - id: a\n    if: ${{ run.id == 'x' }}\n    sleep: 1s\n"
@@ -343,7 +344,8 @@ def test_names_that_do_not_exist_are_reported_where_it_is_known() -> None:
         ),
         steps(GUARD + "  - id: go\n    irreversible: true\n    http: {url: x}\n    fallback: {value: null}\n"),
         steps(
-            "  - id: a\n    for_each: {items: '${{ input.l }}'}\n    kv: {set: {key: '${{ item }}', value: '${{ item_index }}'}}\n"
+            "  - id: a\n    for_each: {items: '${{ input.l }}'}\n"
+            "    kv: {set: {key: '${{ item }}', value: '${{ item_index }}'}}\n"
         ),
         steps("  - id: a-b\n    sleep: 1s\n  - id: c\n    sleep: \"${{ steps['a-b'].output }}\"\n"),
         steps("  - id: a\n    wait: {callback: {timeout: 1h}}\n  - id: b\n    wait: {until: '2026-01-01T00:00:00Z'}\n"),
@@ -371,6 +373,15 @@ def test_problems_come_in_order_and_in_the_published_shape() -> None:
 def test_a_rule_must_be_published() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         Problem("nonsense", "error", 1, 1, "x")
+
+
+def test_thousands_of_expressions_are_one_problem() -> None:
+    text = steps('  - id: a\n    kv: {set: {key: k, value: "' + "${{ run.id }}" * 15_000 + '"}}\n')
+    assert [p.rule for p in lint(text)] == ["expression-limit"]
+    values = ", ".join(f"'${{{{ input.a{i} + input.b }}}}'" for i in range(6000))
+    assert [p.rule for p in lint(steps(f"  - id: a\n    kv: {{set: {{key: k, value: [{values}]}}}}\n"))] == [
+        "expression-limit"
+    ]
 
 
 LINES = DEMO.splitlines()

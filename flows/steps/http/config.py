@@ -32,7 +32,7 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name[:40]!r} is not a header name")
         if name.lower() in RESERVED_HEADERS:
             raise ValueError(f"the header {name} is set by Orchestra")
-        if isinstance(value, str) and ("\r" in value or "\n" in value or "\0" in value):
+        if any(c in value for c in "\r\n\0"):
             raise ValueError(f"the header {name} has a line break")
     return headers
 
