@@ -90,7 +90,9 @@ def test_tampering_is_found(five: None, what: str, statements: list[str], found:
 def test_an_edit_whose_hash_was_made_again_breaks_the_link(five: None) -> None:
     entry = AuditEntry.objects.get(seq=3)
     entry.actor = "mallory"
-    tamper(f"UPDATE resources_auditentry SET actor = 'mallory', hash = '{audit.digest(entry)}' WHERE seq = 3")  # a hex digest
+    tamper(
+        f"UPDATE resources_auditentry SET actor = 'mallory', hash = '{audit.digest(entry)}' WHERE seq = 3"
+    )  # a hex digest
     assert kinds() == [(4, "unlinked")]
 
 

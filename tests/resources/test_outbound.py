@@ -266,13 +266,20 @@ def test_a_process_keeps_one_client_per_connection_and_version() -> None:
     second = http_client.http_client(ref(version=2, headers={"X-Team": "a"}))
     assert second is not first
     assert second.headers["x-team"] == "a"
+    assert http_client.http_client(ref(version=2)) is not second, "same id and version, other settings"
 
 
-def test_a_forked_child_starts_with_no_clients() -> None:
-    http_client.http_client(ref())
-    assert http_client._clients
-    http_client._forget_clients()
-    assert not http_client._clients
+def test_a_forked_child_opens_connections_of_its_own() -> None:
+    with serve({"/": plain(200)}) as server:
+        here = ref(allow_networks=LOOPBACK)
+        get(http_client.http_client(here), server.url())
+        child = os.fork()
+        if child == 0:
+            fresh = not http_client._clients
+            os._exit(0 if fresh and get(http_client.http_client(here), server.url()).status == 200 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert get(http_client.http_client(here), server.url()).status == 200
+        assert len(set(server.peers)) == 2, "the parent's connection was used on, the child's is another"
 
 
 def test_the_guard_is_what_the_transport_uses() -> None:
