@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from django.db.backends.sqlite3.base import DatabaseWrapper
 
 
 def _flush_without_triggers(original: Any) -> Any:
@@ -30,9 +31,7 @@ def _flush_without_triggers(original: Any) -> Any:
 
 @pytest.fixture(scope="session", autouse=True)
 def flush_past_append_only_triggers() -> Iterator[None]:
-    from django.db.backends.sqlite3.operations import DatabaseOperations
-
+    operations = DatabaseWrapper.ops_class
     with pytest.MonkeyPatch.context() as patch:
-        original = DatabaseOperations.execute_sql_flush
-        patch.setattr(DatabaseOperations, "execute_sql_flush", _flush_without_triggers(original))
+        patch.setattr(operations, "execute_sql_flush", _flush_without_triggers(operations.execute_sql_flush))
         yield

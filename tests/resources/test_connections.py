@@ -216,4 +216,4 @@ def test_trying_what_does_not_answer_is_no_crash(admin: Actor, url: str) -> None
 
 def test_settings_never_change_in_place() -> None:
     with pytest.raises(ValidationError):
-        HttpSettings(base_url=URL).base_url = "http://other"  # type: ignore[misc]
+        HttpSettings(base_url=URL).base_url = "http://other"
