@@ -8,6 +8,7 @@ import os
 import ssl
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,14 +86,19 @@ def guarded_client(
     )
 
 
-_clients: dict[int, tuple[int, httpx2.Client]] = {}
+#: connection id -> what it was, its client, what closes the client once nobody holds it any more
+_clients: dict[int, tuple[ConnectionRef, httpx2.Client, weakref.finalize[Any, Any]]] = {}
+_inherited: list[httpx2.Client] = []
 _lock = threading.Lock()
 
 
 def _forget_clients() -> None:
-    """A forked child shares its parent's sockets: it starts with none. Nothing is closed, they are not its own."""
+    """A forked child shares its parent's sockets: it starts with no client, and closes none that is not its own."""
     global _lock
     _lock = threading.Lock()
+    for _, client, closing in _clients.values():
+        closing.detach()
+        _inherited.append(client)
     _clients.clear()
 
 
@@ -105,12 +111,14 @@ def http_client(ref: ConnectionRef) -> httpx2.Client:
     Credentials are not in it: `authorise` adds the secret's value of the moment to one request.
     """
     with _lock:
-        version, client = _clients.get(ref.id, (None, None))
-        if client is None or version != ref.version:
+        known, client, _ = _clients.get(ref.id, (None, None, None))
+        # compared whole: a restored database may use an id and a version a second time for something else
+        if client is None or known != ref:
             client = guarded_client(ref.settings.allow_networks, dict(ref.settings.headers))
+            _clients.pop(ref.id, None)
             while len(_clients) >= _MAX_CLIENTS:
-                _clients.pop(next(iter(_clients)))  # dropped, not closed: another thread may be using it
-            _clients[ref.id] = (ref.version, client)
+                _clients.pop(next(iter(_clients)))  # another thread may be using it: closed when it is done
+            _clients[ref.id] = (ref, client, weakref.finalize(client, client._transport.close))
         return client
 
 

@@ -54,7 +54,7 @@ def _get(ref: connections.ConnectionRef) -> Tested:
         return Tested(False, masker.text(f"{error.message} {error.hint}".strip()))
     except httpx2.TimeoutException:
         return Tested(False, f"No answer from {url} within {time.monotonic() - start:.1f} s.")
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return Tested(False, masker.text(f"{url} was not reached: {str(error) or type(error).__name__}"))
     return _judge(answer)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.append_only"]
+
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[object]:
