@@ -77,6 +77,7 @@ class Supervisor:
             "WORLD_URL": world_url,
             "DJANGO_SETTINGS_MODULE": "orchestra.settings",
             "PYTHONUNBUFFERED": "1",
+            "AUTOBAHN_USE_NVX": "0",  # compiles C declarations at each start: 0.3 s for frames we hardly receive
         }
 
     def specs(self) -> list[Spec]:
