@@ -85,7 +85,9 @@ def start_run(
             return Started(known, created=False)
         if plan.concurrency:
             counter = limits.lock(flow.pk, run.limit_key, label)
-            run.placed = limits.take(counter, plan.concurrency.limit)
+            # nobody overtakes runs that wait, not even while a place is free for them
+            waits_already = limits.admit_oldest_later(run.limit_key, clock.now())
+            run.placed = not waits_already and limits.take(counter, plan.concurrency.limit)
         _insert(run, actor, label, idempotency_key)
         if run.placed:
             bell.ring_on_commit(bell.WORK, bell.EVENTS)
@@ -168,6 +170,8 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
         if run is None or plan is None or address.step_index >= len(plan.steps):
             return Delivery("unknown")
         step = plan.steps[address.step_index]
+        if step.family == "approval" and actor.kind not in {"user", "token"}:
+            return Delivery("unknown")  # only a person answers an approval, never a callback
         row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
         outcome = _place(run, row)
         if outcome in {"accepted", "early"}:

@@ -38,15 +38,16 @@ def free(flow_id: int, digest: str, placed: bool, now: float) -> bool:
         return False
     if placed:
         LimitKey.objects.filter(digest=digest, active__gt=0).update(active=F("active") - 1)
-    waiting = (
-        Run.objects.filter(limit_key=digest, status=RunStatus.QUEUED, placed=False)
-        .order_by("created_at")
-        .values_list("id", flat=True)[:1]
-    )
-    for run_id in waiting:
+    return admit_oldest_later(digest, now)
+
+
+def admit_oldest_later(digest: str, now: float) -> bool:
+    """Have a worker look at the oldest queued run of a key. False where none waits."""
+    waiting = Run.objects.filter(limit_key=digest, status=RunStatus.QUEUED, placed=False).order_by("created_at")
+    run_id = waiting.values_list("id", flat=True).first()
+    if run_id is not None:
         admit_later(run_id, now)
-        return True
-    return False
+    return run_id is not None
 
 
 def admit_later(run_id: str, now: float) -> None:
@@ -54,6 +55,9 @@ def admit_later(run_id: str, now: float) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, fence) "
-            "VALUES (%s, %s, '', -1, '', 'default', false, %s, 0) ON CONFLICT DO NOTHING",
+            "VALUES (%s, %s, '', -1, '', 'default', false, %s, 0) "
+            # a row somebody works on right now may have missed this place: have it looked at again
+            "ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET "
+            "wake_at = excluded.wake_at, owner = NULL, fence = runs_work.fence + 1",
             [Work.Kind.ADMIT, run_id, now],
         )

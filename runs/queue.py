@@ -139,6 +139,18 @@ def end_leases(owner: str, at: float) -> int:
         return int(cursor.rowcount)
 
 
+def held_by(owner: str, run_id: str, step: str, item: int) -> Claim | None:
+    """The row `owner` holds for this step, if it does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id, kind, run_id, step, item, name, fence FROM runs_work "
+            "WHERE owner = %s AND run_id = %s AND step = %s AND item = %s AND kind = 'step'",
+            [owner, run_id, step, item],
+        )
+        row = cursor.fetchone()
+    return Claim(*row) if row else None
+
+
 def owners() -> list[str]:
     """Everybody who holds a lease now."""
     with connection.cursor() as cursor:

@@ -39,13 +39,17 @@ def serve(cluster: str) -> None:
     connections.close_all()  # nothing is inherited over the fork
     worker = Worker(watch.owner_name())
     link = Link(cluster, worker.owner)
+    lost = False
     while not link.stopped:
         try:
+            if lost:
+                worker.recover()
+                lost = False
             busy = worker.work_once()
         except DatabaseError as error:
             logger.warning("a worker lost the database and tries again: %s", error)
             connection.close()
-            busy = False
+            busy, lost = False, True
             time.sleep(0.2)
         if busy:
             link.look()

@@ -79,9 +79,9 @@ def _json(value: str | None) -> Json:
 
 def load(run_id: str, before: Loaded | None = None) -> Loaded | None:
     """The run as it is, or None. With `before`, only what changed since is read."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        # one snapshot for both reads would need a stricter isolation; reading the version first is enough:
-        # a step newer than the version read makes the save Stale, never wrong
+    # no transaction: the version is read first, so a step that is newer makes the save Stale, never wrong; and on
+    # SQLite a transaction would take the write lock
+    with connection.cursor() as cursor:
         cursor.execute(_RUN, [run_id])
         row = cursor.fetchone()
         if row is None:

@@ -10,13 +10,14 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from flows.resolve import ResolveError
-from runs import admission, attempts, clock, queue, store, waits
+from runs import admission, attempts, broken, clock, queue, store, waits
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import CLAIMABLE, READY, RUN_HELD, RUNNING, WAITING, Key, State, Step
@@ -51,16 +52,29 @@ class Worker:
         claim = queue.claim(self.owner, only_short=self.only_short)
         if claim is None:
             return False
+        try:
+            self._work_on(claim)
+        except DatabaseError:
+            raise
+        except Exception:
+            logger.exception("run %s broke its worker", claim.run_id)
+            broken.set_aside(claim, self.owner)
+        return True
+
+    def _work_on(self, claim: Claim) -> None:
         if claim.kind == Work.Kind.ADMIT:
-            queue.drop(claim, self.owner)
             admission.admit(claim.run_id)
-            return True
+            queue.drop(claim, self.owner)
+            return
         loaded = store.load(claim.run_id)
         if loaded is None or loaded.state.ended:
             queue.drop(claim, self.owner)
         else:
             Slice(self, loaded, claim).go()
-        return True
+
+    def recover(self) -> None:
+        """After a lost database connection: whatever a lost answer left with this worker goes to whoever is free."""
+        queue.end_leases(self.owner, clock.now())
 
 
 class Slice:
@@ -71,6 +85,7 @@ class Slice:
         self.held: Claim | None = claim
         self.began = time.monotonic()
         self.avoid: set[Key] = set()  # steps others were faster at
+        self.tried: Tried | None = None
 
     def go(self) -> None:
         assert self.held is not None  # noqa: S101  for mypy
@@ -92,11 +107,43 @@ class Slice:
             except Fenced:
                 logger.info("run %s: fenced off", self.loaded.state.run_id)
                 return None
+            except (OperationalError, InterfaceError) as error:
+                fresh = self._reconnect(error)
+                if fresh is not None and (step := self._adopt(fresh)) is not None:
+                    return step
             if fresh is None:
                 return None
             self.loaded = fresh
         self._give_up()
         return None
+
+    # -- a lost connection ---------------------------------------------------------------------------------------
+    def _reconnect(self, error: Exception) -> Loaded | None:
+        """The result is still in hand: try to reach the database for as long as the lease may last."""
+        logger.warning("run %s: the database is gone, trying again: %s", self.loaded.state.run_id, error)
+        end = time.monotonic() + settings.LEASE_SECONDS
+        pause = 0.05
+        while True:
+            connection.close()
+            try:
+                return store.load(self.loaded.state.run_id)
+            except (OperationalError, InterfaceError):
+                if time.monotonic() + pause > end:
+                    raise
+                time.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+    def _adopt(self, fresh: Loaded) -> Step | None:
+        """Did the commit whose answer was lost happen after all? Then the step it started is ours to run."""
+        tried = self.tried
+        if tried is None or self.held is None or fresh.state.version != tried.version + 1:
+            return None
+        step = fresh.state.step(*tried.key)
+        row = queue.held_by(self.worker.owner, fresh.state.run_id, *tried.key)
+        if step.status != RUNNING or step.attempt != tried.attempt or row is None:
+            return None
+        self.loaded, self.held = fresh, row
+        return step
 
     def _try_commit(self, make: MakeInput, lines: list[str] | None) -> Step | None:
         now, loaded = clock.now(), self.loaded
@@ -128,6 +175,10 @@ class Slice:
             hold = Hold(self.worker.owner, self.held, start.take if start else None)
         connections = start.connections if start else ()
         saving = store.Save(decisions, now, hold, connections)
+        self.tried = None
+        if start is not None and start.take is not None:
+            attempt = decisions[-1].state.step(*start.take.key).attempt
+            self.tried = Tried(self.loaded.state.version, start.take.key, attempt)
         try:
             self.loaded, self.held = store.save(self.loaded, saving)
         except Taken:
@@ -234,6 +285,15 @@ def _with_log(decision: Decision, event: given.Input, lines: list[str]) -> Decis
     assert isinstance(event, given.AttemptEnded)  # noqa: S101  only attempts write lines
     log = Event("step.log", event.step, event.item, data={"attempt": event.attempt, "lines": lines})
     return replace(decision, events=(log, *decision.events))
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A commit under way: on the run's version, the attempt it starts."""
+
+    version: int
+    key: Key
+    attempt: int
 
 
 class Start:
