@@ -174,9 +174,13 @@ def _record(
         request.status = standing.outcome
         request.closed_at = now
         request.save(update_fields=["status", "closed_at"])
-    _announce(actor, request, person, ballot, resolved, standing)
+    decided = _facts(request, person, ballot, standing)
+    if request.run_id is not None:
+        where = {"step": request.step, "item": request.item, "actor": person.name}
+        history.append(request.run_id, "approval.decided", data=decided, **where)
     if standing.outcome != "open":
         _deliver(actor, request, ballot, resolved, standing)
+    _audit(actor, request, decided, resolved)
     return request
 
 
@@ -190,28 +194,22 @@ def _take_over_action(request: ApprovalRequest, ballot: Ballot, resolved: forms.
     request.save(update_fields=["actions", "digest", "irreversible"])
 
 
-def _announce(
-    actor: Actor,
-    request: ApprovalRequest,
-    person: policy.Person,
-    ballot: Ballot,
-    resolved: forms.Resolved,
-    standing: policy.Standing,
-) -> None:
-    """The event and the audit record: who, when, why, and what was seen."""
-    data = {
+def _facts(
+    request: ApprovalRequest, person: policy.Person, ballot: Ballot, standing: policy.Standing
+) -> dict[str, Any]:
+    return {
         "request": request.pk, "verdict": ballot.verdict, "by": person.name, "comment": ballot.comment,
         "digest": ballot.digest, "status": request.status, "missing": standing.missing, "void": list(standing.void),
     }  # fmt: skip
-    if request.run_id is not None:
-        history.append(
-            request.run_id, "approval.decided", step=request.step, item=request.item, actor=person.name, data=data
-        )
+
+
+def _audit(actor: Actor, request: ApprovalRequest, decided: dict[str, Any], resolved: forms.Resolved) -> None:
+    """Who, when, why, and what was seen. The log's lock is the last one taken."""
     seen = {"title": request.title, "actions": request.actions, "form": resolved.form}
+    data = {**decided, "run": request.run_id, "step": request.step, "seen": seen}
     audit.record(
-        actor=actor, action=f"approval.{ballot.verdict}", object_type="approval", object_id=request.pk,
-        data={**data, "run": request.run_id, "step": request.step, "seen": seen},
-    )  # fmt: skip
+        actor=actor, action=f"approval.{decided['verdict']}", object_type="approval", object_id=request.pk, data=data
+    )
 
 
 def _deliver(

@@ -52,6 +52,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name="decision",
-            constraint=models.UniqueConstraint(fields=("request", "person"), name="one_decision_per_person"),
+            constraint=models.UniqueConstraint(fields=("request", "person", "digest"), name="one_decision_per_person"),
         ),
     ]
