@@ -48,7 +48,8 @@ def decide_request(
     `verdict`: "approve" | "reject" (needs a comment; changes no action, so its `form` is not looked at).
     `form` None keeps what earlier votes chose. `now`: epoch seconds, the database's clock by default.
     Raises NotFound, BadInput, NotAllowed (`not_a_person`, `not_a_reviewer`, `excluded_starter`, `excluded_author`),
-    Conflict (`already_decided`, `closed`, `stale_digest` with the current digest, `busy`).
+    Conflict (`already_decided`, `closed`, `stale_digest` with the current digest, `busy`), and
+    flows.resolve.ResolveError when the form's values give no action.
     """
     ballot = _ballot(verdict, digest, comment)
     for _ in range(TRIES):
@@ -88,18 +89,20 @@ def _request(request_id: str) -> ApprovalRequest:
 
 
 def _ballot(verdict: str, digest: str, comment: str) -> Ballot:
-    problems = []
+    problems: list[dict[str, Any]] = []
     if verdict not in Decision.Verdict.values:
-        problems.append({"path": "decision", "message": "must be approve or reject"})
+        problems.append({"path": ["decision"], "message": "must be approve or reject"})
     if not digest:
-        problems.append({"path": "digest", "message": "is missing: send the digest of the action you were shown"})
+        problems.append({"path": ["digest"], "message": "is missing: send the digest of the action you were shown"})
     comment = (comment or "").strip()
     if verdict == Decision.Verdict.REJECT and not comment:
-        problems.append({"path": "comment", "message": "is missing: say why you reject"})
+        problems.append({"path": ["comment"], "message": "is missing: say why you reject"})
     if len(comment) > MAX_COMMENT:
-        problems.append({"path": "comment", "message": f"is longer than {MAX_COMMENT} characters"})
+        problems.append({"path": ["comment"], "message": f"is longer than {MAX_COMMENT} characters"})
     if problems:
-        raise BadInput(f"The decision cannot be used: {problems[0]['path']} {problems[0]['message']}.", details=problems)
+        raise BadInput(
+            f"The decision cannot be used: {problems[0]['path'][0]} {problems[0]['message']}.", details=problems
+        )
     return Ballot(verdict, digest, comment)
 
 

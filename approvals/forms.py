@@ -10,6 +10,7 @@ from typing import Any
 
 from approvals.models import ApprovalRequest, Decision
 from flows.definition.inputs import validate_input, with_defaults
+from flows.definition.jsonguard import JsonError
 from resources.errors import BadInput
 from runs import preview
 from runs.models import Run
@@ -33,15 +34,18 @@ def standing_form(request: ApprovalRequest) -> dict[str, Any] | None:
 
 
 def check_form(schema: dict[str, Any], form: Any) -> dict[str, Any]:
-    """The values with defaults filled in. Raises BadInput with [{path, message}] in details."""
+    """The values with defaults filled in. Raises BadInput with [{path: [keys], message}] in details."""
     if not schema:
         if form:
-            raise BadInput("This request has no form.", details=[{"path": "form", "message": "no form is asked for"}])
+            raise BadInput("This request has no form.", details=[{"path": ["form"], "message": "no form is asked for"}])
         return {}
     if form is not None and not isinstance(form, dict):
-        raise BadInput("The form is not an object.", details=[{"path": "form", "message": "must be an object"}])
+        raise BadInput("The form is not an object.", details=[{"path": ["form"], "message": "must be an object"}])
     values: dict[str, Any] = with_defaults(schema, form or {})
-    problems = validate_input(schema, values)
+    try:
+        problems = validate_input(schema, values)
+    except JsonError as error:
+        problems = [{"path": ["form"], "message": str(error)}]
     if problems:
         raise BadInput("The form has values that cannot be used.", details=problems)
     return values

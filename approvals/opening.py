@@ -77,7 +77,7 @@ def _excluded_ids(run: Run, exclude: Any) -> set[int]:
 
 
 def wait_closed(sender: Any, *, token: str, reason: str, now: float, **_: Any) -> None:
-    """Receiver of runs.signals.wait_closed. Raises Conflict when something other than a decision answers an open request."""
+    """Receiver of runs.signals.wait_closed. Raises Conflict when an open request is answered without a decision."""
     request = ApprovalRequest.objects.select_for_update().filter(token=token).first()
     if request is None or request.status != ApprovalRequest.Status.OPEN:
         return  # not an approval, or closed by the decision that is being delivered

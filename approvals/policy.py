@@ -30,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`reviews`: has the reviewer role on the request's folder. `signed_in`: a user or a user's token, not a machine."""
+    """`reviews`: has the reviewer role on the request's folder. `signed_in`: a user or a user's token."""
 
     id: int
     name: str

@@ -26,9 +26,7 @@ def mine_now(actor: Actor, now: float) -> Requests:
     named = NamedReviewer.objects.filter(request=OuterRef("pk"))
     me = Q(kind="user", name=actor.user.get_username())
     mine = named.filter(me | Q(kind="group", name__in=actor.user.groups.values("name")))
-    excluded = ApprovalRequest.excluded.through.objects.filter(
-        approvalrequest_id=OuterRef("pk"), user_id=actor.user.pk
-    )
+    excluded = ApprovalRequest.excluded.through.objects.filter(approvalrequest_id=OuterRef("pk"), user_id=actor.user.pk)
     return _urgent(
         _open(now)
         .filter(folder_filter(actor, "reviewer"))

@@ -66,7 +66,7 @@ class Hub:
             del self._topics[topic]
 
     async def tell(self, events: Iterable[notices.Event], grants: Grants) -> None:
-        """Pass a batch on. When permissions cannot be read, everybody reconnects and fetches: nothing is lost unseen."""
+        """Pass a batch on. When permissions cannot be read, everybody reconnects and fetches anew."""
         self.viewers.notice_grants(grants)
         told = [(t, e) for t, e in notices.coalesce(events) if t in self._topics]
         try:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 #: what the lists of runs show of a step; its log lines and callbacks they do not
 _LISTED_STEPS = frozenset(
-    f"step.{kind}"
-    for kind in (
-        "started succeeded retrying failed lost waiting answered skipped fanned fallback reopened unknown cancelled"
-    ).split()
-)
+    {
+        "step.started", "step.succeeded", "step.retrying", "step.failed", "step.lost", "step.waiting", "step.answered",
+        "step.skipped", "step.fanned", "step.fallback", "step.reopened", "step.unknown", "step.cancelled",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
-import jsonschema_rs
 import pytest
 from django.contrib.auth.models import Group, User
 
@@ -18,31 +14,6 @@ from flows.models import Flow, Release
 from resources.access import Actor
 from resources.models import Grant
 from runs.models import Run
-
-
-def _stand_in(name: str, **contents: Any) -> None:
-    """A part that another layer delivers; its own tests cover it, these replace it anyway."""
-    if importlib.util.find_spec(name) is None:
-        module = ModuleType(name)
-        module.__dict__.update(contents)
-        sys.modules[name] = module
-        parent, _, child = name.rpartition(".")
-        setattr(importlib.import_module(parent), child, module)
-
-
-def _problems(schema: Any, value: Any) -> list[dict[str, str]]:
-    found = jsonschema_rs.validator_for(schema).iter_errors(value)
-    return [{"path": ".".join(map(str, e.instance_path)), "message": e.message} for e in found]
-
-
-def _defaults(schema: Any, value: dict[str, Any]) -> dict[str, Any]:
-    fields = schema.get("properties", {})
-    return {**{k: v["default"] for k, v in fields.items() if "default" in v}, **value}
-
-
-_stand_in("runs.actions", deliver=None)
-_stand_in("runs.preview", actions_of=None)
-_stand_in("flows.definition.inputs", validate_input=_problems, with_defaults=_defaults)
 
 
 @dataclass
@@ -98,13 +69,22 @@ class World:
     def actor(self, name: str, kind: Any = "user") -> Actor:
         return Actor(kind, name, User.objects.get(username=name))
 
-    def ask(self, *, step: str = "approve", expires_at: float | None = None, now: float | None = None, **spec: Any) -> Any:
+    def ask(
+        self, *, step: str = "approve", expires_at: float | None = None, now: float | None = None, **spec: Any
+    ) -> Any:
         """Open a wait as the engine does; answers the request."""
         from approvals.models import ApprovalRequest
         from runs import signals
 
         token = f"token-{step}-{ApprovalRequest.objects.count()}"
-        full = {"title": "Deploy v1", "summary": "", "actions": action(), "digest": digest(), "irreversible": True, **spec}
+        full = {
+            "title": "Deploy v1",
+            "summary": "",
+            "actions": action(),
+            "digest": digest(),
+            "irreversible": True,
+            **spec,
+        }
         full.setdefault("reviewers", {})
         signals.wait_opened.send(
             sender=None, run_id=self.run.pk, step=step, item=-1, pass_no=1, token=token, kind="approval", spec=full,
@@ -126,7 +106,9 @@ def build_world() -> World:
         flow=flow, version="1.0.0", language=1, source="", plan_json={}, checksum="", revision=1,
         released_by=users["adam"],
     )  # fmt: skip
-    run = Run.objects.create(flow=flow, release=release, status="waiting", starter=users["olga"], created_at=time.time())
+    run = Run.objects.create(
+        flow=flow, release=release, status="waiting", starter=users["olga"], created_at=time.time()
+    )
     return World(users, run)
 
 

@@ -17,10 +17,10 @@ import django
 
 django.setup()
 
-from django.core.management import call_command
-from django.db import connection
+from django.core.management import call_command  # noqa: E402  needs the apps
+from django.db import connection  # noqa: E402  needs the apps
 
-from tests.approvals.conftest import Delivery, World, build_world, digest
+from tests.approvals.conftest import Delivery, World, build_world, digest  # noqa: E402  needs the apps
 
 delivered: list[str] = []
 
@@ -63,7 +63,9 @@ def main(quorum: int, voters: list[str]) -> None:
         thread.join()
     request.refresh_from_db()
     decided = RunEvent.objects.filter(type="approval.decided").count()
-    print(json.dumps({"outcomes": sorted(outcomes), "delivered": delivered, "status": request.status, "events": decided}))
+    print(
+        json.dumps({"outcomes": sorted(outcomes), "delivered": delivered, "status": request.status, "events": decided})
+    )
 
 
 if __name__ == "__main__":

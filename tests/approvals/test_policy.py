@@ -47,7 +47,7 @@ REVIEWER = Person(1, "rita", frozenset({"managers"}), reviews=True)
         pytest.param(OPEN, Person(0, "hook", reviews=True, signed_in=False), "not_a_person", id="a machine"),
         pytest.param(Question("open", "d", users=frozenset({"rita"})), REVIEWER, None, id="named"),
         pytest.param(Question("open", "d", groups=frozenset({"managers"})), REVIEWER, None, id="in a named group"),
-        pytest.param(Question("open", "d", users=frozenset({"rolf"})), REVIEWER, "not_a_reviewer", id="another is named"),
+        pytest.param(Question("open", "d", users=frozenset({"rolf"})), REVIEWER, "not_a_reviewer", id="not named"),
         pytest.param(
             Question("open", "d", users=frozenset({"rita"})), Person(1, "rita"), "not_a_reviewer",
             id="named, but without the role",

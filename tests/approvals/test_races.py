@@ -16,7 +16,7 @@ import pytest
 def race(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     url = f"sqlite:///{tmp_path}/race.sqlite3"
     if request.param == "postgresql":
-        url = request.getfixturevalue("fresh_postgres_url")
+        url = request.getfixturevalue("postgres_server").new_database()
     env = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "orchestra.settings"}
 
     def run(quorum: int, *voters: str) -> dict[str, Any]:
@@ -31,7 +31,12 @@ def race(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def test_of_two_who_approve_at_once_exactly_one_answers_the_wait(race: Any) -> None:
     result = race(1, "approve:rita", "approve:rolf")
-    assert result == {"outcomes": ["already_decided", "approved"], "delivered": ["approved"], "status": "approved", "events": 1}
+    assert result == {
+        "outcomes": ["already_decided", "approved"],
+        "delivered": ["approved"],
+        "status": "approved",
+        "events": 1,
+    }
 
 
 def test_approval_and_rejection_at_once_give_one_answer(race: Any) -> None:

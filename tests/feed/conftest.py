@@ -2,18 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import psycopg
 import pytest
 
 from tests.feed.site import Site, running_site
+from tests.services import Postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_site(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE feed")
-    url = postgres_server.replace("/postgres?", "/feed?")
-    with running_site(tmp_path_factory.mktemp("feed-pg"), url) as site:
+def postgres_site(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with running_site(tmp_path_factory.mktemp("feed-pg"), postgres_server.new_database()) as site:
         yield site
 
 

@@ -53,7 +53,8 @@ print(json.dumps({"cookies": cookies, "runs": runs}))
 PEOPLE = {"paula": "payments", "otto": "ops", "nobody": None}
 _INSERT = (
     "INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data) "
-    "VALUES (%s, (SELECT coalesce(max(seq), 0) + 1 FROM runs_runevent), %s, 1, {false}, %s, -1, %s, '', '{{}}') RETURNING id"
+    "VALUES (%s, (SELECT coalesce(max(seq), 0) + 1 FROM runs_runevent), %s, 1, {false}, %s, -1, %s, '', '{{}}') "
+    "RETURNING id"
 )
 
 
