@@ -179,8 +179,14 @@ def _record(
         request.save(update_fields=["status", "closed_at"])
     decided = _facts(request, person, ballot, standing)
     if request.run_id is not None:
-        where = {"step": request.step, "item": request.item, "actor": person.name}
-        history.append(request.run_id, "approval.decided", data=decided, **where)
+        history.append(
+            request.run_id,
+            "approval.decided",
+            step=request.step,
+            item=request.item,
+            actor=person.name,
+            data=decided,
+        )
     if standing.outcome != "open":
         _deliver(actor, request, ballot, resolved, standing)
     _audit(actor, request, decided, resolved)

@@ -31,7 +31,6 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
 
     async def connect(self) -> None:
         await self.accept()  # a refusal before it would hide the code from the browser
-        self.topics: dict[str, None] = {}
         self.outbox: asyncio.Queue[str] = asyncio.Queue(OUTBOX)
         self.sender: asyncio.Task[None] | None = None
         user = self.scope.get("user")
@@ -53,31 +52,22 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
 
     # -- from the browser ------------------------------------------------------------------------------------
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """{"subscribe": [topics], "after": id?} adds topics; {"unsubscribe": [topics]}; {"pong": …} is fine too."""
+        """{"subscribe": [topics], "after": id?}: the whole list each time, it replaces what was there."""
+        if self.sender is None:
+            return  # being closed
         message = _parse(text_data)
-        if message is None or self.sender is None:
-            await self.close(BAD_MESSAGE)
+        if message is None:
+            self.drop(BAD_MESSAGE)
             return
-        for topic in _names(message.get("unsubscribe")):
-            if topic in self.topics:
-                del self.topics[topic]
-                hub.unsubscribe(self, topic)
-        wanted = _names(message.get("subscribe"))
-        if wanted:
-            await self._subscribe(wanted, message.get("after"))
+        if "subscribe" in message:
+            await self._subscribe(_names(message["subscribe"]), message.get("after"))
 
     async def _subscribe(self, wanted: list[str], after: Any) -> None:
         await hub.viewers.refresh([self.viewer])
         allowed = await in_database(lambda: [t for t in wanted if _may(self.viewer, t)])
-        for topic in allowed:
-            self.topics.pop(topic, None)
-            self.topics[topic] = None
-            hub.subscribe(self, topic)
-        for topic in list(self.topics)[:-MOST_TOPICS]:
-            del self.topics[topic]
-            hub.unsubscribe(self, topic)
+        hub.set_topics(self, allowed)
         refused = [t for t in wanted if t not in allowed]
-        await self._say({"type": "subscribed", "topics": allowed, "refused": refused})
+        await self._say({"type": "subscribed", "subscribed": allowed, "refused": refused})
         if isinstance(after, int) and not isinstance(after, bool) and 0 <= after < 2**63:
             await self._replay(set(allowed), after)
 

@@ -68,7 +68,7 @@ class Follower:
     async def _run(self) -> None:
         listener = bell.Listener(bell.EVENTS, str(os.getpid()))
         loop = asyncio.get_running_loop()
-        loop.add_reader(listener.fileno(), lambda: listener.drain() and self._woken.set())
+        loop.add_reader(listener.fileno(), self._rang, listener)
         pause = RECONNECT[0]
         try:
             while self._wanted():
@@ -82,6 +82,10 @@ class Follower:
         finally:
             loop.remove_reader(listener.fileno())
             listener.close()
+
+    def _rang(self, listener: bell.Listener) -> None:
+        listener.drain()
+        self._woken.set()
 
     async def _session(self) -> None:
         """One connection's life. The cursor outlives it, so an outage only delays."""

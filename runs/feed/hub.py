@@ -33,6 +33,7 @@ class Hub:
         self.viewers = Viewers()
         self._sockets: set[Socket] = set()
         self._topics: defaultdict[str, set[Socket]] = defaultdict(set)
+        self._heard: dict[Socket, set[str]] = {}
         self._stop: Callable[[], None] | None = None
         self._pings: asyncio.Task[None] | None = None
 
@@ -47,23 +48,25 @@ class Hub:
         return one.last if await one.ready(timeout) else None
 
     def leave(self, socket: Socket) -> None:
+        self.set_topics(socket, ())
         self._sockets.discard(socket)
-        for topic in [t for t, members in self._topics.items() if socket in members]:
-            self.unsubscribe(socket, topic)
         if not self._sockets and self._stop is not None:
             self._stop()
             self._stop = None
             if self._pings is not None:
                 self._pings.cancel()
 
-    def subscribe(self, socket: Socket, topic: str) -> None:
-        if socket in self._sockets:
+    def set_topics(self, socket: Socket, topics: Iterable[str]) -> None:
+        """Tell this socket about these topics and no others."""
+        wanted = set(topics) if socket in self._sockets else set()
+        for topic in wanted:
             self._topics[topic].add(socket)
-
-    def unsubscribe(self, socket: Socket, topic: str) -> None:
-        self._topics[topic].discard(socket)
-        if not self._topics[topic]:
-            del self._topics[topic]
+        for topic in self._heard.pop(socket, set()) - wanted:
+            self._topics[topic].discard(socket)
+            if not self._topics[topic]:
+                del self._topics[topic]
+        if wanted:
+            self._heard[socket] = wanted
 
     async def tell(self, events: Iterable[notices.Event], grants: Grants) -> None:
         """Pass a batch on. When permissions cannot be read, everybody reconnects and fetches anew."""

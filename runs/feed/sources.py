@@ -58,7 +58,7 @@ class SqliteSource:
 
     async def changed(self) -> bool:
         """Did anybody commit since the last look? Costs some microseconds."""
-        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
         moved = version != self._version
         self._version = version
         return moved

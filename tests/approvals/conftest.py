@@ -53,11 +53,12 @@ def digest(window: str = "now") -> str:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    from approvals import actions, forms
+    from approvals import actions
+    from runs import preview
 
     stand_in = Engine()
     monkeypatch.setattr(actions, "deliver", stand_in.deliver)
-    monkeypatch.setattr(forms.preview, "actions_of", stand_in.actions_of)
+    monkeypatch.setattr(preview, "actions_of", stand_in.actions_of)
     yield stand_in
 
 

@@ -225,7 +225,11 @@ def test_a_form_is_resolved_again_when_the_run_moves_meanwhile(world: World, eng
 def test_a_run_that_never_stands_still_is_a_conflict_not_a_loop(world: World, engine: Engine) -> None:
     request = world.ask(form=FORM)
     versions = iter(range(100, 200))
-    engine.on_preview = lambda: Run.objects.filter(pk=world.run.pk).update(version=next(versions)) and None
+
+    def move() -> None:
+        Run.objects.filter(pk=world.run.pk).update(version=next(versions))
+
+    engine.on_preview = move
     assert refused(Conflict, world, request).stable_code == "busy"
 
 

@@ -126,7 +126,18 @@ def running_site(data_dir: Path, url: str, people: dict[str, str | None] | None 
     seeded = subprocess.run(seed, env=env, capture_output=True, text=True, timeout=120)
     assert seeded.returncode == 0, seeded.stderr
     facts = json.loads(seeded.stdout)
-    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "orchestra.asgi:application"]
+    command = [
+        sys.executable,
+        "-m",
+        "daphne",
+        "-v",
+        "0",
+        "-b",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "orchestra.asgi:application",
+    ]
     process = subprocess.Popen(command, env=env)
     try:
         _await_ready(port, process)

@@ -63,7 +63,7 @@ def test_nobody_hears_of_another_folders_runs(site: Site) -> None:
         async with site.open("otto") as otto, site.open("nobody") as nobody:
             for live in (otto, nobody):
                 answer = await subscribe(live, run, "flow:pay", "run:no-such-run", "runs", "inbox", "else:x")
-                assert answer["topics"] == ["runs", "inbox"]
+                assert answer["subscribed"] == ["runs", "inbox"]
                 assert answer["refused"] == [run, "flow:pay", "run:no-such-run", "else:x"]
             site.write("pay", "run.succeeded")
             site.write("pay", "approval.requested")
@@ -106,6 +106,19 @@ def test_approvals_ring_the_inbox_and_log_lines_only_their_run(site: Site) -> No
             assert [(n["topic"], n["type"]) for n in await until(live, last)] == [
                 ("inbox", "approval.requested"), ("runs", "run.succeeded"),
             ]  # fmt: skip
+
+    asyncio.run(story())
+
+
+def test_a_new_list_of_topics_replaces_the_old_one(sqlite_site: Site) -> None:
+    async def story() -> None:
+        async with sqlite_site.open("paula") as live:
+            await subscribe(live, "runs", "flow:pay")
+            await live.send(json.dumps({"subscribe": ["inbox"]}))
+            assert json.loads(await live.recv())["subscribed"] == ["inbox"]
+            sqlite_site.write("pay", "run.started")
+            asked = sqlite_site.write("pay", "approval.requested")
+            assert [n["topic"] for n in await until(live, asked)] == ["inbox"]
 
     asyncio.run(story())
 
