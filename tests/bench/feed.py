@@ -1,51 +1,51 @@
-"""Event commit -> browser frame, through a real daphne. `python -m tests.bench.feed [sqlite|postgres …]`.
+"""Event commit -> browser frame, through a real daphne: mark (f) of `make bench`.
 
-Each sample: a process commits one event and rings the bell; the clock runs from the return of the commit to the arrival
-of the notice at each of N sockets on one run (the last of them for "all"). The sockets live in a process of their own.
-Prints one row for each database and number of sockets: milliseconds, p50 and p99 over all frames.
+Each sample: this process commits one event; the clock runs from the return of the commit to the arrival of the notice at
+each of N sockets, which live in a process of their own and belong to ten people. `python -m tests.bench.feed` measures
+a bare daphne on both databases, without the rest of the stack.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import multiprocessing
-import statistics
+import os
+import subprocess
 import sys
 import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-from tests import services
-from tests.feed.site import Site, running_site, subscribe
+from websockets.asyncio.client import connect
 
 SAMPLES = {1: 200, 300: 40}
-PEOPLE = 10  # the sockets belong to so many different people
-GAP = 0.15  # seconds between events: the feed has gone quiet again
+PEOPLE = 10
+QUIET = 0.15  # seconds between events: the feed has gone quiet again
 
 
-async def _listen(site: Site, sockets: int, pipe: Connection) -> None:
-    """Send [(event id, monotonic time of arrival), …] of each socket through the pipe when told to stop."""
-    run = f"run:{site.runs['pay']}"
+async def _listen(address: str, cookies: list[str], run: str, sockets: int, pipe: Connection) -> None:
+    """Send [(event id, monotonic time of arrival), …] of all sockets through the pipe when told to stop."""
     arrivals: list[tuple[int, float]] = []
-
-    async def one(number: int, up: asyncio.Semaphore) -> None:
-        async with site.open(f"p{number % PEOPLE}") as live:
-            async with up:
-                await subscribe(live, run)
-            ready.release()
-            async for text in live:
-                notice = json.loads(text)
-                if "id" in notice:
-                    arrivals.append((notice["id"], time.monotonic()))
-
     ready = asyncio.Semaphore(0)
     few = asyncio.Semaphore(50)
-    tasks = [asyncio.create_task(one(n, few)) for n in range(sockets)]
-    for _ in range(sockets):
+
+    async def one(number: int) -> None:
+        headers = {"Cookie": cookies[number % len(cookies)]}
+        async with few:
+            live = await connect(address, additional_headers=headers, open_timeout=30)
+            await live.send(json.dumps({"subscribe": [f"run:{run}"]}))
+            while json.loads(await live.recv())["type"] != "subscribed":
+                pass
+        ready.release()
+        async for text in live:
+            notice = json.loads(text)
+            if "topic" in notice:
+                arrivals.append((notice["id"], time.monotonic()))
+
+    tasks = [asyncio.create_task(one(n)) for n in range(sockets)]
+    for _ in tasks:
         await ready.acquire()
     pipe.send("ready")
     while not pipe.poll():
@@ -56,60 +56,108 @@ async def _listen(site: Site, sockets: int, pipe: Connection) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _listener(site: Site, sockets: int, pipe: Connection) -> None:
-    asyncio.run(_listen(site, sockets, pipe))
+def _listener(address: str, cookies: list[str], run: str, sockets: int, pipe: Connection) -> None:
+    asyncio.run(_listen(address, cookies, run, sockets, pipe))
 
 
-def measure(site: Site, sockets: int) -> dict[str, Any]:
-    """{"sockets", "frames", "p50", "p99", "all_p99"}: milliseconds."""
+def measure(scale: float) -> dict[str, str]:
+    """Against the stack of BASE_URL, in its environment."""
+    address = os.environ["BASE_URL"].replace("http://", "ws://") + "/ws/live"
+    cookies, run = _people_and_run()
+    shown = {}
+    for sockets, samples in SAMPLES.items():
+        delays = sorted(_delays(address, cookies, run, sockets, max(10, int(samples * scale))))
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            shown[f"{name} at {sockets}"] = f"{delays[int(share * (len(delays) - 1))] * 1000:.1f} ms"
+    return shown
+
+
+def _delays(address: str, cookies: list[str], run: str, sockets: int, samples: int) -> list[float]:
+    from django.db import transaction
+
+    from runs import history
+
     here, there = multiprocessing.Pipe()
-    bare = Site(site.port, site.data_dir, site.url, None, site.cookies, site.runs)  # type: ignore[arg-type]
-    child = multiprocessing.get_context("spawn").Process(target=_listener, args=(bare, sockets, there))
+    arguments = (address, cookies, run, sockets, there)
+    child = multiprocessing.get_context("spawn").Process(target=_listener, args=arguments, daemon=True)
     child.start()
-    assert here.recv() == "ready"
+    if not here.poll(120):
+        sys.exit("the sockets did not open in time")
+    here.recv()
     time.sleep(2)
     committed: dict[int, float] = {}
-    with contextlib.closing(site.database()) as db:
-        for _ in range(SAMPLES[sockets]):
-            id_ = site.insert(db, "pay")
-            committed[id_] = time.monotonic()
-            site.ring()
-            time.sleep(GAP)
+    for _ in range(samples):
+        with transaction.atomic():
+            history.append(run, "step.log", step="bench", data={})
+            id_ = _newest_event()
+        committed[id_] = time.monotonic()
+        time.sleep(QUIET)
     time.sleep(1)
     here.send("stop")
-    arrivals = here.recv()
+    delays = [at - committed[i] for i, at in here.recv() if i in committed]
     child.join()
-    delays = sorted((at - committed[i]) * 1000 for i, at in arrivals if i in committed)
-    last: dict[int, float] = {}
-    for i, at in arrivals:
-        last[i] = max(last.get(i, 0.0), (at - committed[i]) * 1000)
-    assert len(delays) == SAMPLES[sockets] * sockets, "a frame was lost"
-    return {
-        "sockets": sockets,
-        "frames": len(delays),
-        "p50": statistics.median(delays),
-        "p99": delays[int(len(delays) * 0.99) - 1],
-        "all_p99": max(last.values()),
-    }
+    if len(delays) != samples * sockets:
+        sys.exit(f"{samples * sockets - len(delays)} frames were lost")
+    return delays
+
+
+def _newest_event() -> int:
+    from runs.models import RunEvent
+
+    return RunEvent.objects.order_by("-pk").values_list("pk", flat=True)[0]
+
+
+def _people_and_run() -> tuple[list[str], str]:
+    """(session cookies of ten people, a run they may see that has ended)."""
+    from django.conf import settings
+    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+    from django.contrib.auth.models import User
+    from django.contrib.sessions.backends.db import SessionStore
+
+    from flows.models import Flow, Release
+    from resources.models import Grant
+    from runs.models import Run
+
+    cookies = []
+    for n in range(PEOPLE):
+        user = User.objects.create_user(f"bench-{n}")
+        Grant.objects.create(user=user, folder="bench", role="viewer")
+        session = SessionStore()
+        backend = settings.AUTHENTICATION_BACKENDS[0]
+        session.update({SESSION_KEY: str(user.pk), BACKEND_SESSION_KEY: backend})
+        session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+        session.create()
+        cookies.append(f"{settings.SESSION_COOKIE_NAME}={session.session_key}")
+    flow = Flow.objects.create(slug="bench-feed", folder="bench/feed")
+    release = Release.objects.create(
+        flow=flow, version="1.0.0", language=1, source="", plan_json={}, checksum="", revision=1
+    )
+    run = Run.objects.create(
+        flow=flow, release=release, status="succeeded", created_at=time.time(), ended_at=time.time()
+    )
+    return cookies, run.pk
 
 
 def main(databases: list[str]) -> None:
-    people: dict[str, str | None] = {f"p{n}": "payments" for n in range(PEOPLE)}
-    print(f"{'database':10} {'sockets':>7} {'frames':>7} {'p50 ms':>8} {'p99 ms':>8} {'slowest ms':>11}")
-    with contextlib.ExitStack() as stack:
-        for database in databases:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="feed-")))
-            url = f"sqlite:///{place}/db.sqlite3"
-            if database == "postgres":
-                url = stack.enter_context(services.postgres(durable=True)).new_database()
-            with running_site(place, url, people) as site:
-                for sockets in SAMPLES:
-                    row = measure(site, sockets)
-                    print(
-                        f"{database:10} {row['sockets']:7} {row['frames']:7} {row['p50']:8.1f} {row['p99']:8.1f} "
-                        f"{row['all_p99']:11.1f}",
-                        flush=True,
-                    )
+    from tests import services
+    from tests.feed.site import running_site
+
+    code = "import django; django.setup(); from tests.bench import feed; print(feed.measure(1.0))"
+    for database in databases:
+        with tempfile.TemporaryDirectory(prefix="feed-") as place, services.postgres() as server:
+            url = server.new_database() if database == "postgres" else f"sqlite:///{place}/db.sqlite3"
+            with running_site(Path(place), url, {}) as site:
+                env = {
+                    **os.environ,
+                    "DATA_DIR": place,
+                    "DATABASE_URL": url,
+                    "BASE_URL": f"http://127.0.0.1:{site.port}",
+                }
+                env["DJANGO_SETTINGS_MODULE"] = "orchestra.settings"
+                done = subprocess.run(
+                    [sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True, check=True
+                )
+                print(f"{database:9} {done.stdout.strip()}", flush=True)
 
 
 if __name__ == "__main__":
