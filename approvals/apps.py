@@ -4,3 +4,10 @@ from django.apps import AppConfig
 class ApprovalsConfig(AppConfig):
     name = "approvals"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from approvals import opening
+        from runs import signals
+
+        signals.wait_opened.connect(opening.wait_opened, dispatch_uid="approvals")
+        signals.wait_closed.connect(opening.wait_closed, dispatch_uid="approvals")

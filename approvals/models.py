@@ -65,8 +65,31 @@ class ApprovalRequest(models.Model):
         return self.title
 
 
+class NamedReviewer(models.Model):
+    """One name of a request's `reviewers`, so that an inbox is one query. No rows: every reviewer of the folder.
+
+    Names, not keys: somebody who joins the group while the request is open may decide.
+    """
+
+    class Kind(models.TextChoices):
+        USER = "user"
+        GROUP = "group"
+
+    request = models.ForeignKey(ApprovalRequest, models.CASCADE, related_name="named", db_index=False)
+    kind = models.CharField(max_length=5, choices=Kind.choices)
+    name = models.CharField(max_length=150)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["request", "kind", "name"], name="reviewer_named_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 class Decision(models.Model):
-    """Final: no row is ever changed. One per person and request."""
+    """Final: no row is ever changed. One per person and action: a form value that changes the action asks anew."""
 
     class Verdict(models.TextChoices):
         APPROVE = "approve"
@@ -82,7 +105,7 @@ class Decision(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["request", "person"], name="one_decision_per_person"),
+            models.UniqueConstraint(fields=["request", "person", "digest"], name="one_decision_per_person"),
         ]
 
     def __str__(self) -> str:
