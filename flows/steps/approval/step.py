@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
 from flows.definition.canonical import digest
+from flows.definition.jsonguard import JsonError, check_json
 from flows.steps.approval.config import ApprovalConfig
 from flows.steps.base import Action, Fail, Family, Json, Outcome, StepContext, StepError, Wait
 
 #: bytes of JSON; above it no person could read the request
 MAX_REQUEST = 1024 * 1024
+MAX_DEPTH = 72  # an action's config, and what stands around it
 
 
 class ApprovalFamily(Family):
@@ -30,10 +31,11 @@ class ApprovalFamily(Family):
     def execute(self, ctx: StepContext) -> Outcome:
         config = ctx.action.config
         actions = [action for step in config["protects"] for action in ctx.resolve(step)]
-        spec = request(config, actions, irreversible=ctx.irreversible, previous_digest=ctx.previous_digest)
-        size = len(json.dumps(spec, ensure_ascii=False).encode())
-        if size > MAX_REQUEST:
-            return Fail(StepError("limit", f"The request for approval is {size} bytes; {MAX_REQUEST} are allowed."))
+        try:
+            spec = request(config, actions, irreversible=ctx.irreversible, previous_digest=ctx.previous_digest)
+            check_json(spec, max_depth=MAX_DEPTH, max_bytes=MAX_REQUEST)
+        except JsonError as e:
+            return Fail(StepError("limit", f"The request for approval is more than a person can read. {e}"))
         return Wait(kind="approval", timeout=config["expires"], spec=spec)
 
 

@@ -102,11 +102,29 @@ def run(code: str, names: Mapping[str, Any], *, limits: Limits, now: float, seed
     """Run `code` with `names` as its variables: (value of the last expression or None, printed text).
 
     `now` is epoch seconds: the only time the code sees. Raises CodeError, LimitError, SandboxBroken.
+    A process found dead is replaced and the code run once more: it has no effects, so that is safe.
     """
+    policy: monty.OSPolicy = {
+        "datetime": dt.datetime.fromtimestamp(now, dt.UTC),
+        "sleep": "zero",
+        "random_start": {"seed": seed},
+    }
+    try:
+        return _run(code, names, limits, policy)
+    except monty.MontyCrashedError:
+        pass
+    try:
+        return _run(code, names, limits, policy)
+    except monty.MontyCrashedError as e:
+        raise SandboxBroken(f"The sandbox process died: {e}") from e
+
+
+def _run(code: str, names: Mapping[str, Any], limits: Limits, policy: monty.OSPolicy) -> tuple[Any, str]:
+    """As `run`, but MontyCrashedError comes out as it is when it was not for time."""
     pool = _pool.get()
     printed = monty.CollectString(MAX_PRINTED)
     try:
-        with pool.checkout(script_name=SCRIPT, limits=_limits(limits), os_policy=_policy(now, seed)) as session:
+        with pool.checkout(script_name=SCRIPT, limits=_limits(limits), os_policy=policy) as session:
             return session.feed_run(code, inputs=dict(names), print_callback=printed), printed.output
     except monty.MontyRuntimeError as e:
         raise _runtime_error(e, limits) from e
@@ -117,7 +135,7 @@ def run(code: str, names: Mapping[str, Any], *, limits: Limits, now: float, seed
     except monty.MontyCrashedError as e:
         if e.timed_out:
             raise _too_slow(limits) from e
-        raise SandboxBroken(f"The sandbox process died: {e}") from e
+        raise
     except OSError as e:
         _pool.drop(pool)
         raise SandboxBroken(f"No sandbox process could be had: {e}") from e
@@ -130,14 +148,6 @@ def _limits(limits: Limits) -> monty.ResourceLimits:
         "max_recursion_depth": MAX_RECURSION,
         "max_suspensions": 100,
         "max_total_sleep_secs": 0.0,
-    }
-
-
-def _policy(now: float, seed: int) -> monty.OSPolicy:
-    return {
-        "datetime": dt.datetime.fromtimestamp(now, dt.UTC),
-        "sleep": "zero",
-        "random_start": {"seed": seed},
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import ClassVar
+from typing import ClassVar, cast
 from urllib.parse import urlencode
 
 import httpx2
@@ -30,7 +30,7 @@ class HttpFamily(Family):
     icon: ClassVar[str] = "http"
 
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
-        assert isinstance(config, HttpConfig)
+        config = cast(HttpConfig, config)
         return {
             "method": config.method,
             "url": _url(config, connection),
@@ -125,7 +125,7 @@ def _broken(error: Exception, host: str, timeout: float) -> Outcome:
         case httpx2.TooManyRedirects() | httpx2.InvalidURL() | httpx2.UnsupportedProtocol():
             return Fail(StepError("refused", f"{host} redirects where no request may go: {error}"))
         case httpx2.HTTPError():
-            return Retry(StepError("network", f"The exchange with {host} broke: {error or type(error).__name__}"))
+            return Retry(StepError("network", f"The exchange with {host} broke: {str(error) or type(error).__name__}"))
         case ResponseTooLarge():
             return Fail(StepError("limit", f"{host} answered too much. {error.message}"))
         case OrchestraError():

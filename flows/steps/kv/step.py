@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from django.db import OperationalError
 from pydantic import BaseModel
@@ -25,7 +25,7 @@ class KvFamily(Family):
     honours_key: ClassVar[bool] = True
 
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
-        assert isinstance(config, KvConfig)
+        config = cast(KvConfig, config)
         operation = config.operation[0]
         return {operation: getattr(config, operation).model_dump(mode="json")}
 
@@ -33,8 +33,8 @@ class KvFamily(Family):
         ((operation, args),) = action.config.items()
         where = f"of {args['namespace']}" if args["namespace"] else "of this flow"
         verb = {"get": "Reads", "set": "Writes", "delete": "Removes", "increment": "Adds to"}[operation]
-        amount = f" {args['value']}" if operation == "increment" else ""
-        return f"{verb}{amount} the value {args['key']} {where}"
+        amount = f": {args['value']}" if operation == "increment" else ""
+        return f"{verb} the value {args['key']} {where}{amount}"
 
     def execute(self, ctx: StepContext) -> Outcome:
         ((operation, args),) = ctx.action.config.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from pydantic import BaseModel
 
@@ -20,7 +20,7 @@ class WaitFamily(Family):
     has_effect: ClassVar[bool] = False
 
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
-        assert isinstance(config, WaitConfig)
+        config = cast(WaitConfig, config)
         if config.callback is not None:
             return {"callback": config.callback.model_dump(mode="json")}
         return {"until": config.until_epoch}

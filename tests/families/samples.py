@@ -1,0 +1,84 @@
+"""What the contract suite needs to know of each family: a config for every situation it can be in.
+
+A family without a sample fails the suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.steps.base import Action
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`config` with expressions over `scope`, and `resolved`, a text that must stand in the action then.
+
+    `endless` would never end by itself; `huge` has more output than may be kept; `failing` fails otherwise.
+    `invalid` breaks the schema once rendered. `resolve`: what ctx.resolve gives.
+    """
+
+    config: Json
+    resolved: str
+    invalid: Json
+    endless: Json = None
+    huge: Json = None
+    failing: tuple[Json, ...] = ()
+    scope: Mapping[str, Json] = field(default_factory=lambda: {"input": {"name": "billing", "count": 3}})
+    huge_actions: tuple[Action, ...] = ()
+
+
+WORLD = {"connection": "world"}
+BIG = Action("deploy", None, "function", None, {"code": "1", "input": {"x": "y" * 5_000_000}, "limits": {}})
+
+SAMPLES: Mapping[str, Sample] = {
+    "http": Sample(
+        config={**WORLD, "method": "POST", "path": "/${{ input.name }}", "json": {"count": "${{ input.count }}"}},
+        resolved="/api/billing",
+        invalid={**WORLD, "method": "${{ input.name }}"},
+        endless={"connection": "root", "path": "/drip"},
+        huge={"connection": "root", "path": "/bytes/2000", "max_bytes": 1000},
+        failing=(
+            *({"connection": "root", "path": f"/status/{n}"} for n in (301, 400, 404, 408, 429, 500, 503)),
+            {"connection": "root", "path": "/drop"},
+            {"connection": "closed"},
+            {"url": "http://127.0.0.1:9/"},
+        ),
+    ),
+    "function": Sample(
+        config={"code": "name.upper() * count", "input": {"name": "${{ input.name }}", "count": "${{ input.count }}"}},
+        resolved="billing",
+        invalid={"code": "1", "limits": {"time": "${{ input.name }}"}},
+        endless={"code": "while True: pass"},
+        huge={"code": "['x' * 1000] * 10000"},
+        failing=({"code": "1/0"}, {"code": "("}, {"code": "{1, 2}"}, {"code": "x = [0] * 10**9"}),
+    ),
+    "approval": Sample(
+        config={"title": "Release ${{ input.name }}", "protects": ["deploy"], "expires": "8h"},
+        resolved="Release billing",
+        invalid={"title": "${{ input.count }}"},
+        huge={"title": "Release", "protects": ["deploy"]},
+        huge_actions=(BIG,),
+    ),
+    "wait": Sample(
+        config={"until": "2026-05-01T09:00:0${{ input.count - 3 }}+02:00"},
+        resolved="1777618800",
+        invalid={"until": "${{ input.name }}"},
+    ),
+    "sleep": Sample(
+        config={"duration": "${{ string(input.count) + 'h' }}"},
+        resolved="10800",
+        invalid={"duration": "${{ input.name }}"},
+    ),
+    "kv": Sample(
+        config={"increment": {"key": "${{ input.name }}", "value": "${{ input.count }}"}},
+        resolved="billing",
+        invalid={"increment": {"key": "x", "value": "${{ input.name }}"}},
+        huge={"set": {"key": "x", "value": "y" * 100_000}},
+        failing=({"get": {"key": "k" * 300}}, {"increment": {"key": "text"}}),
+    ),
+}
