@@ -1,0 +1,7 @@
+// Behaviour of every page. Each page works as plain links and forms without it.
+import "./ui.js";
+import "./keys.js";
+import { start } from "./live.js";
+
+document.documentElement.dataset.js = "on";
+start();
