@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 
+from orchestra import views
 from orchestra.health import healthz, readyz
+
+handler403 = "orchestra.views.forbidden"
+handler404 = "orchestra.views.not_found"
+handler500 = "orchestra.views.server_error"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", healthz),
     path("readyz", readyz),
+    path("", views.home, name="home"),
+    path("login", views.login, name="login"),
+    path("logout", LogoutView.as_view(), name="logout"),
+    path("", include("runs.urls")),
+    path("", include("approvals.urls")),
     path("", include("resources.urls")),
 ]

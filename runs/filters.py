@@ -1,0 +1,136 @@
+"""What the list of runs is asked for, read from its address, and the query that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast, Floor
+
+from resources.access import Actor, folder_filter
+from runs.models import ENDED, Run, RunStatus, WaitToken
+
+PAGE = 25
+RANGES = {"1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800, "30d": 2592000}
+#: chip -> statuses; "human" is told from "waiting" by an open approval
+CHIPS: dict[str, tuple[str, ...]] = {
+    "running": (RunStatus.RUNNING,),
+    "human": (RunStatus.WAITING, RunStatus.RUNNING),
+    "waiting": (RunStatus.WAITING,),
+    "queued": (RunStatus.QUEUED,),
+    "paused": (RunStatus.PAUSING, RunStatus.PAUSED),
+    "failed": (RunStatus.FAILED, RunStatus.TIMED_OUT),
+    "succeeded": (RunStatus.SUCCEEDED,),
+    "cancelled": (RunStatus.CANCELLED, RunStatus.CANCELLING),
+}
+TRIGGERS = {"manual": "Person", "webhook": "Webhook", "api": "API"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The filters of one address. `until`: a refresh shows nothing newer; `before`: the page after this run."""
+
+    status: str = ""
+    flow: str = ""
+    trigger: str = ""
+    q: str = ""
+    range: str = "24h"
+    before: str = ""
+    until: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Asked:
+        """Whatever is not known is ignored, so that an old link still shows a list."""
+        given = {name: query.get(name, "").strip()[:100] for name in ("flow", "q", "before", "until")}
+        return cls(
+            status=_known(query.get("status", ""), CHIPS),
+            trigger=_known(query.get("trigger", ""), TRIGGERS),
+            range=_known(query.get("range", ""), RANGES) or "24h",
+            **given,
+        )
+
+    @property
+    def narrowed(self) -> bool:
+        return bool(self.status or self.flow or self.trigger or self.q)
+
+    def link(self, **changes: str) -> str:
+        """The query string of this list with something changed; always its first page unless `before` is given."""
+        parts: dict[str, Any] = {
+            "status": self.status,
+            "flow": self.flow,
+            "trigger": self.trigger,
+            "q": self.q,
+            "range": "" if self.range == "24h" else self.range,
+            **changes,
+        }
+        text = urlencode({k: v for k, v in parts.items() if v})
+        return f"?{text}" if text else "?"
+
+
+def _known(value: str, known: Mapping[str, Any]) -> str:
+    return value if value in known else ""
+
+
+def visible(actor: Actor) -> QuerySet[Run]:
+    """Runs of flows in folders the actor may view."""
+    return Run.objects.filter(folder_filter(actor, "viewer", "flow__folder"))
+
+
+def on_human() -> Exists:
+    return Exists(WaitToken.objects.filter(run=OuterRef("pk"), kind="approval", status=WaitToken.Status.OPEN))
+
+
+def in_scope(rows: QuerySet[Run], asked: Asked, now: float) -> QuerySet[Run]:
+    """All filters but the status: what the chips count. Runs that have not ended are always in range."""
+    rows = rows.filter(Q(created_at__gte=now - RANGES[asked.range]) | ~Q(status__in=ENDED))
+    if asked.flow:
+        rows = rows.filter(flow__slug=asked.flow)
+    if asked.trigger:
+        rows = rows.annotate(trigger_text=Cast("trigger", TextField()))
+        rows = rows.filter(trigger_text__contains=f'"kind":"{asked.trigger}"')
+    if asked.q:
+        rows = rows.filter(
+            Q(id__startswith=asked.q.lower()) | Q(flow__slug__icontains=asked.q) | Q(flow__title__icontains=asked.q)
+        )
+    return rows
+
+
+def with_status(rows: QuerySet[Run], status: str) -> QuerySet[Run]:
+    if not status:
+        return rows
+    rows = rows.filter(status__in=CHIPS[status])
+    if status == "human":
+        return rows.filter(on_human())
+    return rows.filter(~on_human()) if status == "waiting" else rows
+
+
+def page_of(rows: QuerySet[Run], asked: Asked) -> list[Run]:
+    """One row more than a page holds, newest first."""
+    if asked.before:
+        rows = rows.filter(id__lt=asked.before)
+    if asked.until:
+        rows = rows.filter(id__lte=asked.until)
+    rows = rows.select_related("flow", "release", "starter").defer("input", "output", "release__source")
+    return list(rows.annotate(human=on_human()).order_by("-id")[: PAGE + 1])
+
+
+def counts(rows: QuerySet[Run]) -> dict[str, int]:
+    """Chip -> number of runs, and "" for all."""
+    by_status = {
+        (s, h): n for s, h, n in rows.annotate(h=on_human()).values_list("status", "h").annotate(n=Count("pk"))
+    }
+    found = {"": sum(by_status.values())}
+    for chip, statuses in CHIPS.items():
+        wanted = (True,) if chip == "human" else (False,) if chip == "waiting" else (True, False)
+        found[chip] = sum(by_status.get((s, h), 0) for s in statuses for h in wanted)
+    return found
+
+
+def outcomes(rows: QuerySet[Run], start: float, width: float) -> dict[tuple[int, str], int]:
+    """(bucket, status) -> number of ended runs by when they were started; buckets of `width` seconds from `start`."""
+    rows = rows.filter(created_at__gte=start, status__in=ENDED)
+    found = rows.annotate(bucket=Floor((F("created_at") - start) / width)).values_list("bucket", "status")
+    return {(int(b), s): n for b, s, n in found.annotate(n=Count("pk"))}

@@ -1,0 +1,194 @@
+"""Rows -> what the page of one run shows, with a fixed number of queries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count
+
+from flows.definition.plan import Plan, StepPlan
+from resources.access import Actor, can
+from resources.errors import NotFound
+from runs import dag, filters, looks, timeline
+from runs.models import NO_ITEM, Run, RunEvent, StepRun
+from runs.pages import plan_of, step_looks, trigger_of
+from runs.resolved import resolved_action
+from runs.sentences import sentence
+
+LOG = 300  # events shown; the timeline reads TIMELINE of them
+TIMELINE = 5000
+TABS = ("input", "output", "attempts", "events")
+
+
+def find_run(actor: Actor, run_id: str) -> Run:
+    """Raises NotFound for a run that is not there or that the actor may not view: the two look the same."""
+    rows = filters.visible(actor).annotate(human=filters.on_human())
+    run = rows.select_related("flow", "release", "starter").defer("release__source").filter(pk=run_id).first()
+    if run is None:
+        raise NotFound("There is no such run, or you may not see it.")
+    return run
+
+
+def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: float) -> dict[str, Any]:
+    """The whole page. `step`: the one inspected ("" chooses); `after`: events newer than this number only."""
+    plan = plan_of(run.release)
+    rows = {s.step: s for s in StepRun.objects.filter(run=run, item=NO_ITEM)}
+    items = StepRun.objects.filter(run=run, item__gte=0).values_list("step", "status").annotate(n=Count("pk"))
+    events = list(RunEvent.objects.filter(run=run).order_by("seq")[:TIMELINE])
+    state = step_looks(plan, {s: r.status for s, r in rows.items()}, run.ended)
+    chosen = step if step in state else _telling(state)
+    steps = [{"id": s, "state": look[0], "word": look[1], "selected": s == chosen} for s, look in state.items()]
+    start = run.started_at or run.created_at
+    return {
+        "run": header(actor, run),
+        "map": dag.drawing(plan, state, chosen),
+        "timeline": timeline.chart(steps, events, start=start, end=run.ended_at, now=now),
+        "start": start,
+        "events": [sentence(e) for e in events[-LOG:] if e.seq > after],
+        "event_count": run.seq,
+        "hidden": max(0, len(events) - LOG),
+        "inspect": inspect(run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
+        "tab": tab if tab in TABS else "input" if chosen and not _tried(rows.get(chosen)) else "output",
+        "now": now,
+    }
+
+
+def header(actor: Actor, run: Run) -> dict[str, Any]:
+    """Facts and what may be done about it; `can_*` None hides a control, else it is "" or why not."""
+    state, label = looks.of_run(run.status, bool(run.human))  # type: ignore[attr-defined]
+    operates = can(actor, "operator", run.flow.folder)
+    return {
+        "id": run.id,
+        "title": run.flow.title or run.flow.slug,
+        "flow": run.flow.slug,
+        "version": run.release.version,
+        "state": state,
+        "label": label,
+        "status": run.status,
+        "ended": run.ended,
+        "trigger": trigger_of(run),
+        "starter": run.starter,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "error": run.error,
+        "output": run.output,
+        "input": run.input,
+        "operates": operates,
+        "why_not": why_not(run, operates),
+        "pausable": run.status in ("queued", "running", "waiting"),
+        "resumable": run.status in ("pausing", "paused"),
+    }
+
+
+def why_not(run: Run, operates: bool) -> str:
+    """Why this person cannot steer this run now, or ""."""
+    if run.ended:
+        return "The run has ended."
+    if not operates:
+        return "This needs the operator role on the flow's folder."
+    return "The run is being cancelled." if run.status == "cancelling" else ""
+
+
+def _telling(state: dict[str, looks.Look]) -> str:
+    """The step people most likely came for: one that failed, waits, runs; else the last that was reached."""
+    for wanted in ("failed", "dead", "human", "running", "waiting"):
+        found = [s for s, look in state.items() if look[0] == wanted]
+        if found:
+            return found[0]
+    reached = [s for s, look in state.items() if look[0] not in ("queued", "skipped")]
+    return reached[-1] if reached else next(iter(state), "")
+
+
+def _tried(row: StepRun | None) -> bool:
+    return row is not None and row.output is not None
+
+
+def dict_items(rows: Any) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for step, status, n in rows:
+        found.setdefault(step, {})[status] = n
+    return found
+
+
+def inspect(
+    run: Run,
+    plan: Plan,
+    rows: dict[str, StepRun],
+    state: dict[str, looks.Look],
+    chosen: str,
+    events: list[RunEvent],
+    items: dict[str, dict[str, int]],
+) -> dict[str, Any]:
+    """The inspector of one step: what went in, what came out, its attempts, its events."""
+    order = [s.id for s in plan.steps]
+    at = order.index(chosen)
+    step, row = plan.step(chosen), rows.get(chosen)
+    mine = [e for e in events if e.step == chosen]
+    kept: dict[str, Any] = row.state if row else {}
+    return {
+        "id": chosen,
+        "state": state[chosen][0],
+        "label": state[chosen][1],
+        "family": step.family,
+        "irreversible": step.irreversible,
+        "protected_by": step.protected_by,
+        "policy": retry_policy(step),
+        "previous": order[at - 1] if at else "",
+        "next": order[at + 1] if at + 1 < len(order) else "",
+        "action": resolved_action(run, plan, rows, chosen),
+        "written": step.config,
+        "digest": kept.get("digest") or "",
+        "output": row.output if row else None,
+        "has_output": _tried(row),
+        "error": kept.get("error"),
+        "attempts": attempts_of(mine),
+        "items": [
+            {"state": looks.of_step(s)[0], "label": looks.of_step(s)[1], "n": n}
+            for s, n in items.get(chosen, {}).items()
+        ],
+        "events": [sentence(e) for e in mine[-100:]],
+        "started_at": row.started_at if row else None,
+        "ended_at": row.ended_at if row else None,
+    }
+
+
+def retry_policy(step: StepPlan) -> str:
+    if step.retry.max_attempts <= 1:
+        return f"One attempt of at most {step.timeout:g}s."
+    return f"Up to {step.retry.max_attempts} attempts of at most {step.timeout:g}s each."
+
+
+def attempts_of(events: list[RunEvent]) -> list[dict[str, Any]]:
+    """Newest first: {n, state, label, start, end, error, wait}. Items of a fan-out are counted, not listed."""
+    found: list[dict[str, Any]] = []
+    for event in events:
+        if event.item >= 0:
+            continue
+        if event.type == "step.started":
+            found.append(
+                {
+                    "n": event.data.get("attempt", len(found) + 1),
+                    "state": "running",
+                    "label": "Running",
+                    "start": event.at,
+                    "end": None,
+                    "error": None,
+                    "worker": event.data.get("worker", ""),
+                    "pass": event.data.get("pass", 1),
+                }
+            )
+        elif found and found[-1]["end"] is None and event.type in _ENDS:
+            found[-1].update(end=event.at, error=event.data.get("error"), **_ENDS[event.type])
+    return found[::-1]
+
+
+_ENDS: dict[str, dict[str, str]] = {
+    "step.succeeded": {"state": "succeeded", "label": "Succeeded"},
+    "step.retrying": {"state": "failed", "label": "Failed"},
+    "step.failed": {"state": "failed", "label": "Failed"},
+    "step.lost": {"state": "failed", "label": "Worker lost"},
+    "step.unknown": {"state": "dead", "label": "Outcome unknown"},
+    "step.waiting": {"state": "succeeded", "label": "Asked and waits"},
+    "step.cancelled": {"state": "cancelled", "label": "Cancelled"},
+}

@@ -1,0 +1,13 @@
+"""Pages of runs."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from runs import views
+
+urlpatterns = [
+    path("runs", views.run_list, name="runs"),
+    path("runs/<str:run_id>", views.run_page, name="run"),
+    path("runs/<str:run_id>/<str:verb>", views.control, name="run-control"),
+]

@@ -1,0 +1,68 @@
+"""Pages of runs. A fragment is asked for at the page's own address, named by HX-Target."""
+
+from __future__ import annotations
+
+import time
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from resources.access import Actor
+from resources.errors import NotFound, OrchestraError
+from runs import actions, pages, runpage
+from runs.filters import Asked
+
+VERBS = {"cancel": "cancel_run", "pause": "pause_run", "resume": "resume_run"}
+
+
+@require_safe
+@login_required
+@never_cache
+@vary_on_headers("HX-Request", "HX-Target")
+def run_list(request: HttpRequest) -> HttpResponse:
+    actor, asked, now = Actor.of(request), Asked.of(request.GET.dict()), time.time()
+    if request.headers.get("HX-Target") == "runs-live":
+        return render(request, "runs/_table.html", pages.run_rows(actor, asked, now))
+    return render(request, "runs/list.html", {**pages.run_list(actor, asked, now), "section": "runs"})
+
+
+@require_safe
+@login_required
+@never_cache
+@vary_on_headers("HX-Request", "HX-Target")
+def run_page(request: HttpRequest, run_id: str) -> HttpResponse:
+    actor, live = Actor.of(request), request.headers.get("HX-Target") == "run-live"
+    try:
+        run = runpage.find_run(actor, run_id)
+    except NotFound as error:
+        raise Http404(error.message) from error
+    asked = {"step": request.GET.get("step", ""), "tab": request.GET.get("tab", ""), "after": _after(request)}
+    page = runpage.run_page(actor, run, **asked, now=time.time())  # type: ignore[arg-type]
+    return render(request, "runs/_live.html" if live else "runs/run.html", {**page, "section": "runs", "live": live})
+
+
+def _after(request: HttpRequest) -> int:
+    text = request.GET.get("after", "")
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+@require_POST
+@login_required
+def control(request: HttpRequest, run_id: str, verb: str) -> HttpResponse:
+    """Cancel, pause or resume, with a reason; the page says what came of it."""
+    if verb not in VERBS:
+        raise Http404(f"Runs know no verb “{verb}”.")
+    try:
+        getattr(actions, VERBS[verb])(
+            actor=Actor.of(request), run_id=run_id, reason=request.POST.get("reason", "").strip()
+        )
+    except NotFound as error:
+        raise Http404(error.message) from error
+    except OrchestraError as error:
+        messages.error(request, f"{error.message} {error.hint}".strip())
+    return redirect("run", run_id)

@@ -1,0 +1,103 @@
+"""The page of one run: timeline, map, inspector, events, controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from resources.errors import Conflict
+from runs import views
+from tests.pages import seed
+
+SignIn = Callable[[str], Client]
+
+
+def test_the_timeline_shows_failed_attempts_backoff_timers_and_people(sign_in: SignIn, place: dict[str, Any]) -> None:
+    page = sign_in("ana").get(f"/runs/{place['waiting'].run.pk}?step=tests").context
+    rows = {r["id"]: r for r in page["timeline"]["rows"]}
+    assert [b["kind"] for b in rows["tests"]["bars"]] == ["fail", "back", "fail", "back", "ok"]
+    assert rows["canary"]["bars"][-1]["kind"] == "wait"
+    assert rows["approve"]["bars"][-1]["kind"] == "human"
+    assert rows["deploy"]["bars"] == []
+    assert rows["tests"]["attempts"] == 3
+    assert [a["state"] for a in page["inspect"]["attempts"]] == ["succeeded", "failed", "failed"]
+
+
+def test_the_map_has_every_step_in_its_state(sign_in: SignIn, place: dict[str, Any]) -> None:
+    nodes = sign_in("ana").get(f"/runs/{place['waiting'].run.pk}").context["map"]["nodes"]
+    states = {n["id"]: n["state"] for n in nodes}
+    assert states == {
+        "plan": "succeeded", "build": "succeeded", "tests": "succeeded", "canary": "succeeded", "approve": "human",
+        "deploy": "queued", "tell": "queued",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "step"), [("waiting", "approve"), ("failed", "build"), ("running", "build")])
+def test_the_inspector_opens_at_the_step_people_came_for(
+    name: str, step: str, sign_in: SignIn, place: dict[str, Any]
+) -> None:
+    assert sign_in("ana").get(f"/runs/{place[name].run.pk}").context["inspect"]["id"] == step
+
+
+def test_the_inspector_shows_the_bytes_that_were_approved(sign_in: SignIn, place: dict[str, Any]) -> None:
+    story = place["waiting"]
+    granted = {**seed.actions()[0], "digest": "abc"}
+    story.steps["approve"].state = {"granted": {"deploy:-1": granted}}
+    story.steps["approve"].save(update_fields=["state"])
+    story.step("deploy", 2000, None, status="running")
+    action = sign_in("ana").get(f"/runs/{story.run.pk}?step=deploy").context["inspect"]["action"]
+    assert action["config"] == granted["config"]
+
+
+def test_output_is_escaped(sign_in: SignIn, place: dict[str, Any]) -> None:
+    page = sign_in("ana").get(f"/runs/{place['waiting'].run.pk}?step=plan&tab=output").content.decode()
+    assert "&lt;b&gt;no&lt;/b&gt;" in page
+    assert "<b>no</b>" not in page
+
+
+def test_a_refresh_brings_only_newer_events(sign_in: SignIn, place: dict[str, Any]) -> None:
+    client, story = sign_in("ana"), place["running"]
+    last = client.get(f"/runs/{story.run.pk}").context["events"][-1]["seq"]
+    story.event(9, "step.log", "build", lines=["<i>compiled</i>"])
+    headers = {"HX-Request": "true", "HX-Target": "run-live"}
+    part = client.get(f"/runs/{story.run.pk}?after={last}", headers=headers)
+    assert [e["seq"] for e in part.context["events"]] == [last + 1]
+    assert 'hx-swap-oob="beforeend:#events"' in part.content.decode()
+    assert "&lt;i&gt;compiled" in part.content.decode()
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "resume"])
+def test_a_control_posts_its_reason_to_the_action(
+    verb: str, sign_in: SignIn, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(views.actions, views.VERBS[verb], lambda **asked: calls.append(asked))
+    run_id = place["running"].run.pk
+    assert sign_in("ana").post(f"/runs/{run_id}/{verb}", {"reason": " wrong version "}).status_code == 302
+    assert [(c["run_id"], c["reason"], c["actor"].name) for c in calls] == [(run_id, "wrong version", "ana")]
+
+
+def test_a_refused_control_is_said_on_the_page(
+    sign_in: SignIn, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**asked: Any) -> None:
+        raise Conflict("Not cancelled: the run had already finished.")
+
+    monkeypatch.setattr(views.actions, "cancel_run", refuse)
+    client, path = sign_in("ana"), f"/runs/{place['running'].run.pk}"
+    client.post(f"{path}/cancel", {"reason": "x"})
+    assert "the run had already finished" in client.get(path).content.decode()
+
+
+def test_who_may_not_operate_gets_no_controls(sign_in: SignIn, place: dict[str, Any]) -> None:
+    page = sign_in("jonas").get(f"/runs/{place['running'].run.pk}").content.decode()
+    assert 'commandfor="cancel"' not in page
+
+
+def test_an_open_request_is_offered_for_review_on_the_run(sign_in: SignIn, place: dict[str, Any]) -> None:
+    page = sign_in("ana").get(f"/runs/{place['waiting'].run.pk}").content.decode()
+    assert "Needs 1 more approval" in page
+    assert f'href="/approvals/{place["main"].pk}">Review' in page
