@@ -135,7 +135,9 @@ def _body(delivery: Delivery, max_bytes: int) -> Any:
         raise MalformedBody(
             f"The body is {kind}, not JSON.", hint="Set the webhook's content type to application/json."
         )
-    return read_json(delivery.body, max_bytes=max_bytes) if delivery.body.strip() else None
+    if not delivery.body:
+        return None
+    return read_json(delivery.body, max_bytes=max_bytes)
 
 
 def _dedupe(text: Any, scope: Scope) -> str | None:

@@ -35,18 +35,17 @@ def read_json(raw: bytes, *, max_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
 
 def fits_depth(value: Any, max_depth: int) -> bool:
     """Whether no list or object lies deeper than `max_depth` levels. Takes no stack."""
-    level = [value]
-    for _ in range(max_depth + 1):
-        level = [child for node in level for child in _children(node)]
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(max_depth):
         if not level:
             return True
-    return False
+        level = [child for node in level for child in _nested(node)]
+    return not level
 
 
-def _children(node: Any) -> list[Any]:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
+def _nested(node: dict[str, Any] | list[Any]) -> list[Any]:
+    children = node.values() if isinstance(node, dict) else node
+    return [child for child in children if isinstance(child, (dict, list))]
 
 
 def _too_deep(max_depth: int) -> MalformedBody:
