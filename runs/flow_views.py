@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.vary import vary_on_headers
 
 from flows.actions import visible_flow
 from flows.models import Flow
@@ -22,17 +23,26 @@ from runs.flow_pages import flow_page, list_page, live_plan_of, why_not
 
 
 @login_required
+@vary_on_headers("HX-Request", "HX-Target")
 @require_GET
 def flow_list(request: HttpRequest) -> HttpResponse:
     search, cursor = request.GET.get("q", "").replace("\0", "")[:100], request.GET.get("cursor", "")[:200]
-    return render(request, "flows/list.html", list_page(Actor.of(request), search, cursor))
+    template = "flows/_list.html" if _wants(request, "flow-list") else "flows/list.html"
+    return render(request, template, list_page(Actor.of(request), search, cursor))
 
 
 @login_required
+@vary_on_headers("HX-Request", "HX-Target")
 @require_GET
 def show_flow(request: HttpRequest, slug: str) -> HttpResponse:
     actor = Actor.of(request)
-    return render(request, "flows/show.html", flow_page(actor, visible_flow(actor, slug)))
+    template = "flows/_runs.html" if _wants(request, "flow-runs") else "flows/show.html"
+    return render(request, template, flow_page(actor, visible_flow(actor, slug)))
+
+
+def _wants(request: HttpRequest, fragment: str) -> bool:
+    """Whether a live page asks for this part of itself again."""
+    return request.headers.get("HX-Target") == fragment
 
 
 def _start(

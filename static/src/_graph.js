@@ -39,7 +39,7 @@ function draw(view, graph, problems, zoom) {
   const nodes = graph.nodes.filter((n) => places.hasNode(n.id)).map((n) => node(n, places.node(n.id), worst(n, graph.nodes, problems)));
   const words = `${graph.nodes.length} steps: ${graph.nodes.map((n) => n.id).join(", ")}`;
   view.replaceChildren(svg("svg", {
-    class: "dag dag--draft", role: "img", "aria-label": words,
+    class: "sketch", role: "img", "aria-label": words,
     viewBox: `0 0 ${width} ${height}`, width: width * zoom, height: height * zoom,
   }, ...edges, ...nodes));
 }
