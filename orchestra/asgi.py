@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestra.settings")
-http = get_asgi_application()
+django.setup(set_prefix=False)
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  needs the apps
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  needs the apps
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402  needs the apps
+from django.conf import settings  # noqa: E402  needs the apps
 from django.urls import path, re_path  # noqa: E402  needs the apps
 
+from orchestra.handler import PooledHandler  # noqa: E402  needs the apps
 from runs.feed.consumers import LiveConsumer, Nowhere  # noqa: E402  needs the apps
 
+http = PooledHandler(threads=settings.WEB_THREADS)
 sockets = URLRouter([path("ws/live", LiveConsumer.as_asgi()), re_path("", Nowhere.as_asgi())])
 application = ProtocolTypeRouter({"http": http, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets))})

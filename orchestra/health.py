@@ -1,21 +1,54 @@
-"""Two questions of whoever runs us: does the process answer (healthz), can it work (readyz)?"""
+"""Is this process up, and can it do its work?"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from typing import Any
+
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+_migrated = False
 
 
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     """The process answers."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
+@require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """The database answers, too; 503 while it does not."""
+    """200 when work can be done, else 503; `checks` says what is missing."""
+    checks = readiness()
+    ready = all(check == "ok" for check in checks.values())
+    return JsonResponse({"status": "ready" if ready else "not_ready", "checks": checks}, status=200 if ready else 503)
+
+
+def readiness() -> dict[str, str]:
+    """Check -> "ok" or one sentence. Workers are looked at when runs.health is there."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
+        checks = {"database": "ok", "migrations": _migrations()}
     except DatabaseError:
-        return HttpResponse("The database does not answer.\n", status=503, content_type="text/plain")
-    return HttpResponse("ok\n", content_type="text/plain")
+        return {"database": "The database does not answer."}
+    return {**checks, **_workers()}
+
+
+def _migrations() -> str:
+    global _migrated  # once true it stays true while this process lives: code and migrations come together
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return "ok" if _migrated else "Migrations are missing; run manage.py migrate."
+
+
+def _workers() -> dict[str, str]:
+    if importlib.util.find_spec("runs.health") is None:
+        return {}
+    module: Any = importlib.import_module("runs.health")
+    return dict(module.readiness())

@@ -126,6 +126,10 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 WORKERS = env.int("WORKERS", default=max(4, 2 * (os.cpu_count() or 2)))
 if WORKERS < 1:
     raise ImproperlyConfigured("WORKERS must be 1 or more.")
+#: threads that answer HTTP requests in one web process; each keeps a database connection
+WEB_THREADS = env.int("WEB_THREADS", default=8)
+if WEB_THREADS < 1:
+    raise ImproperlyConfigured("WEB_THREADS must be 1 or more.")
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 #: an attempt that may take longer than this is long; one worker of a cluster takes no long ones

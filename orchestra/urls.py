@@ -6,6 +6,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 
 from orchestra import views
+from orchestra.api import api
 from orchestra.health import healthz, readyz
 
 handler403 = "orchestra.views.forbidden"
@@ -20,5 +21,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("logout", LogoutView.as_view(), name="logout"),
     path("", include("runs.urls")),
     path("", include("approvals.urls")),
+    path("api/v1/", api.urls),
+    path("", include("runs.urls_hooks")),
+    path("", include("flows.urls")),
+    path("", include("runs.flow_urls")),
     path("", include("resources.urls")),
 ]

@@ -68,6 +68,11 @@ class NotFound(OrchestraError):
     status = 404
 
 
+class MethodNotAllowed(OrchestraError):
+    code = "method_not_allowed"
+    status = 405
+
+
 class Conflict(OrchestraError):
     """The thing is not in the state this needs, or somebody was faster."""
 
@@ -90,6 +95,18 @@ class PreconditionFailed(OrchestraError):
 
     code = "stale"
     status = 412
+
+
+class PreconditionRequired(OrchestraError):
+    """The request must say which version it is based on."""
+
+    code = "precondition_required"
+    status = 428
+
+
+class UnsupportedMediaType(OrchestraError):
+    code = "unsupported_media_type"
+    status = 415
 
 
 class TooMany(OrchestraError):

@@ -1,0 +1,41 @@
+"""Compiled plans by release, kept in memory: a release never changes, so nothing here can grow stale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from flows.definition.plan import Plan
+from flows.models import Flow, Release
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """The release that new runs of a flow get."""
+
+    flow_id: int
+    slug: str
+    folder: str
+    release_id: int
+    plan: Plan
+
+
+@lru_cache(maxsize=256)
+def _plan(release_id: int, checksum: str) -> Plan:
+    # the checksum is part of the key: a restored or emptied database may use an id again
+    return Release.objects.only("plan_json").get(pk=release_id).plan
+
+
+def plan_of(release_id: int, checksum: str) -> Plan:
+    """The plan of a release. Raises Release.DoesNotExist."""
+    return _plan(release_id, checksum)
+
+
+def live_plan(slug: str) -> Live | None:
+    """One query by an index. None: no such flow, or nothing is live."""
+    columns = ("pk", "folder", "live_id", "live__checksum")
+    row = Flow.objects.filter(slug=slug, live__isnull=False).values_list(*columns).first()
+    if row is None:
+        return None
+    flow_id, folder, release_id, checksum = row
+    return Live(flow_id, slug, folder, release_id, _plan(release_id, checksum))

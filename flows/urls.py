@@ -1,0 +1,16 @@
+"""Pages where flows are written. Listing and starting them needs runs: see runs.flow_urls."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from flows import views
+
+urlpatterns = [
+    path("flows/new", views.new_flow, name="flow-new"),
+    path("flows/check", views.check_source, name="flow-check"),
+    path("flows/schema.json", views.schema, name="flow-schema"),
+    path("flows/<str:slug>/edit", views.edit_flow, name="flow-edit"),
+    path("flows/<str:slug>/releases", views.release_flow, name="flow-release"),
+    path("flows/<str:slug>/live", views.make_live, name="flow-live"),
+]

@@ -1,0 +1,97 @@
+"""Serves HTTP from a fixed pool of threads, each with a database connection it keeps.
+
+Django's own ASGI handler gives every request a thread of its own, and with it a new database connection
+(on SQLite: five pragmas) that nothing closes. Here a request is read on the event loop, answered by one
+of `WEB_THREADS` threads with the plain synchronous stack, and sent from the loop again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+from django.core import signals
+from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.base import BaseHandler
+from django.http import HttpResponseBase
+from django.urls import set_script_prefix
+
+from resources.envelope import error_response
+from resources.errors import MalformedBody, TooLarge
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class PooledHandler(BaseHandler):
+    """An ASGI application for the scope `http`."""
+
+    def __init__(self, threads: int) -> None:
+        self.load_middleware(is_async=False)
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="web")
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        body = await read_body(receive, settings.MAX_BODY_BYTES)
+        if body is None:
+            return  # the client left; there is nobody to answer
+        run = asyncio.get_running_loop().run_in_executor
+        response, content = await run(self._pool, self._respond, scope, body)
+        await send(_start(response))
+        if content is not None:
+            await send({"type": "http.response.body", "body": content})
+            return
+        try:
+            chunks: Iterator[bytes] = iter(response)  # type: ignore[call-overload]
+            while (chunk := await run(self._pool, next, chunks, None)) is not None:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body"})
+        finally:
+            await run(self._pool, response.close)
+
+    def _respond(self, scope: Message, body: bytes | TooLarge) -> tuple[HttpResponseBase, bytes | None]:
+        """The response and its bytes; None: it streams, and is closed when it has been sent."""
+        response = self._answer(scope, body)
+        response._handler_class = self.__class__
+        if response.streaming:
+            return response, None
+        content: bytes = response.content
+        response.close()  # request_finished, in the thread whose database connection was used
+        return response, content
+
+    def _answer(self, scope: Message, body: bytes | TooLarge) -> Any:
+        if isinstance(body, TooLarge):
+            return error_response(body)
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        try:
+            request = ASGIRequest(scope, io.BytesIO(body))
+        except UnicodeDecodeError:
+            return error_response(MalformedBody("The address is not UTF-8."))
+        return self.get_response(request)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes | TooLarge | None:
+    """The whole body, or TooLarge as soon as it is more than `limit` bytes, or None when the client left."""
+    parts, size = list[bytes](), 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            return TooLarge(f"A body may have {limit} bytes.", hint="Send less, or a link to it.")
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _start(response: HttpResponseBase) -> Message:
+    headers = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in response.items()]
+    cookies = [(b"Set-Cookie", c.output(header="").strip().encode("ascii")) for c in response.cookies.values()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers + cookies}

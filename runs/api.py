@@ -1,0 +1,202 @@
+"""API v1: starting, reading and cancelling runs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from ninja import Field, Query, Router, Schema, Status
+
+from flows.actions import visible_flow
+from flows.plans import plan_of
+from resources.access import can, folder_filter
+from resources.api import Input, Text, actor_of, declared, iso
+from resources.errors import BadInput, NotFound
+from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
+from runs import actions
+from runs.models import NO_ITEM, Run, RunEvent, RunStatus
+
+router = Router(tags=["runs"])
+RUN_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
+StatusName = Literal[tuple(RunStatus.values)]  # type: ignore[valid-type]  # the published list
+
+
+class StepOut(Schema):
+    id: str
+    family: str
+    status: str = Field(description="`pending` until the run reaches it.")
+    attempts: int
+    pass_no: int = Field(serialization_alias="pass")
+    started_at: str | None
+    ended_at: str | None
+
+
+class RunOut(Schema):
+    id: str
+    flow: str
+    release: str
+    status: str
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    input: Any
+    output: Any
+    error: Any
+    steps: list[StepOut]
+
+
+class RunsOut(Schema):
+    items: list[RunOut]
+    next_cursor: str | None
+
+
+class EventOut(Schema):
+    seq: int
+    type: str
+    step: str
+    item: int | None
+    at: str
+    actor: str
+    data: Any
+
+
+class EventsOut(Schema):
+    items: list[EventOut]
+    next_cursor: str | None = Field(description="Pass it as `after` to go on; null at the end of what is there.")
+
+
+class RunIn(Input):
+    input: Any = Field(default_factory=dict)
+    idempotency_key: Text | None = Field(None, min_length=1, max_length=200)
+
+
+class CancelIn(Input):
+    reason: Text = Field("", max_length=1000)
+
+
+@router.post("/flows/{slug}/runs", response=declared((200, RunOut), (201, RunOut), errors=(409,)), by_alias=True)
+def start_run(request: HttpRequest, slug: str, body: RunIn) -> Status[dict[str, Any]]:
+    """Start a run of the live release. 201; with an `idempotency_key` used before, that run and 200."""
+    actor = actor_of(request)
+    flow = visible_flow(actor, slug)
+    started = actions.start_run(
+        actor=actor, flow=flow, input=body.input, idempotency_key=body.idempotency_key, source="api"
+    )
+    return Status(201 if started.created else 200, _run(_visible_run(request, started.run.pk)))
+
+
+@router.get("/runs", response=declared((200, RunsOut)), by_alias=True)
+def list_runs(
+    request: HttpRequest,
+    flow: str | None = Query(None, max_length=63),
+    status: StatusName | None = None,
+    cursor: str | None = Query(None, max_length=200),
+    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
+) -> dict[str, Any]:
+    """Runs the caller may see, newest first."""
+    rows = _rows().filter(folder_filter(actor_of(request), "viewer", "flow__folder"))
+    if flow is not None:
+        rows = rows.filter(flow__slug=_text(flow))
+    if status is not None:
+        rows = rows.filter(status=status)
+    page = newest_first(rows, cursor=cursor, limit=limit)
+    return {"items": [_run(run) for run in page.items], "next_cursor": page.next_cursor}
+
+
+@router.get("/runs/{run_id}", response=declared((200, RunOut)), by_alias=True)
+def get_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
+    """One run with its steps, in the order of the flow."""
+    return _run(_visible_run(request, run_id))
+
+
+@router.get("/runs/{run_id}/events", response=declared((200, EventsOut)))
+def list_events(
+    request: HttpRequest,
+    run_id: str,
+    after: int = Query(0, ge=0, le=2**62, description="The last `seq` already seen."),
+    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
+) -> dict[str, Any]:
+    """The run's history, oldest first."""
+    run = _visible_run(request, run_id)
+    found = list(RunEvent.objects.filter(run=run, seq__gt=after).order_by("seq")[: limit + 1])
+    more = len(found) > limit
+    items = [_event(e) for e in found[:limit]]
+    return {"items": items, "next_cursor": str(items[-1]["seq"]) if more else None}
+
+
+@router.post("/runs/{run_id}/cancel", response=declared((200, RunOut), errors=(409,)), by_alias=True)
+def cancel_run(request: HttpRequest, run_id: str, body: CancelIn | None = None) -> dict[str, Any]:
+    """Ask the run to stop. Attempts in flight end first; open approvals are withdrawn."""
+    _visible_run(request, run_id)
+    actions.cancel_run(actor=actor_of(request), run_id=run_id, reason=body.reason if body else "")
+    return _run(_visible_run(request, run_id))
+
+
+def _text(value: str) -> str:
+    if "\0" in value:
+        raise BadInput("A text may not hold U+0000.")
+    return value
+
+
+def _rows() -> QuerySet[Run]:
+    return (
+        Run.objects.select_related("flow", "release")
+        .defer("release__source", "release__plan_json", "trigger")
+        .prefetch_related("step_runs")
+    )
+
+
+def _visible_run(request: HttpRequest, run_id: str) -> Run:
+    run = _rows().filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
+    if run is None or not can(actor_of(request), "viewer", run.flow.folder):
+        raise NotFound(f"There is no run {run_id[:40]!r}.")
+    return run
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.pk,
+        "flow": run.flow.slug,
+        "release": run.release.version,
+        "status": run.status,
+        "created_at": iso(run.created_at),
+        "started_at": iso(run.started_at),
+        "ended_at": iso(run.ended_at),
+        "input": run.input,
+        "output": run.output,
+        "error": run.error,
+        "steps": _steps(run),
+    }
+
+
+def _steps(run: Run) -> list[dict[str, Any]]:
+    rows = {row.step: row for row in run.step_runs.all() if row.item == NO_ITEM}
+    steps = []
+    for step in plan_of(run.release_id, run.release.checksum).steps:
+        row = rows.get(step.id)
+        steps.append(
+            {
+                "id": step.id,
+                "family": step.family,
+                "status": row.status if row else "pending",
+                "attempts": row.attempt if row else 0,
+                "pass_no": row.pass_no if row else 1,
+                "started_at": iso(row.started_at) if row else None,
+                "ended_at": iso(row.ended_at) if row else None,
+            }
+        )
+    return steps
+
+
+def _event(event: RunEvent) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "type": event.type,
+        "step": event.step,
+        "item": None if event.item == NO_ITEM else event.item,
+        "at": iso(event.at),
+        "actor": event.actor,
+        "data": event.data,
+    }

@@ -1,0 +1,91 @@
+"""Pages: all flows, one flow, start a run of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.vary import vary_on_headers
+
+from flows.actions import visible_flow
+from flows.models import Flow
+from flows.startform import field_errors, fields_of, read_form
+from resources.access import Actor
+from resources.errors import BadInput, Conflict
+from runs import actions
+from runs.flow_pages import flow_page, list_page, live_plan_of, why_not
+
+
+@login_required
+@vary_on_headers("HX-Request", "HX-Target")
+@require_GET
+def flow_list(request: HttpRequest) -> HttpResponse:
+    search, cursor = request.GET.get("q", "").replace("\0", "")[:100], request.GET.get("cursor", "")[:200]
+    template = "flows/_list.html" if _wants(request, "flow-list") else "flows/list.html"
+    return render(request, template, list_page(Actor.of(request), search, cursor))
+
+
+@login_required
+@vary_on_headers("HX-Request", "HX-Target")
+@require_GET
+def show_flow(request: HttpRequest, slug: str) -> HttpResponse:
+    actor = Actor.of(request)
+    template = "flows/_runs.html" if _wants(request, "flow-runs") else "flows/show.html"
+    return render(request, template, flow_page(actor, visible_flow(actor, slug)))
+
+
+def _wants(request: HttpRequest, fragment: str) -> bool:
+    """Whether a live page asks for this part of itself again."""
+    return request.headers.get("HX-Target") == fragment
+
+
+def _start(
+    actor: Actor, flow: Flow, schema: Mapping[str, Any], posted: Mapping[str, str]
+) -> tuple[str | None, dict[str, str]]:
+    """(run id, {}) or (None, errors by field). The form's key makes a double click one run."""
+    value, errors = read_form(schema, posted)
+    if errors:
+        return None, errors
+    try:
+        started = actions.start_run(
+            actor=actor,
+            flow=flow,
+            input=value,
+            trigger={"kind": "manual", "name": "manual"},
+            idempotency_key=posted.get("key", "")[:64] or None,
+            source="page",
+        )
+    except BadInput as refusal:
+        return None, field_errors(refusal.details or [], schema) or {"": refusal.message}
+    except Conflict as refusal:
+        return None, {"": f"{refusal.message} {refusal.hint}".strip()}
+    return started.run.pk, {}
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def start_flow(request: HttpRequest, slug: str) -> HttpResponse:
+    """The start form of the live release; errors stand at their fields."""
+    actor = Actor.of(request)
+    flow = visible_flow(actor, slug)
+    plan = live_plan_of(flow)
+    refusal = why_not(actor, flow, plan)
+    if plan is None or refusal:
+        messages.error(request, refusal)
+        return redirect("flow", slug)
+    posted, errors = None, {}
+    if request.method == "POST":
+        posted = {name: request.POST[name] for name in request.POST}
+        run_id, errors = _start(actor, flow, plan.input_schema, posted)
+        if run_id:
+            return redirect("run", run_id)
+    context = {"section": "flows", "flow": flow, "plan": plan, "form_error": errors.get("", "")}
+    context["fields"] = fields_of(plan.input_schema, posted, errors)
+    context["key"] = (posted or {}).get("key") or uuid.uuid4().hex
+    return render(request, "flows/start.html", context, status=422 if errors else 200)
