@@ -115,8 +115,13 @@ function guard(e) {
     if (e.detail.xhr.status === 401 || e.detail.xhr.status === 403) location.reload();
     return;
   }
+  if (e.type === "htmx:beforeSwap" && new URL(e.detail.xhr.responseURL).pathname === "/login") {
+    e.detail.shouldSwap = false; // the session has ended: the page itself is sent to sign in
+    location.reload();
+    return;
+  }
   if (!id || !target.matches("[data-live], [data-live-part]")) return;
-  if (held(target) && !target.dataset.forced) {
+  if (held(target) && !("forced" in target.dataset)) {
     e.detail.shouldSwap = false;
     banner(target, () => { target.dataset.forced = ""; touch(id, true); });
     return;

@@ -104,7 +104,7 @@ def test_every_page_is_accessible_fits_and_keeps_the_policy(
 def test_the_browser_reports_a_breach_of_the_policy(visit: Callable[..., Any]) -> None:
     page = visit("/runs")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\" id=\"bad\">x</p>')")
-    page.wait_for_function("document.getElementById('bad')")
+    page.wait_for_function("() => document.getElementById('bad')")
     page.wait_for_timeout(100)
     assert any("Content Security Policy" in c for c in page.complaints)
 
@@ -146,9 +146,9 @@ def test_the_keyboard_moves_opens_and_goes(visit: Callable[..., Any], lively: di
 def test_the_keyboard_walks_the_steps_of_a_run(visit: Callable[..., Any], lively: dict[str, Any]) -> None:
     page = visit(f"/runs/{lively['waiting'].run.pk}?step=build")
     page.keyboard.press("]")
-    page.wait_for_function("document.querySelector('#side-title').textContent === 'tests'")
+    page.wait_for_function("() => document.querySelector('#side-title').textContent === 'tests'")
     page.keyboard.press("[")
-    page.wait_for_function("document.querySelector('#side-title').textContent === 'build'")
+    page.wait_for_function("() => document.querySelector('#side-title').textContent === 'build'")
     page.locator("#t-attempts").click()
     assert page.locator("#p-attempts").is_visible() and not page.locator("#p-output").is_visible()
 
@@ -156,12 +156,13 @@ def test_the_keyboard_walks_the_steps_of_a_run(visit: Callable[..., Any], lively
 def test_the_theme_button_keeps_its_choice(visit: Callable[..., Any]) -> None:
     page = visit("/runs")
     page.get_by_role("button", name="Switch theme").click()
+    assert page.get_attribute("html", "data-theme") == "dark"
     page.reload()
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.get_attribute("html", "data-theme") == "dark"
 
 
 def subscribed(page: Any) -> list[str]:
-    page.wait_for_function("sockets.at(-1)?.sent.length")
+    page.wait_for_function("() => sockets.at(-1)?.sent.length")
     page.wait_for_timeout(400)  # the fetches that follow the connection
     topics: list[str] = json.loads(page.evaluate("sockets.at(-1).sent.at(-1)"))["subscribe"]
     return topics
@@ -220,7 +221,7 @@ def test_new_requests_wait_behind_a_line_and_the_count_changes(
     page.evaluate("say({topic: 'inbox', type: 'approval.requested'})")
     page.wait_for_selector("#inbox-new >> text=1 new request")
     assert len(page.locator("#inbox-live [data-item]").all_inner_texts()) == len(rows)
-    page.wait_for_function("parseInt(document.querySelector('#inbox-count').textContent) === 5")
+    page.wait_for_function("() => parseInt(document.querySelector('#inbox-count').textContent) === 5")
     page.keyboard.press(".")
     page.wait_for_selector("#inbox-live >> text=Brand new")
 
