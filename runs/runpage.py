@@ -48,7 +48,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
         "event_count": run.seq,
         "hidden": max(0, len(events) - LOG),
         "inspect": inspect(run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
-        "tab": tab if tab in TABS else "input" if chosen and not _tried(rows.get(chosen)) else "output",
+        "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen)),
         "now": now,
     }
 
@@ -98,6 +98,12 @@ def _telling(state: dict[str, looks.Look]) -> str:
             return found[0]
     reached = [s for s, look in state.items() if look[0] not in ("queued", "skipped")]
     return reached[-1] if reached else next(iter(state), "")
+
+
+def _first_tab(row: StepRun | None, look: looks.Look | None) -> str:
+    if look is not None and look[0] in ("failed", "dead"):
+        return "attempts"
+    return "output" if _tried(row) else "input"
 
 
 def _tried(row: StepRun | None) -> bool:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group, User
 
 from approvals.models import ApprovalRequest, Decision, NamedReviewer
 from flows.definition.plan import Plan, Retry, StepPlan, Trigger
-from flows.models import Flow, Release
+from flows.models import Draft, Flow, Release
 from resources.ids import ulid
 from resources.models import Grant
 from runs.models import Run, RunEvent, StepRun, WaitToken
@@ -75,6 +75,7 @@ def flow(slug: str = "release-service", title: str = "Release a service", folder
     release = Release.objects.create(
         flow=row, version="2.3.1", language=1, source="", plan_json=plan.to_json(), checksum=plan.checksum, revision=1
     )
+    Draft.objects.create(flow=row, source=f"flow: {slug}\n")
     row.live = release
     row.save(update_fields=["live"])
     return row
@@ -123,7 +124,7 @@ class Story:
             **more,
         )
         self.steps[name] = row
-        self.event(begin, "step.started", name, attempt=1, worker="host-1:4711", **{"pass": 1})
+        self.event(begin, "step.started", name, attempt=1, worker="host-1:4711")
         if end is not None and status == "succeeded":
             self.event(end, "step.succeeded", name, attempt=1)
 

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from resources.errors import Conflict
-from runs import views
+from runs import actions, views
 from tests.pages import seed
 
 SignIn = Callable[[str], Client]
@@ -74,7 +74,7 @@ def test_a_control_posts_its_reason_to_the_action(
     verb: str, sign_in: SignIn, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(views.actions, views.VERBS[verb], lambda **asked: calls.append(asked))
+    monkeypatch.setattr(actions, views.VERBS[verb], lambda **asked: calls.append(asked))
     run_id = place["running"].run.pk
     assert sign_in("ana").post(f"/runs/{run_id}/{verb}", {"reason": " wrong version "}).status_code == 302
     assert [(c["run_id"], c["reason"], c["actor"].name) for c in calls] == [(run_id, "wrong version", "ana")]
@@ -86,7 +86,7 @@ def test_a_refused_control_is_said_on_the_page(
     def refuse(**asked: Any) -> None:
         raise Conflict("Not cancelled: the run had already finished.")
 
-    monkeypatch.setattr(views.actions, "cancel_run", refuse)
+    monkeypatch.setattr(actions, "cancel_run", refuse)
     client, path = sign_in("ana"), f"/runs/{place['running'].run.pk}"
     client.post(f"{path}/cancel", {"reason": "x"})
     assert "the run had already finished" in client.get(path).content.decode()
