@@ -183,7 +183,9 @@ class Attempt:
 
     def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
         try:
-            output, size = storable(self.masker.tree(output), self.loaded.state.run_id, self.step.id, self.loaded.flow)
+            output, size = storable(
+                self.masker.tree(output), self.loaded.state.run_id, self.step.id, self.loaded.folder
+            )
         except (ValueError, TypeError, RecursionError) as error:
             failed = base.StepError("limit", f"The output is not JSON that can be kept: {error}")
             return replace(ended, outcome="fail", error=self._error(failed))
@@ -199,10 +201,10 @@ class Attempt:
         return found
 
 
-def storable(output: Json, run_id: str, step: str, flow: str) -> tuple[Json, int]:
+def storable(output: Json, run_id: str, step: str, folder: str) -> tuple[Json, int]:
     """The output as the state keeps it (large ones become a resource), and its size in bytes. Raises ValueError."""
     data = dumps(output).encode()
     if len(data) <= settings.MAX_INLINE_OUTPUT_BYTES or len(data) > settings.MAX_OUTPUT_BYTES:
         return output, len(data)
-    artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step)
+    artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step, folder=folder)
     return artifacts.ref(artifact), len(data)

@@ -43,6 +43,7 @@ class Loaded:
     placed: bool
     flow: str = ""
     starter_id: int | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def plan_of(release_id: int) -> Plan:
 
 _RUN = """
 SELECT r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
-       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id
+       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder
   FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id = %s
 """
 _STEPS = """
@@ -117,7 +118,7 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
         started_at=row[9],
         ended_at=row[10],
     )
-    return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16])
+    return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17])
 
 
 # -- saving ----------------------------------------------------------------------------------------------------

@@ -241,11 +241,11 @@ class Slice:
     def _keep_large_outputs_apart(self, decisions: list[Decision]) -> None:
         """A join's output is put together by the core; like any other it becomes a resource when it is large."""
         last = decisions[-1]
-        run_id, flow = last.state.run_id, self.loaded.flow
+        run_id, folder = last.state.run_id, self.loaded.folder
         for key in set().union(*(d.changed for d in decisions)):
             step = last.state.steps[key]
             if isinstance(step.output, list) and key in self.loaded.state.steps and step.settled:
-                output, _ = attempts.storable(step.output, run_id, step.id, flow)
+                output, _ = attempts.storable(step.output, run_id, step.id, folder)
                 if output is not step.output:
                     state = last.state.with_step(replace(step, output=output))
                     last = replace(last, state=state)
