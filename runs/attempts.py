@@ -33,7 +33,11 @@ MAX_LOG_LINES = 200
 
 def urls_of(plan: Plan, state: State) -> dict[str, str]:
     """{callback step: its URL}. Known before the step starts, so that an earlier one can hand it out."""
-    return {s: f"{settings.PUBLIC_URL}/callbacks/{token}" for s, token in _tokens(plan, state).items()}
+    return {s: _callback_url(token) for s, token in _tokens(plan, state).items()}
+
+
+def _callback_url(token: str) -> str:
+    return f"{settings.PUBLIC_URL}/callbacks/{token}"
 
 
 def _tokens(plan: Plan, state: State) -> dict[str, str]:
@@ -135,7 +139,6 @@ class Attempt:
     def _context(self, action: base.Action) -> base.StepContext:
         state, step = self.loaded.state, self.step
         key = idempotency_key(state.run_id, step)
-        urls = urls_of(self.loaded.plan, state)
         return base.StepContext(
             run_id=state.run_id,
             flow=self.loaded.flow,
@@ -151,9 +154,14 @@ class Attempt:
             log=self._log,
             mask=self.masker.add,
             resolve=self._resolve_all,
-            callback_url=lambda name: urls[name],
+            callback_url=self._callback_url,
             irreversible=lambda name: self.loaded.plan.step(name).irreversible,
         )
+
+    def _callback_url(self, name: str) -> str:
+        """Of another step, or of this very one: an item of a fan-out has an address of its own."""
+        state, item = self.loaded.state, self.step.item if name == self.step.id else NO_ITEM
+        return _callback_url(waits.token_of(self.loaded.plan, state.run_id, name, item, state.step(name, item).pass_no))
 
     def _log(self, line: str) -> None:
         if len(self.lines) < MAX_LOG_LINES:

@@ -39,9 +39,18 @@ class Heart:
             self._beating = None
 
     def stop(self) -> None:
+        """For good. Returns when the thread has given its connection back."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._renew_until_stopped()
+        finally:
+            connection.close()
+
+    def _renew_until_stopped(self) -> None:
         while not self._stop.wait(settings.LEASE_SECONDS / 3):
             beating = self._beating
             if beating is None:

@@ -85,7 +85,8 @@ def write(
         cursor.execute(_DELETE_RUN, [state.run_id])
         return False, None
     wanted = _wanted(commands)
-    holds = _keep_or_let_go(cursor, plan, hold, wanted) if hold is not None else None
+    waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
+    holds = _keep_or_let_go(cursor, plan, hold, wanted, waited) if hold is not None else None
     _write_wanted(cursor, plan, state, wanted)
     if hold is not None and hold.take is not None and holds is None:
         holds = _take(cursor, plan, state, hold.owner, hold.take)
@@ -110,8 +111,13 @@ def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
     return wanted
 
 
-def _keep_or_let_go(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None]) -> Claim | None:
-    """Reuse the row held for the step taken where that needs one statement; else give it up."""
+def _keep_or_let_go(
+    cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None], waited: set[Key]
+) -> Claim | None:
+    """Reuse the row held for the step taken where that needs one statement; else give it up.
+
+    `waited`: steps that may have two rows, a wake-up and a timer; the one that is not held goes, too.
+    """
     row, take = hold.row, hold.take
     mine: Key = (row.step, row.item)
     if take is not None:
@@ -120,11 +126,12 @@ def _keep_or_let_go(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float
             _mine(cursor, _EXTEND, hold, take.until)
             return row
         if take.fresh and wanted.get(mine) is None:
-            wanted.pop(mine, None)
+            if mine not in waited:
+                wanted.pop(mine, None)
             _mine(cursor, _MOVE, hold, *take.key, is_long(plan, take.key[0]), take.until)
             return replace(row, kind="step", step=take.key[0], item=take.key[1], name="")
     _mine(cursor, _LET_GO, hold)
-    if row.kind == "step" and wanted.get(mine, 0.0) is None:
+    if mine not in waited and wanted.get(mine, 0.0) is None:
         del wanted[mine]
     return None
 

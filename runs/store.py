@@ -22,13 +22,12 @@ from runs.engine.state import Key, State, Step
 from runs.engine.turn import Decision
 from runs.queue import Claim
 from runs.queue_rows import Hold
+from runs.races import Stale
 from runs.rows import control_of, step_extra, step_of, text
 
 Json = Any
 
-
-class Stale(Exception):
-    """The run moved since it was loaded. Decide again."""
+__all__ = ["Loaded", "Save", "Stale", "load", "lock", "plan_of", "save"]
 
 
 @dataclass(slots=True)
@@ -121,6 +120,15 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
     return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17])
 
 
+def lock(loaded: Loaded) -> None:
+    """Hold the run as it was loaded for the rest of the caller's transaction. Raises Stale."""
+    suffix = " FOR UPDATE" if connection.vendor == "postgresql" else ""  # SQLite: the transaction is the lock
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT version FROM runs_run WHERE id = %s{suffix}", [loaded.state.run_id])  # noqa: S608
+        if cursor.fetchone() != (loaded.state.version,):
+            raise Stale
+
+
 # -- saving ----------------------------------------------------------------------------------------------------
 _RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
 _RAISE_ALL = """
@@ -157,7 +165,11 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
             rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
         if state.ended:
             rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
-    bell.ring(bell.EVENTS, *((bell.WORK,) if rings else ()))
+    channels = (bell.EVENTS, *((bell.WORK,) if rings else ()))
+    if connection.in_atomic_block:  # an action's: rung now, nobody would see anything yet
+        bell.ring_on_commit(*channels)
+    else:
+        bell.ring(*channels)
     return replace(loaded, state=state), holds
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from flows.resolve import ResolveError
 from runs import admission, attempts, broken, clock, queue, store, waits
@@ -152,7 +152,7 @@ class Slice:
         if event is not None:
             decision = self._decide(loaded.state, event, now)
             if not decision.accepted:
-                self._let_go(loaded.state)
+                self._let_go()
                 return None
             decisions.append(_with_log(decision, event, lines) if lines else decision)
         state = decisions[-1].state if decisions else loaded.state
@@ -160,7 +160,7 @@ class Slice:
         if start is not None:
             decisions.append(start.decision)
         if not decisions:
-            self._let_go(state)
+            self._let_go()
             return None
         self._keep_large_outputs_apart(decisions)
         self._save(decisions, now, start)
@@ -252,23 +252,31 @@ class Slice:
         decisions[-1] = last
 
     # -- letting go ------------------------------------------------------------------------------------------------
-    def _let_go(self, state: State) -> None:
-        """Nothing to do for the row held: gone if its step has no use for it, held back with a paused run."""
+    def _let_go(self) -> None:
+        """Nothing to do for the row held: gone if its step has no use for it, held back with a paused run.
+
+        Under the run's lock: were it resumed between looking and holding back, nobody would ever release the row.
+        """
         if self.held is None:
             return
-        step = state.step(self.held.step, self.held.item)
-        if self.held.kind == Work.Kind.STEP and step.status in CLAIMABLE and not state.ended:
-            if state.paused is not None:
-                queue.hold(self.held, self.worker.owner, step.wake_at or clock.now())
-            else:
-                queue.give_back(self.held, self.worker.owner, step.wake_at or clock.now())
-        elif self.held.kind == Work.Kind.STEP and step.status == RUNNING:
-            pass  # a lease that ran out while its holder came back: whoever holds the attempt goes on
-        elif state.paused is not None and (self.held.kind == Work.Kind.TIMER or step.status == WAITING):
-            queue.hold(self.held, self.worker.owner, clock.now())
-        else:
-            queue.drop(self.held, self.worker.owner)
+        with transaction.atomic():
+            store.lock(self.loaded)
+            self._put_back(self.held, self.loaded.state)
         self.held = None
+
+    def _put_back(self, held: Claim, state: State) -> None:
+        step = state.step(held.step, held.item)
+        if held.kind == Work.Kind.STEP and step.status in CLAIMABLE and not state.ended:
+            if state.paused is not None:
+                queue.hold(held, self.worker.owner, step.wake_at or clock.now())
+            else:
+                queue.give_back(held, self.worker.owner, step.wake_at or clock.now())
+        elif held.kind == Work.Kind.STEP and step.status == RUNNING:
+            pass  # a lease that ran out while its holder came back: whoever holds the attempt goes on
+        elif state.paused is not None and (held.kind == Work.Kind.TIMER or step.status == WAITING):
+            queue.hold(held, self.worker.owner, clock.now())
+        else:
+            queue.drop(held, self.worker.owner)
 
     def _give_up(self) -> None:
         logger.warning("run %s: overtaken %s times in a row", self.loaded.state.run_id, MAX_OVERTAKEN)
