@@ -143,16 +143,15 @@ def end_leases(owner: str, at: float) -> int:
         return int(cursor.rowcount)
 
 
-def held_by(owner: str, run_id: str, step: str, item: int) -> Claim | None:
-    """The row `owner` holds for this step, if it does."""
+def held_by(owner: str, run_id: str) -> list[Claim]:
+    """The rows of steps of this run that `owner` holds."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, kind, run_id, step, item, name, fence FROM runs_work "
-            "WHERE owner = %s AND run_id = %s AND step = %s AND item = %s AND kind = 'step'",
-            [owner, run_id, step, item],
+            "WHERE owner = %s AND run_id = %s AND kind = 'step'",
+            [owner, run_id],
         )
-        row = cursor.fetchone()
-    return Claim(*row) if row else None
+        return [Claim(*row) for row in cursor.fetchall()]
 
 
 def owners() -> list[str]:

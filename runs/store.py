@@ -51,7 +51,7 @@ class Save:
 
     decisions: Sequence[Decision]
     now: float
-    hold: Hold | None = None  # the worker's queue row, before and after
+    hold: Hold | None = None  # the worker's queue rows, before and after
     connections: Sequence[tuple[int, int]] = ()  # (id, version): all must still be so
 
 
@@ -149,8 +149,8 @@ VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)
 """
 
 
-def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
-    """Write the decisions; give the run as it is then, and the queue row the worker holds now.
+def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
+    """Write the decisions; give the run as it is then, and the queue rows of the steps taken.
 
     Raises Stale, queue_rows.Fenced or queue_rows.Taken, having written nothing.
     """
@@ -159,7 +159,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
         state = _raise_version(cursor, loaded.state, state, saving)
         _check_connections(cursor, saving.connections)
         _write_steps(cursor, state, saving.decisions)
-        rings, holds = queue_rows.write(cursor, loaded.plan, state, saving.decisions, saving.hold)
+        rings, taken = queue_rows.write(cursor, loaded.plan, state, saving.decisions, saving.hold)
         _write_events(cursor, state, saving)
         for decision in saving.decisions:
             rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
@@ -170,7 +170,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
         bell.ring_on_commit(*channels)
     else:
         bell.ring(*channels)
-    return replace(loaded, state=state), holds
+    return replace(loaded, state=state), taken
 
 
 def _raise_version(cursor: Any, before: State, after: State, saving: Save) -> State:
