@@ -1,8 +1,8 @@
 """Event commit -> browser frame, through a real daphne: mark (f) of `make bench`.
 
-Each sample: this process commits one event; the clock runs from the return of the commit to the arrival of the notice at
-each of N sockets, which live in a process of their own and belong to ten people. `python -m tests.bench.feed` measures
-a bare daphne on both databases, without the rest of the stack.
+Each sample: this process commits one event; the clock runs from the return of the commit to the arrival of the notice
+at each of N sockets, which live in a process of their own and belong to ten people. `python -m tests.bench.feed`
+measures a bare daphne on both databases, without the rest of the stack.
 """
 
 from __future__ import annotations
