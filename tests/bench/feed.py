@@ -18,7 +18,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin
 
 SAMPLES = {1: 200, 300: 40}
 PEOPLE = 10
@@ -28,25 +29,26 @@ QUIET = 0.15  # seconds between events: the feed has gone quiet again
 async def _listen(address: str, cookies: list[str], run: str, sockets: int, pipe: Connection) -> None:
     """Send [(event id, monotonic time of arrival), …] of all sockets through the pipe when told to stop."""
     arrivals: list[tuple[int, float]] = []
-    ready = asyncio.Semaphore(0)
     few = asyncio.Semaphore(50)
 
-    async def one(number: int) -> None:
+    async def opened(number: int) -> ClientConnection:
         headers = {"Cookie": cookies[number % len(cookies)]}
+        origin = Origin(address.removesuffix("/ws/live").replace("ws://", "http://"))
         async with few:
-            live = await connect(address, additional_headers=headers, open_timeout=30)
+            live = await connect(address, additional_headers=headers, origin=origin, open_timeout=30)
             await live.send(json.dumps({"subscribe": [f"run:{run}"]}))
             while json.loads(await live.recv())["type"] != "subscribed":
                 pass
-        ready.release()
+        return live
+
+    async def hear(live: ClientConnection) -> None:
         async for text in live:
             notice = json.loads(text)
             if "topic" in notice:
                 arrivals.append((notice["id"], time.monotonic()))
 
-    tasks = [asyncio.create_task(one(n)) for n in range(sockets)]
-    for _ in tasks:
-        await ready.acquire()
+    lives = await asyncio.gather(*(opened(n) for n in range(sockets)))
+    tasks = [asyncio.create_task(hear(live)) for live in lives]
     pipe.send("ready")
     while not pipe.poll():
         await asyncio.sleep(0.5)
