@@ -7,6 +7,7 @@ measures a bare daphne on both databases, without the rest of the stack.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import multiprocessing
@@ -140,11 +141,11 @@ def _people_and_run() -> tuple[list[str], str]:
     return cookies, run.pk
 
 
-def main(databases: list[str]) -> None:
+def main(databases: list[str], scale: float) -> None:
     from tests import services
     from tests.feed.site import running_site
 
-    code = "import django; django.setup(); from tests.bench import feed; print(feed.measure(1.0))"
+    code = f"import django; django.setup(); from tests.bench import feed; print(feed.measure({scale}))"
     for database in databases:
         with tempfile.TemporaryDirectory(prefix="feed-") as place, services.postgres() as server:
             url = server.new_database() if database == "postgres" else f"sqlite:///{place}/db.sqlite3"
@@ -163,4 +164,8 @@ def main(databases: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["sqlite", "postgres"])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("databases", nargs="*", default=["sqlite", "postgres"])
+    parser.add_argument("--scale", type=float, default=1.0)
+    given = parser.parse_args()
+    main(given.databases, given.scale)
