@@ -16,6 +16,7 @@ from approvals.api import router as approvals_router
 from flows.api import router as flows_router
 from resources import tokens
 from resources.access import Actor
+from resources.envelope import error_response, unexpected
 from resources.errors import (
     BadInput,
     MalformedBody,
@@ -25,7 +26,6 @@ from resources.errors import (
     OrchestraError,
     TooLarge,
 )
-from resources.envelope import error_response, unexpected
 from resources.jsonio import read_json
 from runs.api import router as runs_router
 

@@ -63,7 +63,8 @@ def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text.strip()))
     except ValueError as error:
-        raise ValueError(f"“{text}” is not a network such as 10.1.0.0/16: {error}.") from error
+        why = " It names one address of a network, not the network." if "host bits" in str(error) else ""
+        raise ValueError(f"“{text}” is not a network such as 10.1.0.0/16.{why}") from error
 
 
 BaseUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_base_url)]

@@ -177,7 +177,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
 
 def _refused(host: str, ip: Address, reason: str) -> AddressRefused:
     return AddressRefused(
-        f"{host} is at {ip}, which is {reason}; such addresses are refused.",
+        f"The address {ip} of {host} is {reason}, and such addresses are refused.",
         hint="If this is meant, an admin can allow its network on the connection.",
         details={"host": host, "address": str(ip), "reason": reason},
     )

@@ -165,7 +165,7 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
     if address is None:
         return Delivery("unknown")
     with transaction.atomic():
-        run = Run.objects.select_for_update().filter(pk=address.run_id).first()
+        run = Run.objects.select_for_update(of=("self",)).select_related("flow").filter(pk=address.run_id).first()
         plan = store.plan_of(run.release_id) if run else None
         if run is None or plan is None or address.step_index >= len(plan.steps):
             return Delivery("unknown")
@@ -175,7 +175,7 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
         row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
         outcome = _place(run, row)
         if outcome in {"accepted", "early"}:
-            kept, _ = attempts.storable(payload, run.pk, step.id, "")
+            kept, _ = attempts.storable(payload, run.pk, step.id, run.flow.folder)
             row.answer, row.response, row.answered_at = kept, response, clock.now()
             if outcome == "accepted":
                 row.status = WaitToken.Status.ANSWERED

@@ -33,7 +33,11 @@ MAX_LOG_LINES = 200
 
 def urls_of(plan: Plan, state: State) -> dict[str, str]:
     """{callback step: its URL}. Known before the step starts, so that an earlier one can hand it out."""
-    return {s: f"{settings.PUBLIC_URL}/callbacks/{token}" for s, token in _tokens(plan, state).items()}
+    return {s: _callback_url(token) for s, token in _tokens(plan, state).items()}
+
+
+def _callback_url(token: str) -> str:
+    return f"{settings.PUBLIC_URL}/callbacks/{token}"
 
 
 def _tokens(plan: Plan, state: State) -> dict[str, str]:
@@ -135,7 +139,6 @@ class Attempt:
     def _context(self, action: base.Action) -> base.StepContext:
         state, step = self.loaded.state, self.step
         key = idempotency_key(state.run_id, step)
-        urls = urls_of(self.loaded.plan, state)
         return base.StepContext(
             run_id=state.run_id,
             flow=self.loaded.flow,
@@ -151,9 +154,14 @@ class Attempt:
             log=self._log,
             mask=self.masker.add,
             resolve=self._resolve_all,
-            callback_url=lambda name: urls[name],
+            callback_url=self._callback_url,
             irreversible=lambda name: self.loaded.plan.step(name).irreversible,
         )
+
+    def _callback_url(self, name: str) -> str:
+        """Of another step, or of this very one: an item of a fan-out has an address of its own."""
+        state, item = self.loaded.state, self.step.item if name == self.step.id else NO_ITEM
+        return _callback_url(waits.token_of(self.loaded.plan, state.run_id, name, item, state.step(name, item).pass_no))
 
     def _log(self, line: str) -> None:
         if len(self.lines) < MAX_LOG_LINES:
@@ -183,7 +191,9 @@ class Attempt:
 
     def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
         try:
-            output, size = storable(self.masker.tree(output), self.loaded.state.run_id, self.step.id, self.loaded.flow)
+            output, size = storable(
+                self.masker.tree(output), self.loaded.state.run_id, self.step.id, self.loaded.folder
+            )
         except (ValueError, TypeError, RecursionError) as error:
             failed = base.StepError("limit", f"The output is not JSON that can be kept: {error}")
             return replace(ended, outcome="fail", error=self._error(failed))
@@ -199,10 +209,10 @@ class Attempt:
         return found
 
 
-def storable(output: Json, run_id: str, step: str, flow: str) -> tuple[Json, int]:
+def storable(output: Json, run_id: str, step: str, folder: str) -> tuple[Json, int]:
     """The output as the state keeps it (large ones become a resource), and its size in bytes. Raises ValueError."""
     data = dumps(output).encode()
     if len(data) <= settings.MAX_INLINE_OUTPUT_BYTES or len(data) > settings.MAX_OUTPUT_BYTES:
         return output, len(data)
-    artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step)
+    artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step, folder=folder)
     return artifacts.ref(artifact), len(data)

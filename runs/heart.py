@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 class Heart:
     def __init__(self, owner: str) -> None:
         self.owner = owner
-        self._beating: tuple[Claim, float] | None = None
+        self._beating: tuple[Sequence[Claim], float] | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
 
     @contextlib.contextmanager
-    def beat(self, held: Claim, until: float) -> Iterator[None]:
+    def beat(self, held: Sequence[Claim], until: float) -> Iterator[None]:
         """Renew the lease of `held` while the body runs, but not past `until` (epoch seconds)."""
         self._beating = (held, until)
         if self._thread is None:
@@ -39,9 +39,18 @@ class Heart:
             self._beating = None
 
     def stop(self) -> None:
+        """For good. Returns when the thread has given its connection back."""
         self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._renew_until_stopped()
+        finally:
+            connection.close()
+
+    def _renew_until_stopped(self) -> None:
         while not self._stop.wait(settings.LEASE_SECONDS / 3):
             beating = self._beating
             if beating is None:
@@ -50,7 +59,8 @@ class Heart:
             end = min(until, clock.now() + settings.LEASE_SECONDS)
             try:
                 if end > clock.now():
-                    queue.renew(held, self.owner, end)
+                    for row in held:
+                        queue.renew(row, self.owner, end)
             except DatabaseError as error:  # tried again at the next beat; the lease has two more to live
                 logger.warning("a lease could not be renewed: %s", error)
                 connection.close()

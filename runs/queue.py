@@ -119,16 +119,20 @@ def hold(held: Claim, owner: str, at: float) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE runs_work SET owner = NULL, wake_at = NULL, held_at = %s "
-            "WHERE id = %s AND owner = %s AND fence = %s",
-            [at, held.id, owner, held.fence],
+            "WHERE id = %s AND owner = %s AND fence = %s AND step = %s AND item = %s",
+            [at, held.id, owner, held.fence, held.step, held.item],
         )
 
 
 def drop(held: Claim, owner: str) -> None:
-    """The row has no use any more (its step or timer is settled)."""
+    """The row has no use any more (its step or timer is settled).
+
+    Not where a commit whose answer was lost has moved it on to the next step: then that one's lease is all there is.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s", [held.id, owner, held.fence]
+            "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s AND step = %s AND item = %s",
+            [held.id, owner, held.fence, held.step, held.item],
         )
 
 
@@ -139,16 +143,15 @@ def end_leases(owner: str, at: float) -> int:
         return int(cursor.rowcount)
 
 
-def held_by(owner: str, run_id: str, step: str, item: int) -> Claim | None:
-    """The row `owner` holds for this step, if it does."""
+def held_by(owner: str, run_id: str) -> list[Claim]:
+    """The rows of steps of this run that `owner` holds."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id, kind, run_id, step, item, name, fence FROM runs_work "
-            "WHERE owner = %s AND run_id = %s AND step = %s AND item = %s AND kind = 'step'",
-            [owner, run_id, step, item],
+            "WHERE owner = %s AND run_id = %s AND kind = 'step'",
+            [owner, run_id],
         )
-        row = cursor.fetchone()
-    return Claim(*row) if row else None
+        return [Claim(*row) for row in cursor.fetchall()]
 
 
 def owners() -> list[str]:

@@ -20,7 +20,7 @@ class Fenced(Exception):
 
 
 class Taken(Exception):
-    """The step this worker wanted to go on with was claimed by another one."""
+    """The step this worker wanted to go on with was claimed by another one; its argument is the step's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The row `owner` holds, and the step it goes on with (None: it lets go)."""
+    """The rows `owner` holds whose steps have ended (or not begun), and the steps it goes on with instead."""
 
     owner: str
-    row: Claim
-    take: Take | None = None
+    rows: Sequence[Claim]
+    takes: Sequence[Take] = ()
 
 
 _EXTEND = "UPDATE runs_work SET wake_at = %s WHERE id = %s AND owner = %s AND fence = %s"
@@ -76,19 +76,24 @@ def is_long(plan: Plan, step: str) -> bool:
 
 def write(
     cursor: Any, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None
-) -> tuple[bool, Claim | None]:
-    """Bring the queue in line. Gives whether there is work for others now, and the row the worker holds then."""
+) -> tuple[bool, dict[Key, Claim]]:
+    """Bring the queue in line. Gives whether there is work for others now, and {step taken: its row}."""
     commands = [c for d in decisions for c in d.commands]
     if state.ended:
-        if hold is not None:
-            _mine(cursor, _LET_GO, hold)
+        for row in hold.rows if hold is not None else ():
+            _mine(cursor, _LET_GO, hold, row)
         cursor.execute(_DELETE_RUN, [state.run_id])
-        return False, None
+        return False, {}
     wanted = _wanted(commands)
-    holds = _keep_or_let_go(cursor, plan, hold, wanted) if hold is not None else None
+    waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
+    taken: dict[Key, Claim] = {}
+    if hold is not None:
+        taken = _place(cursor, plan, hold, wanted, waited)
     _write_wanted(cursor, plan, state, wanted)
-    if hold is not None and hold.take is not None and holds is None:
-        holds = _take(cursor, plan, state, hold.owner, hold.take)
+    if hold is not None:
+        for take in hold.takes:
+            if take.key not in taken:
+                taken[take.key] = _take(cursor, plan, state, hold.owner, take)
     released = False
     for c in commands:
         if isinstance(c, cmd.HoldWork):
@@ -96,7 +101,7 @@ def write(
         elif isinstance(c, cmd.ReleaseWork):
             cursor.execute(_RELEASE, [state.run_id])
             released = True
-    return released or any(at is not None for at in wanted.values()), holds
+    return released or any(at is not None for at in wanted.values()), taken
 
 
 def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
@@ -110,23 +115,32 @@ def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
     return wanted
 
 
-def _keep_or_let_go(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None]) -> Claim | None:
-    """Reuse the row held for the step taken where that needs one statement; else give it up."""
-    row, take = hold.row, hold.take
-    mine: Key = (row.step, row.item)
-    if take is not None:
-        wanted.pop(take.key, None)
-        if take.key == mine and row.kind == "step":
-            _mine(cursor, _EXTEND, hold, take.until)
-            return row
-        if take.fresh and wanted.get(mine) is None:
-            wanted.pop(mine, None)
-            _mine(cursor, _MOVE, hold, *take.key, is_long(plan, take.key[0]), take.until)
-            return replace(row, kind="step", step=take.key[0], item=take.key[1], name="")
-    _mine(cursor, _LET_GO, hold)
-    if row.kind == "step" and wanted.get(mine, 0.0) is None:
-        del wanted[mine]
-    return None
+def _place(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None], waited: set[Key]) -> dict[Key, Claim]:
+    """Reuse the rows held for steps taken where that needs one statement; else give them up.
+
+    `waited`: steps that may have two rows, a wake-up and a timer; the one that is not held goes, too.
+    """
+    taken: dict[Key, Claim] = {}
+    takes = {take.key: take for take in hold.takes}
+    for key in takes:
+        wanted.pop(key, None)
+    for row in hold.rows:
+        mine: Key = (row.step, row.item)
+        own = takes.get(mine) if row.kind == "step" else None
+        fresh = next((t for t in hold.takes if t.fresh and t.key not in taken), None)
+        if own is not None:
+            _mine(cursor, _EXTEND, hold, row, own.until)
+            taken[mine] = row
+        elif fresh is not None and wanted.get(mine) is None:
+            if mine not in waited:
+                wanted.pop(mine, None)
+            _mine(cursor, _MOVE, hold, row, *fresh.key, is_long(plan, fresh.key[0]), fresh.until)
+            taken[fresh.key] = replace(row, kind="step", step=fresh.key[0], item=fresh.key[1], name="")
+        else:
+            _mine(cursor, _LET_GO, hold, row)
+            if mine not in waited and wanted.get(mine, 0.0) is None:
+                del wanted[mine]
+    return taken
 
 
 def _take(cursor: Any, plan: Plan, state: State, owner: str, take: Take) -> Claim:
@@ -136,12 +150,14 @@ def _take(cursor: Any, plan: Plan, state: State, owner: str, take: Take) -> Clai
         cursor.execute(_TAKE, [owner, take.until, state.run_id, *take.key])
     row = cursor.fetchone()
     if row is None:
-        raise Taken
+        raise Taken(take.key)
     return Claim(row[0], "step", state.run_id, *take.key, "", row[1])
 
 
-def _mine(cursor: Any, sql: str, hold: Hold, *values: Any) -> None:
-    cursor.execute(sql, [*values, hold.row.id, hold.owner, hold.row.fence])
+def _mine(cursor: Any, sql: str, hold: Hold | None, row: Claim, *values: Any) -> None:
+    """Change a row that must still be ours. Raises Fenced."""
+    owner = hold.owner if hold is not None else ""
+    cursor.execute(sql, [*values, row.id, owner, row.fence])
     if cursor.rowcount != 1:
         raise Fenced
 

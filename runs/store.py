@@ -22,13 +22,12 @@ from runs.engine.state import Key, State, Step
 from runs.engine.turn import Decision
 from runs.queue import Claim
 from runs.queue_rows import Hold
+from runs.races import Stale
 from runs.rows import control_of, step_extra, step_of, text
 
 Json = Any
 
-
-class Stale(Exception):
-    """The run moved since it was loaded. Decide again."""
+__all__ = ["Loaded", "Save", "Stale", "load", "lock", "plan_of", "save"]
 
 
 @dataclass(slots=True)
@@ -43,6 +42,7 @@ class Loaded:
     placed: bool
     flow: str = ""
     starter_id: int | None = None
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Save:
 
     decisions: Sequence[Decision]
     now: float
-    hold: Hold | None = None  # the worker's queue row, before and after
+    hold: Hold | None = None  # the worker's queue rows, before and after
     connections: Sequence[tuple[int, int]] = ()  # (id, version): all must still be so
 
 
@@ -64,7 +64,7 @@ def plan_of(release_id: int) -> Plan:
 
 _RUN = """
 SELECT r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
-       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id
+       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder
   FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id = %s
 """
 _STEPS = """
@@ -117,7 +117,16 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
         started_at=row[9],
         ended_at=row[10],
     )
-    return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16])
+    return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17])
+
+
+def lock(loaded: Loaded) -> None:
+    """Hold the run as it was loaded for the rest of the caller's transaction. Raises Stale."""
+    suffix = " FOR UPDATE" if connection.vendor == "postgresql" else ""  # SQLite: the transaction is the lock
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT version FROM runs_run WHERE id = %s{suffix}", [loaded.state.run_id])  # noqa: S608
+        if cursor.fetchone() != (loaded.state.version,):
+            raise Stale
 
 
 # -- saving ----------------------------------------------------------------------------------------------------
@@ -140,8 +149,8 @@ VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)
 """
 
 
-def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
-    """Write the decisions; give the run as it is then, and the queue row the worker holds now.
+def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
+    """Write the decisions; give the run as it is then, and the queue rows of the steps taken.
 
     Raises Stale, queue_rows.Fenced or queue_rows.Taken, having written nothing.
     """
@@ -150,14 +159,18 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, Claim | None]:
         state = _raise_version(cursor, loaded.state, state, saving)
         _check_connections(cursor, saving.connections)
         _write_steps(cursor, state, saving.decisions)
-        rings, holds = queue_rows.write(cursor, loaded.plan, state, saving.decisions, saving.hold)
+        rings, taken = queue_rows.write(cursor, loaded.plan, state, saving.decisions, saving.hold)
         _write_events(cursor, state, saving)
         for decision in saving.decisions:
             rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
         if state.ended:
             rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
-    bell.ring(bell.EVENTS, *((bell.WORK,) if rings else ()))
-    return replace(loaded, state=state), holds
+    channels = (bell.EVENTS, *((bell.WORK,) if rings else ()))
+    if connection.in_atomic_block:  # an action's: rung now, nobody would see anything yet
+        bell.ring_on_commit(*channels)
+    else:
+        bell.ring(*channels)
+    return replace(loaded, state=state), taken
 
 
 def _raise_version(cursor: Any, before: State, after: State, saving: Save) -> State:

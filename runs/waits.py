@@ -13,6 +13,7 @@ from runs import signals, tokens
 from runs.engine import turn as cmd
 from runs.engine.state import State
 from runs.models import WaitToken, Work
+from runs.races import Stale
 
 if TYPE_CHECKING:
     from runs.store import Loaded
@@ -21,7 +22,8 @@ Json = Any
 _WAKE = """
 INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
 VALUES (%s, %s, %s, %s, %s, 'default', false, %s, %s, NULL, 0)
-ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET wake_at = excluded.wake_at, held_at = excluded.held_at
+ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
+   wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
 """
 
 
@@ -82,7 +84,9 @@ def lock_token(token: str, run_id: str, step: str, item: int, pass_no: int, kind
 def _close(loaded: Loaded, c: cmd.CloseWait, now: float) -> None:
     token = token_of(loaded.plan, loaded.state.run_id, c.step, c.item, c.pass_no)
     if c.reason != "answered":
-        WaitToken.objects.filter(token=token, status=WaitToken.Status.OPEN).update(status=WaitToken.Status.CLOSED)
+        still_open = WaitToken.objects.filter(token=token, status=WaitToken.Status.OPEN)
+        if not still_open.update(status=WaitToken.Status.CLOSED) and c.reason == "expired":
+            raise Stale  # answered since we looked, in time: the answer stands
     signals.wait_closed.send(sender=None, token=token, reason=c.reason, now=now)
 
 

@@ -15,7 +15,8 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`grace_s`: seconds a child has to end after SIGTERM. `start_s`: seconds until everything has to be ready."""
+    """`grace_s`: seconds a child has to end after SIGTERM. `start_s`: seconds until everything has to be ready.
+    `allowed_host`: the name our own probes call the web process by, where ALLOWED_HOSTS leaves loopback out."""
 
     host: str
     port: int
@@ -25,6 +26,7 @@ class Config:
     log_level: str
     grace_s: float
     start_s: float
+    allowed_host: str = ""
 
     @property
     def probe_host(self) -> str:
@@ -48,6 +50,7 @@ def read_config(env: Mapping[str, str], *, root: Path, cores: int) -> Config:
         log_level=(env.get("LOG_LEVEL") or "WARNING").upper(),
         grace_s=_number(env, "STOP_SECONDS", 30, low=1, high=3600),
         start_s=_number(env, "START_SECONDS", 120, low=5, high=3600),
+        allowed_host=env.get("ALLOWED_HOSTS", "").split(",")[0].strip().lstrip(".*"),
     )
 
 

@@ -159,7 +159,7 @@ class Supervisor:
 
     def _missing(self) -> str:
         for path in ("/healthz", "/readyz"):
-            if get_status(self.config.probe_host, self.config.port, path) != 200:
+            if get_status(self.config.probe_host, self.config.port, path, self.config.allowed_host) != 200:
                 return f"GET {path}"
         if self.world_port and get_status("127.0.0.1", self.world_port, "/healthz") != 200:
             return "the demo world"
@@ -213,11 +213,11 @@ class Supervisor:
                 child.process.wait()
 
 
-def get_status(host: str, port: int, path: str) -> int:
-    """HTTP status of a GET, or 0 when nobody answers."""
+def get_status(host: str, port: int, path: str, name: str = "") -> int:
+    """HTTP status of a GET, or 0 when nobody answers. `name`: what to call the host, if not by its address."""
     connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Host": name} if name else {})
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):
         return 0

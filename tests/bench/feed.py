@@ -1,12 +1,13 @@
 """Event commit -> browser frame, through a real daphne: mark (f) of `make bench`.
 
-Each sample: this process commits one event; the clock runs from the return of the commit to the arrival of the notice at
-each of N sockets, which live in a process of their own and belong to ten people. `python -m tests.bench.feed` measures
-a bare daphne on both databases, without the rest of the stack.
+Each sample: this process commits one event; the clock runs from the return of the commit to the arrival of the notice
+at each of N sockets, which live in a process of their own and belong to ten people. `python -m tests.bench.feed`
+measures a bare daphne on both databases, without the rest of the stack.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import multiprocessing
@@ -18,7 +19,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin
 
 SAMPLES = {1: 200, 300: 40}
 PEOPLE = 10
@@ -28,25 +30,26 @@ QUIET = 0.15  # seconds between events: the feed has gone quiet again
 async def _listen(address: str, cookies: list[str], run: str, sockets: int, pipe: Connection) -> None:
     """Send [(event id, monotonic time of arrival), …] of all sockets through the pipe when told to stop."""
     arrivals: list[tuple[int, float]] = []
-    ready = asyncio.Semaphore(0)
     few = asyncio.Semaphore(50)
 
-    async def one(number: int) -> None:
+    async def opened(number: int) -> ClientConnection:
         headers = {"Cookie": cookies[number % len(cookies)]}
+        origin = Origin(address.removesuffix("/ws/live").replace("ws://", "http://"))
         async with few:
-            live = await connect(address, additional_headers=headers, open_timeout=30)
+            live = await connect(address, additional_headers=headers, origin=origin, open_timeout=30)
             await live.send(json.dumps({"subscribe": [f"run:{run}"]}))
             while json.loads(await live.recv())["type"] != "subscribed":
                 pass
-        ready.release()
+        return live
+
+    async def hear(live: ClientConnection) -> None:
         async for text in live:
             notice = json.loads(text)
             if "topic" in notice:
                 arrivals.append((notice["id"], time.monotonic()))
 
-    tasks = [asyncio.create_task(one(n)) for n in range(sockets)]
-    for _ in tasks:
-        await ready.acquire()
+    lives = await asyncio.gather(*(opened(n) for n in range(sockets)))
+    tasks = [asyncio.create_task(hear(live)) for live in lives]
     pipe.send("ready")
     while not pipe.poll():
         await asyncio.sleep(0.5)
@@ -138,11 +141,11 @@ def _people_and_run() -> tuple[list[str], str]:
     return cookies, run.pk
 
 
-def main(databases: list[str]) -> None:
+def main(databases: list[str], scale: float) -> None:
     from tests import services
     from tests.feed.site import running_site
 
-    code = "import django; django.setup(); from tests.bench import feed; print(feed.measure(1.0))"
+    code = f"import django; django.setup(); from tests.bench import feed; print(feed.measure({scale}))"
     for database in databases:
         with tempfile.TemporaryDirectory(prefix="feed-") as place, services.postgres() as server:
             url = server.new_database() if database == "postgres" else f"sqlite:///{place}/db.sqlite3"
@@ -161,4 +164,8 @@ def main(databases: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["sqlite", "postgres"])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("databases", nargs="*", default=["sqlite", "postgres"])
+    parser.add_argument("--scale", type=float, default=1.0)
+    given = parser.parse_args()
+    main(given.databases, given.scale)

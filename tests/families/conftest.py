@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from resources import http_client
 from resources.access import Actor
 from resources.connections import create_connection
 from resources.secrets import set_secret
@@ -18,14 +17,6 @@ SECRET = "s3cr3t-Token/with+signs"
 def outside() -> Iterator[Outside]:
     with serve() as server:
         yield server
-    _close_clients()
-
-
-def _close_clients() -> None:
-    """Row ids come again in the next test, so a client of this one must not wait for it in the cache."""
-    for _, client in http_client._clients.values():
-        client.close()
-    http_client._clients.clear()
 
 
 @pytest.fixture

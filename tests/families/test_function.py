@@ -164,6 +164,8 @@ def test_a_pool_that_was_forked_says_so_instead_of_hanging() -> None:
     output(call("1"))
     pid = os.fork()
     if pid == 0:  # the child may only leave: pytest lives in the parent
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(5)  # a hang is a death, and the parent sees it
         try:
             sandbox.run("1", {}, limits=LIMITS, now=NOW, seed=1)
             os._exit(1)

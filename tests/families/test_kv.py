@@ -9,7 +9,7 @@ import pytest
 from flows.steps.registry import family
 from tests.families.attempt import attempt, error, output, resolve
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db_matrix]
 
 
 def run(operation: str, key: str = "a:1", flow: str = "release-service", **args: Any) -> Any:

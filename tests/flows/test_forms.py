@@ -9,8 +9,8 @@ import pytest
 from flows.definition.compiler import compile_source
 from flows.definition.inputs import validate_input, with_defaults
 from flows.sketch import sketch
-from flows.startform import field_errors, fields_of, read_form
 from flows.starters import STARTERS
+from flows.startform import field_errors, fields_of, read_form
 from tests.flows.conftest import SOURCE
 
 SCHEMA: dict[str, Any] = {

@@ -150,6 +150,8 @@ def test_defaults_and_what_the_environment_says() -> None:
         True,
     )
     own = read_config({"PORT": "81", "HOST": "0.0.0.0", "DATA_DIR": "/d", "DEMO": "0"}, root=Path("/r"), cores=2)
+    assert own.allowed_host == ""
+    assert read_config({"ALLOWED_HOSTS": "flows.example, b"}, root=Path("/r"), cores=2).allowed_host == "flows.example"
     assert (own.url, own.data_dir, own.demo) == ("http://127.0.0.1:81", Path("/d"), False)
 
 

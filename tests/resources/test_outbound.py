@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -215,8 +216,12 @@ def test_a_compressed_answer_is_unpacked_and_a_bomb_is_not(open_client: httpx2.C
     with serve(answers) as server:
         assert get(open_client, server.url("/gzip")).body == b"hello"
         assert get(open_client, server.url("/deflate")).body == b"hello"
+        tracemalloc.start()
         with pytest.raises(ResponseTooLarge):
             get(open_client, server.url("/bomb"), max_bytes=1_000_000)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 5_000_000, "unpacked only as far as allowed"
         with pytest.raises(httpx2.DecodingError):
             get(open_client, server.url("/lie"))
 

@@ -19,13 +19,16 @@ class Changed(Exception):
 
 
 @cache
-def public_client() -> httpx2.Client:
-    """For steps without a connection: public addresses only, no credentials."""
+def _public_client(pid: int) -> httpx2.Client:
     return guarded_client()
 
 
-# a forked child must not share its parent's sockets
-os.register_at_fork(after_in_child=public_client.cache_clear)
+def public_client() -> httpx2.Client:
+    """For steps without a connection: public addresses only, no credentials.
+
+    One a process: a forked child must not share its parent's sockets, nor close them.
+    """
+    return _public_client(os.getpid())
 
 
 def prepare(

@@ -1,0 +1,141 @@
+"""Fan-out and join: which items of a `for_each` open, and what they come to together."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from flows.definition import expr
+from flows.definition.plan import ForEach, StepPlan
+from runs.engine.settle import cancel_step, fail, fail_for_good, skip
+from runs.engine.state import CANCELLED, FAILED, FANNED, PENDING, RUNNING, SUCCEEDED, UNKNOWN, Step
+from runs.engine.turn import Turn
+
+Json = Any
+MAX_ITEMS: Final = 10_000
+
+
+def fan_out(turn: Turn, each: ForEach, step: Step) -> None:
+    """Work out the items and open the first of them."""
+    try:
+        items = expr.render(each.items, turn.scope())
+    except expr.ExprError as error:
+        fail(
+            turn,
+            step,
+            {
+                "class": "expression",
+                "message": f"`for_each` of step {step.id}: {error}",
+            },
+        )
+        return
+    if not isinstance(items, list):
+        what = type(items).__name__
+        fail(
+            turn,
+            step,
+            {
+                "class": "expression",
+                "message": f"`for_each` of step {step.id} gave a {what}, not a list.",
+            },
+        )
+        return
+    if len(items) > MAX_ITEMS:
+        message = f"`for_each` of step {step.id} gave {len(items)} items; at most {MAX_ITEMS} are allowed."
+        fail(turn, step, {"class": "limit", "message": message})
+        return
+    step = turn.put(step, status=FANNED, items=tuple(items), opened=0, started_at=turn.now)
+    turn.tell("step.fanned", step, {"items": len(items)})
+    go_on(turn, turn.plan_of(step), step)
+
+
+def go_on(turn: Turn, plan: StepPlan, parent: Step) -> bool:
+    """Open further items and join when all have settled. True when the parent itself settled."""
+    each = plan.for_each
+    if each is None or parent.items is None:
+        return False
+    items = turn.items_of(parent)
+    bad = next((s for s in items if s.status in {FAILED, UNKNOWN, CANCELLED}), None)
+    if bad is not None and each.on_item_error == "fail":
+        return _stop(turn, parent, bad)
+    if _is_complete(parent, items):
+        return not _running(items) and _join(turn, parent)
+    approved = _approved(turn, plan)
+    if approved is None:
+        return False  # asked again: nothing opens until people have decided
+    if not approved:
+        return _refuse(turn, parent, items)
+    return not _open_items(turn, each, parent) and _join(turn, turn.step(parent.id))
+
+
+def _is_complete(parent: Step, items: list[Step]) -> bool:
+    """Every item was opened, and none was put back because its action changed."""
+    return parent.opened == len(parent.items or ()) and all(s.status != PENDING for s in items)
+
+
+def _running(items: list[Step]) -> list[Step]:
+    return [s for s in items if not s.settled]
+
+
+def _approved(turn: Turn, plan: StepPlan) -> bool | None:
+    """What people say of the items that have not started: None while they are asked."""
+    approvals = [turn.step(a) for a in plan.protected_by]
+    if any(a.granted is None and a.settled for a in approvals):
+        return False
+    return None if any(a.granted is None for a in approvals) else True
+
+
+def _open_items(turn: Turn, each: ForEach, parent: Step) -> bool:
+    """Open as many as may run at once. True while there are some that have not settled."""
+    items = turn.items_of(parent)
+    total = len(parent.items or ())
+    room = (each.max_parallel or total) - sum(1 for s in items if not s.settled and s.status != PENDING)
+    put_back = [s for s in items if s.status == PENDING]
+    fresh = [Step(parent.id, index) for index in range(parent.opened, total)]
+    opening = (put_back + fresh)[: max(room, 0)]
+    for item in opening:
+        turn.make_ready(item, turn.now)
+    opened = max([parent.opened, *(s.item + 1 for s in opening)])
+    if opened != parent.opened:
+        turn.put(parent, opened=opened)
+    return bool(opening) or bool(_running(items))
+
+
+def _stop(turn: Turn, parent: Step, bad: Step) -> bool:
+    """An item went wrong: the others stop. The parent fails once the last attempt in flight has ended."""
+    active = _running(turn.items_of(parent))
+    for item in active:
+        if item.status != RUNNING:
+            cancel_step(turn, item)
+    if any(item.status == RUNNING for item in active):
+        return False
+    _fail_parent(turn, parent, bad)
+    return True
+
+
+def _refuse(turn: Turn, parent: Step, items: list[Step]) -> bool:
+    """People said no to what had not started yet."""
+    for item in items:
+        if item.status == PENDING:
+            skip(turn, item, "approval")
+    if any(s.status != PENDING for s in _running(items)):
+        return False
+    skip(turn, turn.put(parent, items=None), "approval")
+    return True
+
+
+def _join(turn: Turn, parent: Step) -> bool:
+    items = turn.items_of(parent)
+    unknown = next((s for s in items if s.status == UNKNOWN), None)
+    if unknown is not None:  # whatever `on_item_error` says: a person must say what happened (rule 3)
+        _fail_parent(turn, parent, unknown)
+        return True
+    outputs = [s.output if s.status == SUCCEEDED else None for s in items]
+    turn.settle(parent, SUCCEEDED, output=outputs, items=None)
+    turn.tell("step.joined", parent, {"items": len(outputs)})
+    return True
+
+
+def _fail_parent(turn: Turn, parent: Step, bad: Step) -> None:
+    """Each item has had its fallback already; the whole does not get it once more."""
+    error = {**(bad.error or {"class": "internal", "message": "An item failed."}), "item": bad.item}
+    fail_for_good(turn, parent, error)

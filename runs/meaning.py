@@ -1,0 +1,49 @@
+"""What a claimed row says about its run, given the run as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flows.resolve import ResolveError
+from runs import attempts, waits
+from runs.engine import inputs as given
+from runs.engine.state import RUNNING, WAITING, Step
+from runs.models import Work
+from runs.queue import Claim
+from runs.store import Loaded
+
+MakeInput = Callable[[Loaded], given.Input | None]
+
+
+def meaning_of(held: Claim) -> MakeInput:
+    """Made anew on fresh state each time the run has moved. None: only that the row's step may start."""
+
+    def make(loaded: Loaded) -> given.Input | None:
+        state = loaded.state
+        if held.step == "":
+            return given.Started() if state.started_at is None else None
+        step = state.step(held.step, held.item)
+        if step.status == RUNNING and held.kind == Work.Kind.STEP:
+            return _lost(loaded, step)
+        if step.status != WAITING or state.paused is not None:
+            return None
+        answer = waits.answer_of(loaded, step.id, step.item, step.pass_no)
+        if answer is not None:  # given before the timer fired: it stands
+            return given.Answered(step.id, step.item, step.pass_no, answer["payload"])
+        return given.TimeUp(step.id, step.item, step.pass_no) if held.kind == Work.Kind.TIMER else None
+
+    return make
+
+
+def just(event: given.Input) -> MakeInput:
+    return lambda _: event
+
+
+def _lost(loaded: Loaded, step: Step) -> given.AttemptLost:
+    """Its lease is over and it never ended: nobody will answer for this attempt any more."""
+    try:
+        action = attempts.action_of(loaded, step)
+    except ResolveError:
+        action = None
+    repeatable = attempts.is_repeatable(attempts.effective(loaded.plan, step), action)
+    return given.AttemptLost(step.id, step.item, step.attempt, repeatable)

@@ -1,0 +1,271 @@
+"""The shell around the core: execute, decide, save, and go on inline while there is something to go on with.
+
+One commit ends a step, opens what follows, and starts the next step of this worker; pure steps side by side (the items
+of a fan-out) share one. Work itself runs outside any transaction. Losing a race is normal: the loser decides again on
+fresh state, or drops what it holds and leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from runs import attempts, clock, queue, starting, store
+from runs.engine import inputs as given
+from runs.engine.decide import decide
+from runs.engine.state import CLAIMABLE, RUN_HELD, RUNNING, WAITING, Key, State
+from runs.engine.turn import Decision, Event
+from runs.meaning import MakeInput, just, meaning_of
+from runs.models import Work
+from runs.queue import Claim
+from runs.queue_rows import Fenced, Hold, Taken
+from runs.starting import Start
+from runs.store import Loaded, Stale
+
+if TYPE_CHECKING:
+    from runs.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+#: seconds a worker goes on inline while others wait for a worker
+SLICE: Final = 0.1
+#: seconds pure results may wait for each other's commit
+SHARE: Final = 0.005
+#: seconds a lease outlives the attempt's own timeout, for the commit after it
+GRACE: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something to decide on, the row that goes with it, and the attempt's log lines."""
+
+    make: MakeInput
+    row: Claim
+    lines: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A commit under way: on the run's version, the attempts it starts."""
+
+    version: int
+    attempts: dict[Key, int]
+
+
+class Slice:
+    """One claimed row and all that this worker does on from it."""
+
+    def __init__(self, worker: Worker, loaded: Loaded, claim: Claim) -> None:
+        self.worker, self.loaded = worker, loaded
+        self.entry: Claim | None = claim
+        self.rows: dict[Key, Claim] = {}  # of the attempts this worker has started and not ended
+        self.began = time.monotonic()
+        self.avoid: set[Key] = set()  # steps others were faster at
+        self.room = 1  # pure steps to start together: grows while they are quick
+        self.tried: Tried | None = None
+
+    def go(self) -> None:
+        assert self.entry is not None  # noqa: S101  for mypy
+        running = self._commit([Happened(meaning_of(self.entry), self.entry)])
+        while running:
+            ended, rest = self._execute(running)
+            started = self._commit(ended)
+            if started is None:
+                return
+            running = [*rest, *started]
+
+    def _execute(self, running: Sequence[Key]) -> tuple[list[Happened], Sequence[Key]]:
+        """Run attempts one after the other, as long as their results may wait for each other."""
+        ended: list[Happened] = []
+        began = time.monotonic()
+        for index, key in enumerate(running):
+            attempt = attempts.Attempt(self.loaded, self.loaded.state.step(*key))
+            until = clock.now() + attempt.plan.timeout + GRACE
+            with self.worker.heart.beat(list(self.rows.values()), until):
+                ended.append(Happened(just(attempt.run()), self.rows[key], attempt.lines))
+            took = time.monotonic() - began
+            quick = took < SHARE and starting.is_pure(self.loaded, key[0])
+            self.room = min(starting.MAX_BATCH, self.room * 2) if quick else 1
+            if not quick:
+                return ended, running[index + 1 :]
+        return ended, ()
+
+    # -- deciding and saving -----------------------------------------------------------------------------------
+    def _commit(self, happened: Sequence[Happened]) -> list[Key] | None:
+        """Decide, choose how to go on, save. Gives the steps started, or None when all is to be dropped."""
+        end = time.monotonic() + settings.LEASE_SECONDS  # after that, nothing held is ours any more
+        overtaken = 0
+        while time.monotonic() < end:
+            try:
+                return self._try_commit(happened)
+            except Stale:
+                fresh = store.load(self.loaded.state.run_id, self.loaded)
+            except Taken as taken:
+                self.avoid.add(taken.args[0])
+                fresh = store.load(self.loaded.state.run_id, self.loaded)
+            except Fenced:
+                break
+            except (OperationalError, InterfaceError) as error:
+                fresh = self._reconnect(error)
+                if fresh is not None and (started := self._adopt(fresh)) is not None:
+                    return started
+            if fresh is None:
+                return None
+            self.loaded = fresh
+            overtaken += 1
+            time.sleep(random.random() * min(0.05, 0.0005 * overtaken))  # noqa: S311  lets one of many through
+        logger.info("run %s: what this worker held is somebody else's", self.loaded.state.run_id)
+        self.worker.recover()
+        return None
+
+    def _try_commit(self, happened: Sequence[Happened]) -> list[Key]:
+        now, state = clock.now(), self.loaded.state
+        decisions: list[Decision] = []
+        placed: list[Claim] = []
+        for one in happened:
+            event = one.make(replace(self.loaded, state=state))
+            decision = self._decide(state, event, now) if event is not None else None
+            if decision is None or decision.accepted:
+                placed.append(one.row)
+            if decision is not None and decision.accepted:
+                decisions.append(_with_log(decision, event, one.lines))
+                state = decision.state
+        starts = self._start_more(state, now)
+        decisions += [start.decision for start in starts]
+        if not decisions:
+            self._let_go()
+            return []
+        self._save(decisions, now, placed, starts)
+        return [start.take.key for start in starts if start.take is not None]
+
+    def _decide(self, state: State, event: given.Input, now: float) -> Decision:
+        return decide(self.loaded.plan, state, event, now, urls=attempts.urls_of(self.loaded.plan, state))
+
+    def _save(self, decisions: list[Decision], now: float, placed: list[Claim], starts: list[Start]) -> None:
+        self._keep_large_outputs_apart(decisions)
+        takes = [start.take for start in starts if start.take is not None]
+        connections = [pair for start in starts for pair in start.connections]
+        state = decisions[-1].state
+        self.tried = Tried(self.loaded.state.version, {t.key: state.step(*t.key).attempt for t in takes})
+        saving = store.Save(decisions, now, Hold(self.worker.owner, placed, takes), connections)
+        self.loaded, taken = store.save(self.loaded, saving)
+        self.entry = None
+        gone = {row.id for row in placed}
+        self.rows = {key: row for key, row in self.rows.items() if row.id not in gone} | taken
+
+    # -- going on ------------------------------------------------------------------------------------------------
+    def _start_more(self, state: State, now: float) -> list[Start]:
+        if state.status in RUN_HELD or self._should_yield():
+            return []
+        held = [key for key in self.rows if state.step(*key).status == RUNNING]
+        if held and not all(starting.is_pure(self.loaded, key[0]) for key in held):
+            return []
+        keys = starting.choose(
+            self.loaded,
+            state,
+            now,
+            entry=self.entry,
+            avoid=self.avoid,
+            short=self.worker.only_short,
+            room=self.room - len(held),
+        )
+        starts: list[Start] = []
+        for key in keys if self.room > len(held) else ():
+            start = starting.prepare(self.loaded, state, key, now, self.worker.owner, self._decide)
+            if start is not None:
+                starts.append(start)
+                state = start.decision.state
+        return starts
+
+    def _should_yield(self) -> bool:
+        if self.worker.stopping:
+            return True
+        if time.monotonic() - self.began < SLICE:
+            return False
+        due = queue.look(1)
+        return bool(due) and due[0] <= clock.now()
+
+    def _keep_large_outputs_apart(self, decisions: list[Decision]) -> None:
+        """A join's output is put together by the core; like any other it becomes a resource when it is large."""
+        last = decisions[-1]
+        for key in set().union(*(d.changed for d in decisions)):
+            step = last.state.steps[key]
+            if isinstance(step.output, list) and key in self.loaded.state.steps and step.settled:
+                output, _ = attempts.storable(step.output, last.state.run_id, step.id, self.loaded.folder)
+                if output is not step.output:
+                    last = replace(last, state=last.state.with_step(replace(step, output=output)))
+        decisions[-1] = last
+
+    # -- letting go ------------------------------------------------------------------------------------------------
+    def _let_go(self) -> None:
+        """Nothing to do for the row claimed: gone if its step has no use for it, held back with a paused run.
+
+        Under the run's lock: were it resumed between looking and holding back, nobody would ever release the row.
+        """
+        if self.entry is None:
+            return
+        with transaction.atomic():
+            store.lock(self.loaded)
+            self._put_back(self.entry, self.loaded.state)
+        self.entry = None
+
+    def _put_back(self, held: Claim, state: State) -> None:
+        step = state.step(held.step, held.item)
+        if held.kind == Work.Kind.STEP and step.status in CLAIMABLE and not state.ended:
+            if state.paused is not None:
+                queue.hold(held, self.worker.owner, step.wake_at or clock.now())
+            else:
+                queue.give_back(held, self.worker.owner, step.wake_at or clock.now())
+        elif held.kind == Work.Kind.STEP and step.status == RUNNING:
+            pass  # a lease that ran out while its holder came back: whoever holds the attempt goes on
+        elif state.paused is not None and (held.kind == Work.Kind.TIMER or step.status == WAITING):
+            queue.hold(held, self.worker.owner, clock.now())
+        else:
+            queue.drop(held, self.worker.owner)
+
+    # -- a lost connection ---------------------------------------------------------------------------------------
+    def _reconnect(self, error: Exception) -> Loaded | None:
+        """The result is still in hand: try to reach the database for as long as the lease may last."""
+        logger.warning("run %s: the database is gone, trying again: %s", self.loaded.state.run_id, error)
+        end = time.monotonic() + settings.LEASE_SECONDS
+        pause = 0.05
+        while True:
+            connection.close()
+            try:
+                return store.load(self.loaded.state.run_id)
+            except (OperationalError, InterfaceError):
+                if time.monotonic() + pause > end:
+                    raise
+                time.sleep(pause)
+                pause = min(1.0, pause * 2)
+
+    def _adopt(self, fresh: Loaded) -> list[Key] | None:
+        """Did the commit whose answer was lost happen after all? Then the steps it started are ours to run."""
+        tried = self.tried
+        if tried is None or fresh.state.version != tried.version + 1:
+            return None
+        rows = {(row.step, row.item): row for row in queue.held_by(self.worker.owner, fresh.state.run_id)}
+        for key, attempt in tried.attempts.items():
+            step = fresh.state.step(*key)
+            if step.status != RUNNING or step.attempt != attempt or key not in rows:
+                return None
+        if not tried.attempts:
+            return None
+        self.loaded, self.entry = fresh, None
+        self.rows = {key: row for key, row in rows.items() if key in tried.attempts or key in self.rows}
+        return list(tried.attempts)
+
+
+def _with_log(decision: Decision, event: given.Input | None, lines: Sequence[str]) -> Decision:
+    """The attempt's log lines go into the history just before its end."""
+    if not lines or not isinstance(event, given.AttemptEnded):
+        return decision
+    log = Event("step.log", event.step, event.item, data={"attempt": event.attempt, "lines": list(lines)})
+    return replace(decision, events=(log, *decision.events))

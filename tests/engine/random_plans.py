@@ -1,0 +1,59 @@
+"""Random plans that lint would let pass: up to 12 steps with everything the language of this version has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from flows.definition.plan import Fallback, ForEach, Plan, Retry, StepPlan
+
+RETRIES = st.builds(
+    Retry,
+    max_attempts=st.integers(1, 4),
+    initial=st.sampled_from([0.0, 1.0, 30.0]),
+    jitter=st.sampled_from(["full", "none"]),
+    window=st.sampled_from([None, 20.0]),
+    give_up_on=st.sampled_from([(), ("timeout",)]),
+)
+FALLBACKS = st.sampled_from([None, None, Fallback(value="stood in"), Fallback(family="function", config={})])
+FAN_OUTS = st.builds(
+    ForEach,
+    items=st.lists(st.integers(0, 9), max_size=4),
+    max_parallel=st.sampled_from([None, 1, 2]),
+    on_item_error=st.sampled_from(["fail", "continue"]),
+)
+CONDITIONS = st.sampled_from([None, None, None, True, False, "${{ input.go }}", "${{ !input.go }}"])
+
+
+@st.composite
+def plans(draw: st.DrawFn, most: int = 12) -> Plan:
+    steps: list[StepPlan] = []
+    for index in range(draw(st.integers(1, most))):
+        steps.append(draw(_steps(f"s{index}", steps)))
+    return Plan(language=1, flow="random", title="Random", steps=tuple(steps), output={"n": "${{ input.go }}"})
+
+
+@st.composite
+def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
+    earlier = [s.id for s in before]
+    common: dict[str, Any] = {
+        "needs": tuple(draw(st.lists(st.sampled_from(earlier), max_size=3, unique=True))) if earlier else (),
+        "condition": draw(CONDITIONS),
+        "when": draw(st.sampled_from(["success", "success", "success", "failure", "always"])),
+        "retry": draw(RETRIES),
+    }
+    family = draw(st.sampled_from(["function", "http", "http", "wait", "approval"]))
+    if family == "approval":
+        config = {
+            "on_reject": draw(st.sampled_from(["stop", "fail", "continue"])),
+            "on_expiry": draw(st.sampled_from(["reject", "fail"])),
+        }
+        return StepPlan(id=id_, family=family, config=config, **common)
+    approvals = [s.id for s in before if s.family == "approval"]
+    if family == "http" and approvals:
+        common["protected_by"] = tuple(draw(st.lists(st.sampled_from(approvals), max_size=2, unique=True)))
+        common["needs"] = tuple(dict.fromkeys((*common["needs"], *common["protected_by"])))
+        common["irreversible"] = draw(st.booleans())
+    each = draw(st.none() | FAN_OUTS)
+    return StepPlan(id=id_, family=family, config={}, for_each=each, fallback=draw(FALLBACKS), **common)

@@ -1,0 +1,297 @@
+"""Random plans, random interleavings of everything that can happen to a run, and what must hold all the time."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from flows.definition.canonical import digest
+from flows.definition.plan import Plan, StepPlan
+from runs.engine import inputs as given
+from runs.engine.state import CLAIMABLE, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING, Key, Step
+from runs.engine.turn import CloseWait, Decision, Dequeue, Enqueue, OpenWait
+from tests.engine.fold import fold
+from tests.engine.game import ERROR, Game, action
+from tests.engine.random_plans import plans
+
+ERRORS = [ERROR, {"class": "timeout", "message": "Too slow."}]
+
+
+class RunMachine(RuleBasedStateMachine):
+    @initialize(plan=plans(), go=st.booleans())
+    def begin_run(self, plan: Plan, go: bool) -> None:
+        self.plan = plan
+        self.world: dict[Key, int] = {}  # what a protected step's action says now
+        self.asked: dict[str, dict[str, str]] = {}  # approval -> {"step:item": digest} as shown to people
+        self.agreed: dict[str, dict[str, str]] = {}  # the same, once they agreed
+        self.queue: set[Key] = set()
+        self.waits: set[tuple[str, int, int]] = set()
+        self.results: set[tuple[str, int, int]] = set()
+        self.given: list[given.Input] = []
+        self.game = Game(plan, input={"go": go}, started=False)
+        self.give(given.Started())
+
+    # -- helpers ---------------------------------------------------------------------------------------------
+    def give(self, event: given.Input) -> Decision:
+        self.given.append(event)
+        before = self.game.state
+        decision = self.game.give(event)
+        for command in decision.commands:
+            self._carry_out(command)
+        for key in decision.changed:
+            self._check_change(before.step(*key), decision.state.step(*key))
+        return decision
+
+    def _carry_out(self, command: object) -> None:
+        match command:
+            case Enqueue(step, item, _):
+                self.queue.add((step, item))
+            case Dequeue(step, item):
+                self.queue.discard((step, item))
+            case OpenWait(step, item, pass_no):
+                assert (step, item, pass_no) not in self.waits
+                self.waits.add((step, item, pass_no))
+            case CloseWait(step, item, pass_no):
+                self.waits.remove((step, item, pass_no))
+
+    def _check_change(self, old: Step, new: Step) -> None:
+        """A step with a recorded result keeps it for as long as its pass lasts."""
+        assert new.attempt >= old.attempt and new.pass_no >= old.pass_no
+        if (*new.key, new.pass_no) in self.results:
+            assert (new.status, new.output) == (old.status, old.output), f"{new.key} had a result"
+        if new.status in {SUCCEEDED, FAILED, SKIPPED}:
+            self.results.add((*new.key, new.pass_no))
+
+    def steps(self, *statuses: str) -> list[Step]:
+        return sorted((s for s in self.game.state.steps.values() if s.status in statuses), key=lambda s: s.key)
+
+    def pick(self, data: st.DataObject, *statuses: str) -> Step:
+        return data.draw(st.sampled_from(self.steps(*statuses)), label="step")
+
+    def action_of(self, step: Step) -> dict[str, Any]:
+        return action(step.id, None if step.item < 0 else step.item, n=self.world.get(step.key, 0))
+
+    def digests_of(self, step: Step) -> dict[str, str]:
+        return dict.fromkeys(self.plan.step(step.id).protected_by, digest(self.action_of(step)))
+
+    def has(self, *statuses: str) -> bool:
+        return bool(self.steps(*statuses))
+
+    # -- what workers do -------------------------------------------------------------------------------------
+    @precondition(lambda self: self.has(*CLAIMABLE))
+    @rule(data=st.data(), honest=st.sampled_from([True, True, True, False]))
+    def start(self, data: st.DataObject, honest: bool) -> None:
+        step = self.pick(data, *CLAIMABLE)
+        plan = self.plan.step(step.id)
+        shown = self.digests_of(step) if honest else dict.fromkeys(plan.protected_by, "0" * 64)
+        wrong = [a for a in plan.protected_by if self.granted(step).get(a) != shown[a]]
+        if honest and wrong and not step.fallback:
+            self.give(given.ActionChanged(step.id, step.item, wrong[0]))
+            return
+        held, before = self.game.state.paused or self.game.state.cancel, self.game.state
+        decision = self.give(given.AttemptStarted(step.id, step.item, "w", shown or None))
+        if decision.accepted:
+            assert not held, "nothing starts in a paused or cancelled run"
+            assert step.fallback or not wrong, "a protected step starts only as it was approved"
+            assert plan.condition is not False
+            assert self._needs_allow(plan, before.steps), "no dependent runs unless the flow says so"
+
+    def granted(self, step: Step) -> dict[str, str]:
+        where = f"{step.id}:{step.item}"
+        return {a: d[where] for a, d in self.agreed.items() if where in d}
+
+    @staticmethod
+    def _needs_allow(plan: StepPlan, steps: Any) -> bool:
+        """The rules of `when`, said once more and differently."""
+        needs = [steps.get((n, -1), Step(n)) for n in plan.needs]
+        good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in ("if", "when")) for n in needs]
+        if not all(n.settled for n in needs):
+            # only an approval that is asked again may be open beside a step that had started before
+            return all(n.settled or n.pass_no > 1 for n in needs)
+        if plan.when == "success":
+            return all(good)
+        bad = [n for n in needs if n.status in ("failed", "unknown", "cancelled") or n.reason == "needs"]
+        return plan.when == "always" or bool(bad)
+
+    @precondition(lambda self: self.has(RUNNING))
+    @rule(data=st.data(), outcome=st.sampled_from(["done", "done", "done", "retry", "fail"]), repeatable=st.booleans())
+    def finish(self, data: st.DataObject, outcome: str, repeatable: bool) -> None:
+        step = self.pick(data, RUNNING)
+        if self.plan.step(step.id).family in ("wait", "approval") and outcome == "done" and not step.fallback:
+            self.open_wait(data, step)
+            return
+        self.give(
+            given.AttemptEnded(
+                step.id, step.item, step.attempt, outcome, output={"n": step.attempt}, repeatable=repeatable,
+                error=None if outcome == "done" else data.draw(st.sampled_from(ERRORS)),
+                acted=data.draw(st.booleans()), rand=data.draw(st.sampled_from([0.0, 0.5])),
+                after=data.draw(st.sampled_from([None, 5.0])),
+            )
+        )  # fmt: skip
+
+    def open_wait(self, data: st.DataObject, step: Step) -> None:
+        plan = self.plan.step(step.id)
+        spec, kind = {}, "approval"
+        if plan.family == "approval":
+            actions = self.actions_protected_by(step.id)
+            spec = {"actions": actions}
+            self.asked[step.id] = {f"{a['step']}:{-1 if a['item'] is None else a['item']}": digest(a) for a in actions}
+        else:
+            kind = data.draw(st.sampled_from(["callback", "timer"]))
+        wait = {"kind": kind, "timeout": 60.0, "until": None, "spec": spec}
+        self.give(given.AttemptEnded(step.id, step.item, step.attempt, "wait", wait=wait))
+
+    def actions_protected_by(self, approval: str) -> list[dict[str, Any]]:
+        found = []
+        for plan in self.plan.steps:
+            if approval in plan.protected_by:
+                items = range(len(plan.for_each.items)) if plan.for_each else [-1]
+                found += [self.action_of(Step(plan.id, item)) for item in items]
+        return found
+
+    @precondition(lambda self: self.has(RUNNING))
+    @rule(data=st.data(), repeatable=st.booleans(), stale=st.booleans())
+    def lose(self, data: st.DataObject, repeatable: bool, stale: bool) -> None:
+        step = self.pick(data, RUNNING)
+        decision = self.give(given.AttemptLost(step.id, step.item, step.attempt - stale, repeatable))
+        assert decision.accepted is not stale
+
+    @precondition(lambda self: self.game.state.steps)
+    @rule(data=st.data())
+    def a_zombie_comes_back(self, data: st.DataObject) -> None:
+        step = data.draw(st.sampled_from(sorted(self.game.state.steps.values(), key=lambda s: s.key)))
+        assert not self.give(given.AttemptEnded(step.id, step.item, step.attempt - 1, "done", output="zombie")).accepted
+
+    # -- what the outside and people do --------------------------------------------------------------------------
+    @precondition(lambda self: self.has(WAITING))
+    @rule(data=st.data(), yes=st.sampled_from([True, True, False]), late=st.booleans())
+    def answer(self, data: st.DataObject, yes: bool, late: bool) -> None:
+        step = self.pick(data, WAITING)
+        if late:
+            assert not self.give(given.Answered(step.id, step.item, step.pass_no - 1, {})).accepted
+            return
+        payload = {"decision": "approved" if yes else "rejected", "by": ["r"], "comment": "", "form": {}}
+        if step.wait is not None and step.wait["kind"] == "approval" and yes:
+            self.agreed[step.id] = self.asked[step.id]
+        assert self.give(given.Answered(step.id, step.item, step.pass_no, payload)).accepted
+
+    @precondition(lambda self: self.has(WAITING))
+    @rule(data=st.data())
+    def time_passes_a_wait(self, data: st.DataObject) -> None:
+        step = self.pick(data, WAITING)
+        assert self.give(given.TimeUp(step.id, step.item, step.pass_no)).accepted
+
+    @precondition(lambda self: any(s.protected_by for s in self.plan.steps))
+    @rule(data=st.data(), item=st.integers(-1, 3))
+    def the_world_changes(self, data: st.DataObject, item: int) -> None:
+        """What a protected step would do is not what was shown any more."""
+        protected = [s.id for s in self.plan.steps if s.protected_by]
+        key = (data.draw(st.sampled_from(protected)), item)
+        self.world[key] = self.world.get(key, 0) + 1
+
+    @rule(which=st.sampled_from(["pause", "resume", "resume"]))
+    def control(self, which: str) -> None:
+        self.give(given.PauseRequested("o", "why") if which == "pause" else given.Resumed("o", ""))
+
+    @precondition(lambda self: len(self.given) > 12)
+    @rule(really=st.integers(0, 5))
+    def cancel(self, really: int) -> None:
+        if not really:
+            self.give(given.CancelRequested("o", "enough"))
+
+    @rule(seconds=st.sampled_from([0.5, 10.0, 100.0]))
+    def clock(self, seconds: float) -> None:
+        self.game.now += seconds
+
+    @rule(data=st.data())
+    def anything_arrives_twice(self, data: st.DataObject) -> None:
+        again = data.draw(st.sampled_from(self.given))
+        if isinstance(again, (given.AttemptStarted, given.ActionChanged)):
+            return  # a start is no message: only a worker that holds the row says it
+        if not self.fresh(again):
+            decision = self.give(again)
+            assert not decision.accepted
+
+    def fresh(self, event: given.Input) -> bool:
+        """Has this input a place now (because it was refused before, or may come again)?"""
+        if isinstance(event, (given.PauseRequested, given.Resumed, given.CancelRequested)):
+            return True
+        if isinstance(event, (given.AttemptEnded, given.AttemptLost)):
+            step = self.game.state.step(event.step, event.item)
+            return step.status == RUNNING and step.attempt == event.attempt
+        if isinstance(event, (given.Answered, given.TimeUp)):
+            step = self.game.state.step(event.step, event.item)
+            return step.status == WAITING and step.pass_no == event.pass_no
+        return False
+
+    # -- what always holds -------------------------------------------------------------------------------------
+    @invariant()
+    def what_can_move_is_queued_or_awaited(self) -> None:
+        if not hasattr(self, "game"):
+            return
+        if not self.game.state.ended:
+            assert {s.key for s in self.steps(*CLAIMABLE)} <= self.queue, "a step nobody would ever look at"
+        assert {(*s.key, s.pass_no) for s in self.steps(WAITING)} == self.waits
+
+    def teardown(self) -> None:
+        if not hasattr(self, "game"):
+            return
+        self.drive_to_the_end()
+        self.fold_again()
+
+    def drive_to_the_end(self) -> None:
+        """Whatever happened: a willing world brings the run to an end."""
+        state = lambda: self.game.state  # noqa: E731
+        for _ in range(500):
+            if state().ended:
+                break
+            if state().paused is not None and state().cancel is None:
+                self.give(given.Resumed("o", ""))
+            self.game.now += 100.0
+            moved = [self.move(s) for s in self.steps(RUNNING, WAITING, *CLAIMABLE)[:1]]
+            assert moved, f"stuck: {[(s.key, s.status) for s in state().steps.values()]}"
+        assert state().ended
+        assert not self.waits and not self.has(RUNNING)
+
+    def move(self, step: Step) -> None:
+        plan = self.plan.step(step.id)
+        if step.status == WAITING:
+            if step.id in self.asked:
+                self.agreed[step.id] = self.asked[step.id]
+            payload = {"decision": "approved", "by": ["r"], "comment": "", "form": {}}
+            self.give(given.Answered(step.id, step.item, step.pass_no, payload))
+        elif step.status in CLAIMABLE:
+            shown = self.digests_of(step)
+            wrong = [a for a in plan.protected_by if self.granted(step).get(a) != shown[a]]
+            if wrong and not step.fallback:
+                assert self.give(given.ActionChanged(step.id, step.item, wrong[0])).accepted
+            else:
+                assert self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
+        elif plan.family == "approval":
+            actions = self.actions_protected_by(step.id)
+            self.asked[step.id] = {f"{a['step']}:{-1 if a['item'] is None else a['item']}": digest(a) for a in actions}
+            wait = {"kind": "approval", "timeout": 60.0, "until": None, "spec": {"actions": actions}}
+            self.give(given.AttemptEnded(step.id, step.item, step.attempt, "wait", wait=wait))
+        else:
+            self.give(given.AttemptEnded(step.id, step.item, step.attempt, "done", output=1))
+
+    def fold_again(self) -> None:
+        """The recorded causes, as JSON, give the same state."""
+        events = [
+            (replace(e, data=json.loads(json.dumps(e.data))), at) for d, at in self.game.decisions for e in d.events
+        ]
+        assert fold(self.plan, self.game.first, events) == self.game.state
+
+
+TestRuns = RunMachine.TestCase
+TestRuns.settings = settings(
+    max_examples=120,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
