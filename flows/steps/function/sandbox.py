@@ -8,7 +8,9 @@ and sleeping returns at once (a real sleep would not count against the time limi
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -86,6 +88,9 @@ class Pool:
 
 
 def _start() -> monty.Monty:
+    # the library tries to import it at every run; where it is not installed, remember that (0.2 ms a run)
+    if importlib.util.find_spec("opentelemetry") is None:
+        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]
     return monty.Monty(
         min_processes=1,
         max_processes=4,
