@@ -19,7 +19,7 @@ router = Router(tags=["flows"])
 TAKES_YAML: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "content": {YAML: {"schema": {"type": "string"}, "example": "flow: hello\nsteps:\n  - {id: nap, sleep: 1s}\n"}},
+        "content": {YAML: {"schema": {}, "example": "flow: hello\nsteps:\n  - {id: nap, sleep: 1s}\n"}},
     }
 }
 _ETAG = re.compile(r'\s*(?:W/)?"?r?(\d{1,9})"?\s*', re.ASCII)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, get_resolver, resolve
 
 from resources.envelope import error_response
 from resources.errors import MalformedBody, MethodNotAllowed, NotAllowed, NotFound, OrchestraError, TooLarge
@@ -40,7 +41,10 @@ def fast_lane(get_response: Handler) -> Handler:
 
 
 def errors(get_response: Handler) -> Handler:
-    """What Django itself refuses below /api/ (404, 405, …) gets the envelope of all other errors."""
+    """Every refusal in the shape its caller reads: the envelope for programs and scripts, a page for people.
+
+    That holds for what Django itself refuses below /api/ (404, 405, …), and for the errors that views let through.
+    """
 
     def handle(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -54,4 +58,17 @@ def errors(get_response: Handler) -> Handler:
             wrapped["Allow"] = response["Allow"]
         return wrapped
 
+    handle.process_exception = _refusal  # type: ignore[attr-defined]  # Django looks for it on the handler
     return handle
+
+
+def _refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    if not isinstance(error, OrchestraError):
+        return None
+    if request.path_info.startswith(FOR_PROGRAMS) or request.headers.get("Accept", "").startswith("application/json"):
+        return error_response(error)
+    if error.status == 401:
+        return redirect_to_login(request.get_full_path())
+    page: HttpResponse = get_resolver().resolve_error_handler(404 if error.status == 404 else 403)(request, error)
+    page.status_code = error.status
+    return page

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from flows.definition import expr
 from flows.definition.canonical import digest
@@ -22,7 +22,7 @@ from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
-from runs import admission, attempts, bell, clock, history, limits, store, tokens, waits
+from runs import attempts, beginnings, bell, clock, history, limits, store, tokens, waits
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.models import Run, RunStatus, StartKey, WaitToken
@@ -112,13 +112,9 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
     if not 0 < len(key) <= 200:
         raise BadInput("An idempotency key has 1 to 200 characters.", code="bad_idempotency_key")
     mark = digest(run.input)
-    row = StartKey(
-        flow_id=run.flow_id, source=source, key=key, run_id=run.pk, fingerprint=mark, created_at=run.created_at
-    )
-    StartKey.objects.bulk_create([row], ignore_conflicts=True)
-    first = StartKey.objects.get(flow_id=run.flow_id, source=source, key=key)
-    if first.run_id == run.pk:
+    if beginnings.take_key(run, source, key, mark):
         return None
+    first = StartKey.objects.get(flow_id=run.flow_id, source=source, key=key)
     if first.fingerprint != mark:
         raise Conflict(
             "This idempotency key started a run with another input.",
@@ -133,16 +129,9 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
 
 
 def _insert(run: Run, actor: Actor, label: str, key: str | None) -> None:
-    run.save(force_insert=True)
-    data = {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data) "
-            "VALUES (%s, 1, 'run.created', 1, %s, '', -1, %s, %s, %s)",
-            [run.pk, False, run.created_at, actor.name, dumps(data)],
-        )
+    beginnings.insert_run(run, actor.name, {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger})
     if run.placed:
-        admission.enqueue_start(run.pk, run.created_at)
+        beginnings.enqueue_start(run.pk, run.created_at)
     else:
         history.append(run.pk, "run.queued", data={"key": label})
 

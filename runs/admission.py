@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from runs import bell, clock, history, limits, store
-from runs.models import Run, RunStatus, Work
+from runs import beginnings, bell, clock, history, limits, store
+from runs.models import Run, RunStatus
 
 
 def admit(run_id: str) -> int:
@@ -31,11 +31,6 @@ def _admit_oldest(digest: str) -> bool:
             return False
         run.placed = True
         run.save(update_fields=["placed"])
-        enqueue_start(run.pk, clock.now())
+        beginnings.enqueue_start(run.pk, clock.now())
         history.append(run.pk, "run.admitted")
     return True
-
-
-def enqueue_start(run_id: str, at: float) -> None:
-    """The row a worker begins the run from."""
-    Work.objects.create(kind=Work.Kind.STEP, run_id=run_id, wake_at=at)

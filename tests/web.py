@@ -1,0 +1,54 @@
+"""The web process alone, as it is served (daphne), over the demo workspace in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.services import free_port, running
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """`url` without a slash at the end; `info`: what `demo_info` prints."""
+
+    url: str
+    environment: dict[str, str]
+    info: dict[str, Any]
+
+    def manage(self, *words: str) -> str:
+        return _manage(self.environment, *words)
+
+
+def _manage(environment: dict[str, str], *words: str) -> str:
+    done = subprocess.run([sys.executable, "manage.py", *words], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+@contextmanager
+def web(data: Path) -> Iterator[Web]:
+    """Migrated, filled with the demo workspace, listening; ended at the end."""
+    port = free_port()
+    for folder in (data, data / "static"):
+        folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ, "DATA_DIR": str(data), "DATABASE_URL": f"sqlite:///{data / 'web.sqlite3'}", "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}", "DEMO": "1", "DJANGO_SETTINGS_MODULE": "orchestra.settings",
+    }  # fmt: skip
+    _manage(environment, "migrate", "-v0")
+    _manage(environment, "make_demo")
+    info = json.loads(_manage(environment, "demo_info"))
+    argv = ["env", *(f"{k}={v}" for k, v in environment.items() if k in _PASSED), sys.executable, "-m", "daphne"]
+    argv += ["-b", "127.0.0.1", "-p", str(port), "orchestra.asgi:application"]
+    with running(argv, port, data / "web.log"):
+        yield Web(f"http://127.0.0.1:{port}", environment, info)
+
+
+_PASSED = ("DATA_DIR", "DATABASE_URL", "PORT", "PUBLIC_URL", "DEMO", "DJANGO_SETTINGS_MODULE")
