@@ -13,6 +13,7 @@ from resources.errors import BadInput, Conflict, NotAllowed
 from tests.pages import seed
 
 SignIn = Callable[[str], Client]
+pytestmark = pytest.mark.db_matrix
 
 
 @pytest.fixture

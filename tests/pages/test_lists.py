@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.pages import seed
 
 SignIn = Callable[[str], Client]
+pytestmark = pytest.mark.db_matrix
 
 
 def queries(client: Client, path: str) -> int:

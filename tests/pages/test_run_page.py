@@ -13,6 +13,7 @@ from runs import actions, views
 from tests.pages import seed
 
 SignIn = Callable[[str], Client]
+pytestmark = pytest.mark.db_matrix
 
 
 def test_the_timeline_shows_failed_attempts_backoff_timers_and_people(sign_in: SignIn, place: dict[str, Any]) -> None:
