@@ -1,4 +1,4 @@
-"""Requests nobody would write, made of our own description, against the served program: every answer is a declared one."""
+"""Requests nobody would write, made of our description, sent to the served program: every answer is a declared one."""
 
 from __future__ import annotations
 

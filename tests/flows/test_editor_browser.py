@@ -67,7 +67,7 @@ def test_writing_shows_problems_and_graph_and_saves_with_a_key(engine: Browser, 
     new_flow(page, served, "typed")
     expect(page.locator("#graph g.node")).to_have_count(1)
     write(page, "  - id: second\n    nonsense: 1\n")
-    expect(page.locator("#problems li[data-tone=fail]").first).to_contain_text("nonsense")
+    expect(page.locator("#problems li[data-tone=fail]", has_text="nonsense")).to_be_visible()
     expect(page.locator("#graph g.node")).to_have_count(2)
     expect(page.locator("#release-button")).to_have_attribute("aria-disabled", "true")
     page.locator("#problems a").first.click()
