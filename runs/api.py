@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from ninja import Field, Query, Router, Schema, Status
+from ninja import Field, Router, Schema, Status
+from ninja.params.functions import Query
 
 from flows.actions import visible_flow
 from flows.plans import plan_of
@@ -20,7 +21,10 @@ from runs.models import NO_ITEM, Run, RunEvent, RunStatus
 
 router = Router(tags=["runs"])
 RUN_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
-StatusName = Literal[tuple(RunStatus.values)]  # type: ignore[valid-type]  # the published list
+if TYPE_CHECKING:
+    StatusName = str
+else:  # the published list, for checking and for the description
+    StatusName = Literal[tuple(RunStatus.values)]
 
 
 class StepOut(Schema):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -50,7 +50,7 @@ def for_programs(view: View[P]) -> View[P]:
             response["Allow"] = "POST"
         return response
 
-    return wrapped
+    return cast("View[P]", wrapped)
 
 
 @for_programs
