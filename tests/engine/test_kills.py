@@ -220,17 +220,17 @@ def servers_end() -> Iterator[None]:
 def test_the_supervisor_and_the_web_process_killed_at_once_lose_nothing(
     tmp_path: Path, world_url: str, django_db_blocker: Any
 ) -> None:
-    with Stack(tmp_path / "data", env={"DEMO": "0"}) as stack, django_db_blocker.unblock():
-        with connected(f"sqlite:///{tmp_path / 'data' / 'orchestra.sqlite3'}"):
-            make_connections(world_url)
-            flow = make_flow(FLOW)
-            run = begin(flow, ms=300)
-            wait_until(lambda: holder(run, "pay"))
-            web = stack.children()["web"]
-            os.kill(stack.process.pid, signal.SIGKILL)
-            os.kill(web, signal.SIGKILL)
-            stack.process.wait()
-            stack.start()
-            wait_until(lambda: ended([run]), 20.0)
-            check_runs([run])
-            check_effects(world_url, KEYS)
+    url = f"sqlite:///{tmp_path / 'data' / 'orchestra.sqlite3'}"
+    with Stack(tmp_path / "data", env={"DEMO": "0"}) as stack, django_db_blocker.unblock(), connected(url):
+        make_connections(world_url)
+        flow = make_flow(FLOW)
+        run = begin(flow, ms=300)
+        wait_until(lambda: holder(run, "pay"))
+        web = stack.children()["web"]
+        os.kill(stack.process.pid, signal.SIGKILL)
+        os.kill(web, signal.SIGKILL)
+        stack.process.wait()
+        stack.start()
+        wait_until(lambda: ended([run]), 20.0)
+        check_runs([run])
+        check_effects(world_url, KEYS)
