@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,11 @@ from tests.stack import Stack
 
 BODIES: list[dict[str, Any]] = json.loads((ROOT / "tests/data/github_release.json").read_text())["bodies"]
 AXE = ROOT / "node_modules/axe-core/axe.min.js"
+#: seconds within which something must be on the screen; the promises are far shorter, the machine has other work
+BOUND = 2.0
+FLOW = "release-approval"
+PUBLISHED = next(body for body in BODIES if body["action"] == "published")
+TITLE = "Deploy hello-world v0.0.1 to production"
 SIZES = {"wide": (1440, 900), "phone": (390, 844)}
 #: people the demo does not have: one who may start and review, one who may see nothing of the demo's folder
 _MORE_PEOPLE = """
@@ -89,6 +97,12 @@ class Stage:
             X_Hub_Signature_256="sha256=" + hmac.new(key, raw, hashlib.sha256).hexdigest(),
         )
 
+    def arrive(self) -> str:
+        """One published release, delivered; its run."""
+        status, told = self.deliver(PUBLISHED, str(uuid.uuid4()))
+        assert (status, told["status"]) == (202, "started")
+        return str(told["run"])
+
     def effects(self, run: str = "") -> list[dict[str, Any]]:
         """What really happened outside, of one run or of all."""
         _, rows = self.send(self.info["world_url"] + "/effects")
@@ -120,11 +134,14 @@ class Stage:
         _, found = self.api("admin", "/approvals?status=open&limit=200")
         return list(found["items"])
 
+    def decide(self, name: str, request: dict[str, Any], verdict: str, **more: Any) -> tuple[int, Any]:
+        said = {"decision": verdict, "digest": request["digest"], "comment": "Said over the API.", **more}
+        return self.api(name, f"/approvals/{request['id']}/decisions", said)
+
     def clear(self) -> None:
         """Nothing waits for anybody: each scene starts with empty inboxes."""
         for request in self._open():
-            no = {"decision": "reject", "digest": request["digest"], "comment": "The scene is over."}
-            self.api("reviewer", f"/approvals/{request['id']}/decisions", no)
+            self.decide("reviewer", request, "reject", comment="The scene is over.")
         until(lambda: not self._open(), "requests stay open")
 
     # -- people in front of a browser ---------------------------------------------------------------------
@@ -158,8 +175,6 @@ class Stage:
             lambda: next((e for e in self.events(run) if e["type"] == kind and step in ("", e["step"])), None),
             f"no {kind} in {run}",
         )
-        from datetime import datetime
-
         return datetime.fromisoformat(event["at"]).timestamp() * 1000
 
     def noted(self, what: str, milliseconds: float) -> None:
@@ -216,7 +231,5 @@ def axe(page: Any) -> list[str]:
 
 def shot(page: Any, name: str) -> None:
     """A picture into the folder of SHOTS, if there is one: for the README, not for the test."""
-    import os
-
     if folder := os.environ.get("SHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")

@@ -11,13 +11,23 @@ from typing import Any
 
 import pytest
 
-from tests.story.stage import BODIES, Stage, connected, mark, not_reloaded, shot, sighted, until, watch
+from tests.story.stage import (
+    BODIES,
+    BOUND,
+    FLOW,
+    PUBLISHED,
+    TITLE,
+    Stage,
+    connected,
+    mark,
+    not_reloaded,
+    shot,
+    sighted,
+    until,
+    watch,
+)
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
-FLOW = "release-approval"
-BOUND = 2.0  # seconds: generous, the machine has other work
-PUBLISHED = next(body for body in BODIES if body["action"] == "published")
-TITLE = "Deploy hello-world v0.0.1 to production"
 CAREFUL = """\
 language: 1
 flow: careful-release
@@ -52,13 +62,6 @@ steps:
 """
 
 
-def arrive(stage: Stage) -> str:
-    """One published release, delivered; its run."""
-    status, told = stage.deliver(PUBLISHED, str(uuid.uuid4()))
-    assert (status, told["status"]) == (202, "started")
-    return str(told["run"])
-
-
 def approve(page: Any, name: str = FLOW) -> None:
     """Through the dialog, typing the target's name."""
     page.get_by_role("button", name="Approve…").click()
@@ -87,7 +90,7 @@ def test_thirteen_deliveries_become_three_runs_and_three_requests(stage: Stage) 
     }
     runs = [told["run"] for _, _, (_, told) in answers if "run" in told]
     assert len(set(runs)) == 3
-    inbox.wait_for_function("parseInt(document.querySelector('#inbox-count').textContent) === 3")
+    inbox.wait_for_selector("#inbox-count >> text=/^3/")
     inbox.wait_for_selector("#inbox-new >> text=2 new requests")  # the first one had nothing to move
     assert not_reloaded(inbox)
     asked = [stage.request_of(run) for run in runs]
@@ -100,12 +103,8 @@ def test_thirteen_deliveries_become_three_runs_and_three_requests(stage: Stage) 
     assert inbox.locator("#inbox-live [data-item]:not(.item--quiet)").count() == 3
     assert stage.effects() == before, "nothing happens before somebody says yes"
     assert not_reloaded(stranger)
-    assert stranger.inner_text("#g-yours").split() == ["YOURS", "NOW", "0"]
+    assert stranger.inner_text("#g-yours").split() == ["Yours", "now", "0"]
     assert stage.complaints == []
-
-
-def _no(request: dict[str, Any]) -> dict[str, Any]:
-    return {"decision": "reject", "digest": request["digest"], "comment": "Not these."}
 
 
 def test_a_published_release_is_approved_by_a_person_and_deployed_once(stage: Stage) -> None:
@@ -114,7 +113,7 @@ def test_a_published_release_is_approved_by_a_person_and_deployed_once(stage: St
     connected(inbox)
     mark(inbox)
     watch(inbox, "#inbox-live .item:not(.item--quiet)", TITLE)
-    run = arrive(stage)
+    run = stage.arrive()
     seen = sighted(inbox, BOUND * 5)
     request = stage.request_of(run)
     stage.noted("approval appeared", seen - stage.at_event(run, "approval.requested"))
@@ -130,7 +129,7 @@ def test_a_published_release_is_approved_by_a_person_and_deployed_once(stage: St
         connected(page)
         mark(page)
     shot(watcher, "run")
-    watch(watcher, "#row-deploy", "succeeded")
+    watch(watcher, "#row-deploy", "Succeeded")
     watch(other, "#request-live", "Approved by reviewer")
     approve(inbox)
     inbox.wait_for_selector("#request-live >> text=Approved by you")
@@ -151,7 +150,7 @@ def test_a_published_release_is_approved_by_a_person_and_deployed_once(stage: St
 
 def _reads_exactly_what_will_happen(page: Any, stage: Stage, request: dict[str, Any]) -> None:
     page.wait_for_selector(f"#detail-title >> text={TITLE}")
-    shown, action = page.inner_text("#effect"), request["actions"][0]["action"]
+    shown, action = page.inner_text("#effect"), request["actions"][0]["config"]
     assert f"POST {stage.info['world_url']}/deploy" in shown
     assert "Cannot be undone" in shown
     payload = json.loads(page.inner_text("#payload code"))
@@ -173,7 +172,7 @@ def _happened_once(stage: Stage, run: str) -> None:
 
 
 def test_a_rejection_needs_a_reason_and_nothing_happens(stage: Stage) -> None:
-    run = arrive(stage)
+    run = stage.arrive()
     request = stage.request_of(run)
     page = stage.sign_in("reviewer2", f"/approvals/{request['id']}")
     page.keyboard.press("r")
@@ -187,8 +186,7 @@ def test_a_rejection_needs_a_reason_and_nothing_happens(stage: Stage) -> None:
     page.goto(f"{stage.stack.url}/runs/{run}")
     assert "was rejected by reviewer2: “The release notes are empty.”" in page.inner_text("#events")
     assert stage.effects(run) == []
-    second = {"decision": "approve", "digest": request["digest"], "comment": ""}
-    status, told = stage.api("reviewer", f"/approvals/{request['id']}/decisions", second)
+    status, told = stage.decide("reviewer", request, "approve")
     assert status == 409
     assert "reviewer2" in json.dumps(told["error"]["details"])
     assert stage.complaints == []
@@ -196,8 +194,8 @@ def test_a_rejection_needs_a_reason_and_nothing_happens(stage: Stage) -> None:
 
 def test_who_started_a_run_reads_the_request_and_cannot_decide_it(stage: Stage) -> None:
     page = stage.sign_in("both", f"/flows/{FLOW}/start")
-    page.get_by_label("Repository").fill("octo/lamp")
-    page.get_by_label("Tag").fill("v2.0.0")
+    page.get_by_role("textbox", name="Repository").fill("octo/lamp")
+    page.get_by_role("textbox", name="Tag").fill("v2.0.0")
     page.get_by_role("button", name="Start the run").click()
     page.wait_for_url("**/runs/*")
     run = page.url.rpartition("/")[2]
@@ -208,10 +206,9 @@ def test_who_started_a_run_reads_the_request_and_cannot_decide_it(stage: Stage) 
     assert {b.get_attribute("aria-disabled") for b in page.locator("#decide-bar button").all()} == {"true"}
     page.keyboard.press("a")
     assert page.locator("dialog[open]").count() == 0
-    yes = {"decision": "approve", "digest": request["digest"], "comment": ""}
-    status, told = stage.api("both", f"/approvals/{request['id']}/decisions", yes)
-    assert (status, told["error"]["code"]) == (403, "starter_excluded")
-    assert stage.api("reviewer", f"/approvals/{request['id']}/decisions", yes)[0] == 200
+    status, told = stage.decide("both", request, "approve")
+    assert (status, told["error"]["code"]) == (403, "excluded_starter")
+    assert stage.decide("reviewer", request, "approve")[0] == 200
     page.goto(f"{stage.stack.url}/runs/{run}")
     page.wait_for_selector("#run-head .badge >> text=Succeeded")
     _happened_once(stage, run)
@@ -235,9 +232,9 @@ def test_two_people_must_agree_on_the_same_form_and_the_page_shows_what_it_chang
     assert stage.effects(started["id"]) == []
     second = stage.sign_in("reviewer2", f"/approvals/{request['id']}")
     assert "tonight" in second.inner_text("#effect"), "the second reviewer sees what the first one agreed to"
-    yes = {"decision": "approve", "digest": changed, "comment": "", "form": {"window": "tonight"}}
-    assert stage.api("reviewer", f"/approvals/{request['id']}/decisions", yes)[0] == 409
-    assert stage.api("reviewer2", f"/approvals/{request['id']}/decisions", yes)[0] == 200
+    assert second.get_by_label("When").input_value() == "tonight"
+    assert stage.decide("reviewer", {**request, "digest": changed}, "approve", form={"window": "tonight"})[0] == 409
+    approve(second, "careful-release")
     first.wait_for_selector("#request-live >> text=Approved by reviewer2", timeout=BOUND * 1000)
     until(lambda: stage.run(started["id"])["status"] == "succeeded", "approved twice, and not done")
     assert [(e["requests"], e["applied"]) for e in stage.effects(started["id"])] == [(1, 1)]
@@ -250,7 +247,7 @@ def test_who_has_no_grant_sees_nothing_and_hears_nothing(stage: Stage) -> None:
     page.on("websocket", lambda ws: ws.on("framereceived", lambda text: heard.append(str(text))))
     page.goto(f"{stage.stack.url}/runs")
     connected(page)
-    run = arrive(stage)
+    run = stage.arrive()
     request = stage.request_of(run)
     page.wait_for_timeout(700)
     assert heard and all(run not in text and FLOW not in text for text in heard)
@@ -260,7 +257,7 @@ def test_who_has_no_grant_sees_nothing_and_hears_nothing(stage: Stage) -> None:
         assert (path, answer.status) == (path, 404)
     assert stage.api("stranger", f"/runs/{run}")[0] == 404
     assert stage.api("stranger", f"/approvals/{request['id']}")[0] == 404
-    assert stage.api("stranger", f"/approvals/{request['id']}/decisions", _no(request))[0] == 404
+    assert stage.decide("stranger", request, "reject")[0] == 404
     assert stage.request_of(run)["status"] == "open"
 
 
