@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Router, Schema
+from ninja.params.functions import Query
 
 from approvals import actions
 from approvals.models import ApprovalRequest, Decision
@@ -18,7 +19,6 @@ from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
 
 router = Router(tags=["approvals"])
 REQUEST_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
-StatusName = Literal[tuple(ApprovalRequest.Status.values)]  # type: ignore[valid-type]  # the published list
 
 
 class DecisionOut(Schema):
@@ -65,7 +65,7 @@ class DecisionIn(Input):
 @router.get("/approvals", response=declared((200, ApprovalsOut)))
 def list_approvals(
     request: HttpRequest,
-    status: StatusName | None = None,
+    status: ApprovalRequest.Status | None = None,
     cursor: str | None = Query(None, max_length=200),
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:

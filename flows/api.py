@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Field, Header, Router, Schema, Status
+from ninja import Field, Router, Schema, Status
+from ninja.params.functions import Header
 
 from flows import actions
 from flows.definition.lint import lint

@@ -46,7 +46,7 @@ class PooledHandler(BaseHandler):
             await send({"type": "http.response.body", "body": content})
             return
         try:
-            chunks: Iterator[bytes] = iter(response)  # type: ignore[call-overload]
+            chunks: Iterator[bytes] = iter(response)
             while (chunk := await run(self._pool, next, chunks, None)) is not None:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})

@@ -37,7 +37,7 @@ def for_programs(view: View[P]) -> View[P]:
 
     @csrf_exempt
     @wraps(view)
-    def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
             if request.method != "POST":
                 raise MethodNotAllowed("This address takes POST only.")

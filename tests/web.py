@@ -28,7 +28,9 @@ class Web:
 
 
 def _manage(environment: dict[str, str], *words: str) -> str:
-    done = subprocess.run([sys.executable, "manage.py", *words], env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
     return done.stdout.strip()
 
 

@@ -1,4 +1,7 @@
-"""Requests nobody would write, made of our own description, against the served program: every answer is a declared one."""
+"""Requests nobody would write, made of our own description, against the served program.
+
+Every answer has to be a declared one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     ignored_auth,
@@ -49,10 +53,16 @@ def test_every_answer_is_a_declared_one(served: Web, token: str, mode: str, tmp_
     schema = schemathesis.openapi.from_url(f"{served.url}/api/v1/openapi.json")
     tried = 0
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
 
         @settings(
-            max_examples=15, deadline=None, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+            max_examples=15,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
         def check(case: Any) -> None:

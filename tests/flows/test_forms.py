@@ -67,7 +67,7 @@ def test_empty_optional_fields_are_left_to_the_defaults() -> None:
 def test_errors_stand_at_their_fields() -> None:
     _, errors = read_form(SCHEMA, {"in.count": "two", "in.tags": "[", "in.kind": '"a"', "in.ratio": "NaN"})
     assert set(errors) == {"name", "count", "tags", "ratio"}
-    problems = [
+    problems: list[dict[str, Any]] = [
         {"path": ["tags", 0], "message": "not a string"},
         {"path": [], "message": "whole"},
         {"path": ["zzz"], "message": "second"},
@@ -84,7 +84,8 @@ def test_what_was_posted_stays_in_the_form() -> None:
 
 def test_the_sketch_shows_steps_and_arrows_while_the_text_does_not_compile() -> None:
     drawn = sketch(
-        "steps:\n  - {id: a, sleep: 1s}\n  - {id: b, nonsense: 1}\n  - {id: c, needs: [a, nobody, c], approval: {reviewers: {quorum: 2, groups: [ops]}}}\n"
+        "steps:\n  - {id: a, sleep: 1s}\n  - {id: b, nonsense: 1}\n"
+        "  - {id: c, needs: [a, nobody, c], approval: {reviewers: {quorum: 2, groups: [ops]}}}\n"
     )
     assert drawn is not None
     assert [(n["id"], n["line"], n["human"]) for n in drawn["nodes"]] == [

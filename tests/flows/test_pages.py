@@ -40,7 +40,9 @@ def signed_in(person: Callable[..., Any]) -> Callable[..., Client]:
 def test_a_new_flow_starts_from_a_starter(signed_in: Any) -> None:
     ana = signed_in("ana", "author")
     assert ana.get("/flows/new").status_code == 200
-    answer = ana.post("/flows/new", {"slug": "fresh", "title": 'A "fresh": one', "folder": "team", "starter": "approval"})
+    answer = ana.post(
+        "/flows/new", {"slug": "fresh", "title": 'A "fresh": one', "folder": "team", "starter": "approval"}
+    )
     assert (answer.status_code, answer["Location"]) == (302, "/flows/fresh/edit")
     assert Flow.objects.get().title == 'A "fresh": one'
 
@@ -58,7 +60,9 @@ def test_saving_and_releasing_work_as_plain_forms(signed_in: Any, flow: Flow, so
     saved = ana.post("/flows/greet/edit", {"source": source.replace("\n", "\r\n") + "# more\r\n", "revision": "1"})
     assert saved.status_code == 302
     assert Draft.objects.get().source == source + "# more\n"
-    done = ana.post("/flows/greet/releases", {"version": "other", "other": "v1.2.0", "notes": "n", "live": "on", "revision": "2"})
+    done = ana.post(
+        "/flows/greet/releases", {"version": "other", "other": "v1.2.0", "notes": "n", "live": "on", "revision": "2"}
+    )
     assert (done.status_code, done["Location"]) == (302, "/flows/greet")
     assert Flow.objects.get().live == Release.objects.get(version="1.2.0")
     back = ana.post("/flows/greet/live", {"version": "1.0.0"})
@@ -66,7 +70,9 @@ def test_saving_and_releasing_work_as_plain_forms(signed_in: Any, flow: Flow, so
     assert Flow.objects.get().live == Release.objects.get(version="1.0.0")
 
 
-def test_a_save_over_a_newer_draft_keeps_the_text_and_says_who_was_faster(signed_in: Any, flow: Flow, person: Any, source: str) -> None:
+def test_a_save_over_a_newer_draft_keeps_the_text_and_says_who_was_faster(
+    signed_in: Any, flow: Flow, person: Any, source: str
+) -> None:
     save_draft(actor=Actor.of_user(person("bo", "author", "team")), slug="greet", source=source + "# bo\n", revision=1)
     ana = signed_in("ana", "author")
     answer = ana.post("/flows/greet/edit", {"source": source + "# ana\n", "revision": "1"})
@@ -75,12 +81,16 @@ def test_a_save_over_a_newer_draft_keeps_the_text_and_says_who_was_faster(signed
     assert "bo saved revision 2" in page
     assert "# ana" in page
     assert 'name="revision" id="revision" value="2"' in page
-    scripted = ana.post("/flows/greet/edit", {"source": source + "# ana\n", "revision": "1"}, headers={"Accept": "application/json"})
+    scripted = ana.post(
+        "/flows/greet/edit", {"source": source + "# ana\n", "revision": "1"}, headers={"Accept": "application/json"}
+    )
     assert (scripted.status_code, scripted.json()["error"]["details"]["updated_by"]) == (412, "bo")
 
 
 def test_a_refused_release_says_why_in_the_panel(signed_in: Any, flow: Flow) -> None:
-    answer = signed_in("ana", "author").post("/flows/greet/releases", {"version": "1.0.0", "notes": "kept text", "revision": "1"})
+    answer = signed_in("ana", "author").post(
+        "/flows/greet/releases", {"version": "1.0.0", "notes": "kept text", "revision": "1"}
+    )
     assert answer.status_code == 409
     assert b"exists already" in answer.content
     assert b"kept text" in answer.content
@@ -103,8 +113,17 @@ def test_a_run_is_started_from_the_form_and_a_double_click_is_one(signed_in: Any
     assert (run.input, run.trigger["kind"]) == ({"name": "Ada", "times": 2}, "manual")
 
 
-@pytest.mark.parametrize(("posted", "words"), [({}, "This is needed."), ({"in.name": "A", "in.times": "x"}, "Write a whole number."), ({"in.name": "A", "in.times": "99"}, "9")])
-def test_what_is_wrong_stands_at_its_field_and_starts_nothing(signed_in: Any, flow: Flow, posted: dict[str, str], words: str) -> None:
+@pytest.mark.parametrize(
+    ("posted", "words"),
+    [
+        ({}, "This is needed."),
+        ({"in.name": "A", "in.times": "x"}, "Write a whole number."),
+        ({"in.name": "A", "in.times": "99"}, "9"),
+    ],
+)
+def test_what_is_wrong_stands_at_its_field_and_starts_nothing(
+    signed_in: Any, flow: Flow, posted: dict[str, str], words: str
+) -> None:
     answer = signed_in("olga", "operator").post("/flows/greet/start", posted)
     assert answer.status_code == 422
     assert words in answer.content.decode()
@@ -131,7 +150,9 @@ def test_who_has_no_grant_finds_no_flow(signed_in: Any, flow: Flow) -> None:
     assert Client().get("/flows")["Location"].startswith("/login")
 
 
-def test_the_list_takes_the_same_queries_for_many_flows(signed_in: Any, flow: Flow, author: Actor, source: str, django_assert_max_num_queries: Any) -> None:
+def test_the_list_takes_the_same_queries_for_many_flows(
+    signed_in: Any, flow: Flow, author: Actor, source: str, django_assert_max_num_queries: Any
+) -> None:
     ana = signed_in("ana", "author", "operator")
     for n in range(12):
         create_flow(actor=author, source=source.replace("greet", f"greet-{n}", 1))
