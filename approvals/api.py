@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -19,6 +19,10 @@ from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
 
 router = Router(tags=["approvals"])
 REQUEST_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
+if TYPE_CHECKING:
+    StatusName = str
+else:  # the published list, for checking and for the description
+    StatusName = Literal[tuple(ApprovalRequest.Status.values)]
 
 
 class DecisionOut(Schema):
@@ -65,7 +69,7 @@ class DecisionIn(Input):
 @router.get("/approvals", response=declared((200, ApprovalsOut)))
 def list_approvals(
     request: HttpRequest,
-    status: ApprovalRequest.Status | None = None,
+    status: StatusName | None = None,
     cursor: str | None = Query(None, max_length=200),
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def editor_page(actor: Actor, flow: Flow, entered: Entered | None = None) -> dic
         "warnings": sum(p.severity == "warning" for p in problems),
         "latest": latest,
         "suggestions": _suggestions(latest, entered.version),
-        "difference": difference(flow.live.source, draft.source) if flow.live else [],
+        "difference": difference(flow.live.source, draft.source) if flow.live is not None else [],
         "entered": entered,
         "conflict": entered.conflict.details if entered.conflict else None,
     }

@@ -94,7 +94,7 @@ def is_ahead(flow: Flow) -> bool:
 
 
 def hook_url(slug: str, trigger: str) -> str:
-    return str(settings.PUBLIC_URL) + reverse("hook", args=[slug, trigger])
+    return f"{settings.PUBLIC_URL}" + reverse("hook", args=[slug, trigger])
 
 
 def _trigger(flow: Flow, trigger: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def start_flow(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, refusal)
         return redirect("flow", slug)
     posted: dict[str, str] | None = None
-    errors = dict[str, str]()
+    errors: dict[str, str] = {}
     if request.method == "POST":
         posted = {name: request.POST[name] for name in request.POST}
         run_id, errors = _start(actor, flow, plan.input_schema, posted)

@@ -1,7 +1,4 @@
-"""Requests nobody would write, made of our own description, against the served program.
-
-Every answer has to be a declared one.
-"""
+"""Requests nobody would write, made of our description, sent to the served program: every answer is a declared one."""
 
 from __future__ import annotations
 
