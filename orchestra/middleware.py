@@ -69,8 +69,7 @@ def _refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
         return error_response(error)
     if error.status == 401:
         return redirect_to_login(request.get_full_path())
-    page: HttpResponse = get_resolver().resolve_error_handler(404 if error.status == 404 else 403)(  # type: ignore[call-arg]  # stubs: the 500 one's shape
-        request, error
-    )
+    show: Callable[..., HttpResponse] = get_resolver().resolve_error_handler(404 if error.status == 404 else 403)
+    page = show(request, error)
     page.status_code = error.status
     return page

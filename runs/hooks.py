@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -36,7 +36,7 @@ def for_programs(view: View[P]) -> View[P]:
 
     @csrf_exempt
     @wraps(view)
-    def wrapped(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def wrapped(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
             if request.method != "POST":
                 raise MethodNotAllowed("This address takes POST only.")
@@ -49,7 +49,7 @@ def for_programs(view: View[P]) -> View[P]:
             response["Allow"] = "POST"
         return response
 
-    return cast("View[P]", wrapped)
+    return wrapped
 
 
 @for_programs

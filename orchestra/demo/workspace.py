@@ -12,8 +12,8 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from flows.actions import create_flow, release_draft
 
+from flows.actions import create_flow, release_draft
 from flows.models import Flow
 from resources import connections
 from resources.access import Actor

@@ -113,7 +113,8 @@ def test_a_run_is_started_once_per_key_with_checked_input(ana: Caller, live_flow
 
 def test_runs_are_paged_without_gap_or_repeat(ana: Caller, live_flow: Flow) -> None:
     made = [ana("POST", "/flows/greet/runs", {"input": {"name": str(n)}}).json()["id"] for n in range(5)]
-    seen, cursor = list[str](), ""
+    seen = list[str]()
+    cursor: str | None = ""
     while cursor is not None:
         page = ana("GET", f"/runs?limit=2{f'&cursor={cursor}' if cursor else ''}").json()
         seen += [run["id"] for run in page["items"]]

@@ -18,11 +18,11 @@ import django
 
 django.setup()
 
-from approvals.actions import decide_request  # noqa: E402
 from django.db import transaction  # noqa: E402  needs the apps
-from flows.actions import create_flow, release_draft  # noqa: E402
 
+from approvals.actions import decide_request  # noqa: E402
 from approvals.models import ApprovalRequest  # noqa: E402
+from flows.actions import create_flow, release_draft  # noqa: E402
 from flows.models import Flow  # noqa: E402
 from resources.access import Actor  # noqa: E402
 from resources.secrets import set_secret  # noqa: E402

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -228,13 +229,14 @@ def test_the_exported_schema_accepts_the_demo_and_refuses_typos() -> None:
     validator = jsonschema_rs.Draft202012Validator(schema)
     demo = yaml_source.parse(DEMO).data
     assert [e.message for e in validator.iter_errors(demo)] == []
-    for damage in (
+    damages: tuple[Callable[[Any], Any], ...] = (
         lambda d: d.update(titel="x"),
         lambda d: d["steps"][0].update(timout="1s"),
         lambda d: d["steps"][1]["http"].update(metod="GET"),
         lambda d: d["steps"][0].pop("function"),
         lambda d: d["triggers"].append({"schedule": {}}),
-    ):
+    )
+    for damage in damages:
         broken = json.loads(json.dumps(demo))
         damage(broken)
         assert not validator.is_valid(broken)

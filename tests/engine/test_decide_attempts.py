@@ -190,7 +190,8 @@ def test_only_the_running_attempt_can_be_lost() -> None:
     assert game.refused
     game.begin("a")
     game.lose("a", attempt=1)
-    assert game.refused and game["a"].status == "running"
+    assert game.refused
+    assert game["a"].status == "running"
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_while_paused_attempts_end_and_nothing_starts() -> None:
     game = Game(plan(step("a"), step("b", needs=("a",)), step("c")))
     game.begin("a")
     game.pause()
-    assert game.state.status == "pausing" and game.last.commands == (HoldWork(),)
+    assert game.state.status == "pausing" and list(game.last.commands) == [HoldWork()]
     game.begin("c")
     assert game.refused
     game.end("a", "done")

@@ -192,7 +192,12 @@ class RunMachine(RuleBasedStateMachine):
         if late:
             assert not self.give(given.Answered(step.id, step.item, step.pass_no - 1, {})).accepted
             return
-        payload = {"decision": "approved" if yes else "rejected", "by": ["r"], "comment": "", "form": {}}
+        payload: dict[str, Any] = {
+            "decision": "approved" if yes else "rejected",
+            "by": ["r"],
+            "comment": "",
+            "form": {},
+        }
         if step.wait is not None and step.wait["kind"] == "approval" and yes:
             self.agreed[step.id] = self.asked[step.id]
         assert self.give(given.Answered(step.id, step.item, step.pass_no, payload)).accepted
@@ -265,16 +270,16 @@ class RunMachine(RuleBasedStateMachine):
 
     def drive_to_the_end(self) -> None:
         """Whatever happened: a willing world brings the run to an end."""
-        state = lambda: self.game.state  # noqa: E731
         for _ in range(500):
-            if state().ended:
+            if self.game.state.ended:
                 break
-            if state().paused is not None and state().cancel is None:
+            if self.game.state.paused is not None and self.game.state.cancel is None:
                 self.give(given.Resumed("o", ""))
             self.game.now += 100.0
-            moved = [self.move(s) for s in self.steps(RUNNING, WAITING, *CLAIMABLE)[:1]]
-            assert moved, f"stuck: {[(s.key, s.status) for s in state().steps.values()]}"
-        assert state().ended
+            movable = self.steps(RUNNING, WAITING, *CLAIMABLE)
+            assert movable, f"stuck: {[(s.key, s.status) for s in self.game.state.steps.values()]}"
+            self.move(movable[0])
+        assert self.game.state.ended
         assert not self.waits and not self.has(RUNNING)
 
     def move(self, step: Step) -> None:
@@ -282,7 +287,7 @@ class RunMachine(RuleBasedStateMachine):
         if step.status == WAITING:
             if step.id in self.asked:
                 self.agreed[step.id] = self.asked[step.id]
-            payload = {"decision": "approved", "by": ["r"], "comment": "", "form": {}}
+            payload: dict[str, Any] = {"decision": "approved", "by": ["r"], "comment": "", "form": {}}
             self.give(given.Answered(step.id, step.item, step.pass_no, payload))
         elif step.status in CLAIMABLE:
             if plan.protected_by and not step.fallback:

@@ -33,9 +33,10 @@ def engine(chromium: str | None) -> Iterator[Browser]:
 def enter(engine: Browser, served: Web, **options: Any) -> Page:
     """A page signed in as author, which fails the test when the browser complains about anything."""
     page = engine.new_context(viewport={"width": 1300, "height": 860}, **options).new_page()
-    page.complaints = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))  # type: ignore[attr-defined]
-    page.on("console", lambda m: page.complaints.append(m.text) if "Content Security Policy" in m.text else None)  # type: ignore[attr-defined]
+    complaints = list[str]()
+    page.complaints = complaints  # type: ignore[attr-defined]  # it travels with the page
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
     page.goto(f"{served.url}/login")
     page.fill("input[name=username]", "author")
     page.fill(

@@ -67,7 +67,7 @@ def test_empty_optional_fields_are_left_to_the_defaults() -> None:
 def test_errors_stand_at_their_fields() -> None:
     _, errors = read_form(SCHEMA, {"in.count": "two", "in.tags": "[", "in.kind": '"a"', "in.ratio": "NaN"})
     assert set(errors) == {"name", "count", "tags", "ratio"}
-    problems = [
+    problems: list[dict[str, Any]] = [
         {"path": ["tags", 0], "message": "not a string"},
         {"path": [], "message": "whole"},
         {"path": ["zzz"], "message": "second"},
