@@ -128,14 +128,15 @@ class Stage:
 
     def request_of(self, run: str) -> dict[str, Any]:
         """The open approval request of a run, once there is one."""
-        return until(lambda: next((a for a in self._open() if a["run"] == run), None), f"no request of {run}")
+        found = until(lambda: next((a for a in self._open() if a["run"] == run), None), f"no request of {run}")
+        return dict(found)
 
     def _open(self) -> list[dict[str, Any]]:
         _, found = self.api("admin", "/approvals?status=open&limit=200")
         return list(found["items"])
 
     def decide(self, name: str, request: dict[str, Any], verdict: str, **more: Any) -> tuple[int, Any]:
-        said = {"decision": verdict, "digest": request["digest"], "comment": "Said over the API.", **more}
+        said: dict[str, Any] = {"decision": verdict, "digest": request["digest"], "comment": "Said over the API.", **more}
         return self.api(name, f"/approvals/{request['id']}/decisions", said)
 
     def clear(self) -> None:
