@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from flows.definition.plan import Plan
+from runs.batch import Batch, Row
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
 from runs.engine.turn import Decision
@@ -75,31 +76,31 @@ def is_long(plan: Plan, step: str) -> bool:
 
 
 def write(
-    cursor: Any, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None
+    batch: Batch, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None
 ) -> tuple[bool, dict[Key, Claim]]:
-    """Bring the queue in line. Gives whether there is work for others now, and {step taken: its row}."""
+    """Bring the queue in line. Gives whether there is work for others now, and {step taken: its row}.
+
+    The rows of steps taken are complete once the batch is flushed.
+    """
     commands = [c for d in decisions for c in d.commands]
+    taken: dict[Key, Claim] = {}
     if state.ended:
         for row in hold.rows if hold is not None else ():
-            _mine(cursor, _LET_GO, hold, row)
-        cursor.execute(_DELETE_RUN, [state.run_id])
-        return False, {}
+            _mine(batch, _LET_GO, hold, row)
+        batch.run(_DELETE_RUN, [state.run_id])
+        return False, taken
     wanted = _wanted(commands)
     waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
-    taken: dict[Key, Claim] = {}
-    if hold is not None:
-        taken = _place(cursor, plan, hold, wanted, waited)
-    _write_wanted(cursor, plan, state, wanted)
-    if hold is not None:
-        for take in hold.takes:
-            if take.key not in taken:
-                taken[take.key] = _take(cursor, plan, state, hold.owner, take)
+    left = _place(batch, plan, hold, wanted, waited, taken) if hold is not None else []
+    _write_wanted(batch, plan, state, wanted)
+    for take in left:
+        _take(batch, plan, state, hold, take, taken)
     released = False
     for c in commands:
         if isinstance(c, cmd.HoldWork):
-            cursor.execute(_HOLD, [state.run_id])
+            batch.run(_HOLD, [state.run_id])
         elif isinstance(c, cmd.ReleaseWork):
-            cursor.execute(_RELEASE, [state.run_id])
+            batch.run(_RELEASE, [state.run_id])
             released = True
     return released or any(at is not None for at in wanted.values()), taken
 
@@ -115,12 +116,18 @@ def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
     return wanted
 
 
-def _place(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None], waited: set[Key]) -> dict[Key, Claim]:
-    """Reuse the rows held for steps taken where that needs one statement; else give them up.
+def _place(
+    batch: Batch,
+    plan: Plan,
+    hold: Hold,
+    wanted: dict[Key, float | None],
+    waited: set[Key],
+    taken: dict[Key, Claim],
+) -> list[Take]:
+    """Reuse the rows held for steps taken where that needs one statement; else give them up. Gives what is left.
 
     `waited`: steps that may have two rows, a wake-up and a timer; the one that is not held goes, too.
     """
-    taken: dict[Key, Claim] = {}
     takes = {take.key: take for take in hold.takes}
     for key in takes:
         wanted.pop(key, None)
@@ -129,40 +136,46 @@ def _place(cursor: Any, plan: Plan, hold: Hold, wanted: dict[Key, float | None],
         own = takes.get(mine) if row.kind == "step" else None
         fresh = next((t for t in hold.takes if t.fresh and t.key not in taken), None)
         if own is not None:
-            _mine(cursor, _EXTEND, hold, row, own.until)
+            _mine(batch, _EXTEND, hold, row, own.until)
             taken[mine] = row
         elif fresh is not None and wanted.get(mine) is None:
             if mine not in waited:
                 wanted.pop(mine, None)
-            _mine(cursor, _MOVE, hold, row, *fresh.key, is_long(plan, fresh.key[0]), fresh.until)
+            _mine(batch, _MOVE, hold, row, *fresh.key, is_long(plan, fresh.key[0]), fresh.until)
             taken[fresh.key] = replace(row, kind="step", step=fresh.key[0], item=fresh.key[1], name="")
         else:
-            _mine(cursor, _LET_GO, hold, row)
+            _mine(batch, _LET_GO, hold, row)
             if mine not in waited and wanted.get(mine, 0.0) is None:
                 del wanted[mine]
-    return taken
+    return [take for take in hold.takes if take.key not in taken]
 
 
-def _take(cursor: Any, plan: Plan, state: State, owner: str, take: Take) -> Claim:
-    if take.fresh:
-        cursor.execute(_LEASED, [state.run_id, *take.key, is_long(plan, take.key[0]), take.until, owner])
-    else:
-        cursor.execute(_TAKE, [owner, take.until, state.run_id, *take.key])
-    row = cursor.fetchone()
-    if row is None:
-        raise Taken(take.key)
-    return Claim(row[0], "step", state.run_id, *take.key, "", row[1])
-
-
-def _mine(cursor: Any, sql: str, hold: Hold | None, row: Claim, *values: Any) -> None:
-    """Change a row that must still be ours. Raises Fenced."""
+def _take(batch: Batch, plan: Plan, state: State, hold: Hold | None, take: Take, taken: dict[Key, Claim]) -> None:
     owner = hold.owner if hold is not None else ""
-    cursor.execute(sql, [*values, row.id, owner, row.fence])
-    if cursor.rowcount != 1:
+
+    def note(count: int, row: Row | None) -> None:
+        if row is None:
+            raise Taken(take.key)
+        taken[take.key] = Claim(row[0], "step", state.run_id, *take.key, "", row[1])
+
+    if take.fresh:
+        batch.run(_LEASED, [state.run_id, *take.key, is_long(plan, take.key[0]), take.until, owner], note)
+    else:
+        batch.run(_TAKE, [owner, take.until, state.run_id, *take.key], note)
+
+
+def _mine(batch: Batch, sql: str, hold: Hold | None, row: Claim, *values: Any) -> None:
+    """Change a row that must still be ours. Raises Fenced when the batch is flushed."""
+    owner = hold.owner if hold is not None else ""
+    batch.run(sql, [*values, row.id, owner, row.fence], _still_mine)
+
+
+def _still_mine(count: int, row: Row | None) -> None:
+    if count != 1:
         raise Fenced
 
 
-def _write_wanted(cursor: Any, plan: Plan, state: State, wanted: dict[Key, float | None]) -> None:
+def _write_wanted(batch: Batch, plan: Plan, state: State, wanted: dict[Key, float | None]) -> None:
     held = state.paused is not None
     deletes = [[state.run_id, *key] for key, at in wanted.items() if at is None]
     inserts = [
@@ -170,7 +183,5 @@ def _write_wanted(cursor: Any, plan: Plan, state: State, wanted: dict[Key, float
         for key, at in wanted.items()
         if at is not None
     ]
-    if deletes:
-        cursor.executemany(_DELETE, deletes)
-    if inserts:
-        cursor.executemany(_QUEUED, inserts)
+    batch.many(_DELETE, deletes)
+    batch.many(_QUEUED, inserts)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 
 from flows.definition.plan import Plan
 from flows.models import Release
 from resources.fields import dumps
 from runs import bell, limits, queue_rows, waits
+from runs.batch import Batch, Row
 from runs.engine.state import Key, State, Step
 from runs.engine.turn import Decision
 from runs.queue import Claim
@@ -155,16 +156,22 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     Raises Stale, queue_rows.Fenced or queue_rows.Taken, having written nothing.
     """
     state = saving.decisions[-1].state
-    with transaction.atomic(), connection.cursor() as cursor:
-        state = _raise_version(cursor, loaded.state, state, saving)
-        _check_connections(cursor, saving.connections)
-        _write_steps(cursor, state, saving.decisions)
-        rings, taken = queue_rows.write(cursor, loaded.plan, state, saving.decisions, saving.hold)
-        _write_events(cursor, state, saving)
-        for decision in saving.decisions:
-            rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
-        if state.ended:
-            rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
+    try:
+        with transaction.atomic():
+            with Batch() as batch:
+                state = _raise_version(batch, loaded.state, state, saving)
+                _check_connections(batch, saving.connections)
+                _write_steps(batch, state, saving.decisions)
+                rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold)
+                _write_events(batch, state, saving)
+            for decision in saving.decisions:
+                rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
+            if state.ended:
+                rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
+    except IntegrityError as error:
+        if "run_event_seq" in str(error):  # sent together with the version's check: somebody was faster
+            raise Stale from error
+        raise
     channels = (bell.EVENTS, *((bell.WORK,) if rings else ()))
     if connection.in_atomic_block:  # an action's: rung now, nobody would see anything yet
         bell.ring_on_commit(*channels)
@@ -173,7 +180,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     return replace(loaded, state=state), taken
 
 
-def _raise_version(cursor: Any, before: State, after: State, saving: Save) -> State:
+def _raise_version(batch: Batch, before: State, after: State, saving: Save) -> State:
     seq = before.seq + sum(len(d.events) for d in saving.decisions)
     same = (
         before.output is after.output
@@ -182,29 +189,31 @@ def _raise_version(cursor: Any, before: State, after: State, saving: Save) -> St
         and (before.started_at, before.ended_at) == (after.started_at, after.ended_at)
     )
     if same:
-        cursor.execute(_RAISE, [seq, after.status, before.run_id, before.version])
+        batch.run(_RAISE, [seq, after.status, before.run_id, before.version], _moved)
     else:
         values = [text(after.output), text(after.error), dumps(control_of(after)), after.started_at, after.ended_at]
-        cursor.execute(_RAISE_ALL, [seq, after.status, *values, before.run_id, before.version])
-    if cursor.rowcount != 1:
-        raise Stale
+        batch.run(_RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], _moved)
     return replace(after, seq=seq, version=before.version + 1)
 
 
-def _check_connections(cursor: Any, wanted: Iterable[tuple[int, int]]) -> None:
+def _moved(count: int, row: Row | None) -> None:
+    if count != 1:
+        raise Stale
+
+
+def _check_connections(batch: Batch, wanted: Iterable[tuple[int, int]]) -> None:
     for pk, version in wanted:
-        cursor.execute("SELECT 1 FROM resources_connection WHERE id = %s AND version = %s", [pk, version])
-        if cursor.fetchone() is None:
-            raise Stale
+        batch.run("SELECT 1 FROM resources_connection WHERE id = %s AND version = %s", [pk, version], _changed)
 
 
-def _write_steps(cursor: Any, state: State, decisions: Sequence[Decision]) -> None:
+def _changed(count: int, row: Row | None) -> None:
+    if row is None:
+        raise Stale
+
+
+def _write_steps(batch: Batch, state: State, decisions: Sequence[Decision]) -> None:
     changed = set().union(*(d.changed for d in decisions))
-    rows = [_step_row(state, state.steps[key]) for key in sorted(changed)]
-    if len(rows) == 1:
-        cursor.execute(_STEP, rows[0])
-    elif rows:
-        cursor.executemany(_STEP, rows)
+    batch.many(_STEP, [_step_row(state, state.steps[key]) for key in sorted(changed)])
 
 
 def _step_row(state: State, step: Step) -> list[Json]:
@@ -214,12 +223,11 @@ def _step_row(state: State, step: Step) -> list[Json]:
     ]  # fmt: skip
 
 
-def _write_events(cursor: Any, state: State, saving: Save) -> None:
+def _write_events(batch: Batch, state: State, saving: Save) -> None:
     events = [e for d in saving.decisions for e in d.events]
     first = state.seq - len(events) + 1
     rows = [
         [state.run_id, first + i, e.type, e.cause, e.step, e.item, saving.now, e.actor, dumps(dict(e.data))]
         for i, e in enumerate(events)
     ]
-    if rows:
-        cursor.executemany(_EVENT, rows)
+    batch.many(_EVENT, rows)

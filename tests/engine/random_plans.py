@@ -43,7 +43,8 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         "when": draw(st.sampled_from(["success", "success", "success", "failure", "always"])),
         "retry": draw(RETRIES),
     }
-    family = draw(st.sampled_from(["function", "http", "http", "wait", "approval"]))
+    first = ["approval", "approval", "function", "wait"]
+    family = draw(st.sampled_from(["http", "http", "http", "function", "wait", "approval"] if before else first))
     if family == "approval":
         config = {
             "on_reject": draw(st.sampled_from(["stop", "fail", "continue"])),
@@ -52,7 +53,8 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         return StepPlan(id=id_, family=family, config=config, **common)
     approvals = [s.id for s in before if s.family == "approval"]
     if family == "http" and approvals:
-        common["protected_by"] = tuple(draw(st.lists(st.sampled_from(approvals), max_size=2, unique=True)))
+        protectors = st.lists(st.sampled_from(approvals), min_size=1, max_size=2, unique=True)
+        common["protected_by"] = tuple(draw(protectors | st.just([])))
         common["needs"] = tuple(dict.fromkeys((*common["needs"], *common["protected_by"])))
         common["irreversible"] = draw(st.booleans())
     each = draw(st.none() | FAN_OUTS)

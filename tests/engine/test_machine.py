@@ -118,6 +118,22 @@ class RunMachine(RuleBasedStateMachine):
         bad = [n for n in needs if n.status in ("failed", "unknown", "cancelled") or n.reason == "needs"]
         return plan.when == "always" or bool(bad)
 
+    @precondition(lambda self: not self.game.state.ended and self.game.state.paused is None)
+    @rule(data=st.data(), moves=st.integers(1, 6))
+    def all_goes_well_for_a_while(self, data: st.DataObject, moves: int) -> None:
+        for _ in range(moves):
+            steps = self.steps(RUNNING, WAITING, *CLAIMABLE)
+            if steps and self.game.state.cancel is None:
+                self.move(data.draw(st.sampled_from(steps), label="step"))
+
+    @precondition(lambda self: self.game.state.steps)
+    @rule(data=st.data())
+    def start_what_has_no_place(self, data: st.DataObject) -> None:
+        step = data.draw(st.sampled_from(sorted(self.game.state.steps.values(), key=lambda s: s.key)), label="step")
+        if step.status not in CLAIMABLE:
+            shown = self.digests_of(step)
+            assert not self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
+
     @precondition(lambda self: self.has(RUNNING))
     @rule(data=st.data(), outcome=st.sampled_from(["done", "done", "done", "retry", "fail"]), repeatable=st.booleans())
     def finish(self, data: st.DataObject, outcome: str, repeatable: bool) -> None:
@@ -195,8 +211,9 @@ class RunMachine(RuleBasedStateMachine):
     @rule(data=st.data(), item=st.integers(-1, 3))
     def the_world_changes(self, data: st.DataObject, item: int) -> None:
         """What a protected step would do is not what was shown any more."""
-        protected = [s.id for s in self.plan.steps if s.protected_by]
-        key = (data.draw(st.sampled_from(protected)), item)
+        protected = [s for s in self.plan.steps if s.protected_by]
+        plan = data.draw(st.sampled_from(protected))
+        key = (plan.id, max(item, 0) if plan.for_each else -1)
         self.world[key] = self.world.get(key, 0) + 1
 
     @rule(which=st.sampled_from(["pause", "resume", "resume"]))
@@ -246,6 +263,7 @@ class RunMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "game"):
             return
+        self.fold_again()
         self.drive_to_the_end()
         self.fold_again()
 
@@ -295,8 +313,8 @@ class RunMachine(RuleBasedStateMachine):
 
 TestRuns = RunMachine.TestCase
 TestRuns.settings = settings(
-    max_examples=120,
-    stateful_step_count=50,
+    max_examples=200,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )

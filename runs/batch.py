@@ -1,0 +1,74 @@
+"""Statements of one transaction sent together.
+
+On PostgreSQL they travel in one round trip (libpq's pipeline mode) and are prepared once per connection; on SQLite,
+which has no round trips, each is executed at once. What a statement must have done is checked at the batch's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from django.db import connection
+
+Row = Sequence[Any]
+#: looks at a statement's row count and first row (None where it returns none); raises what is wrong
+Check = Callable[[int, Row | None], None]
+
+
+class Batch:
+    """Use as a context manager inside a transaction; everything is checked at its end."""
+
+    def __enter__(self) -> Self:
+        self._cursor: Any = None
+        self._pending: list[tuple[Any, Check]] = []
+        self._pipeline: Any = None
+        if connection.vendor == "postgresql":
+            connection.ensure_connection()
+            self._pipeline = connection.connection.pipeline()
+            self._pipeline.__enter__()
+        else:
+            self._cursor = connection.cursor()
+        return self
+
+    def run(self, sql: str, params: Sequence[Any], check: Check | None = None) -> None:
+        """One statement."""
+        if self._pipeline is None:
+            self._cursor.execute(sql, params)
+            if check is not None:
+                check(self._cursor.rowcount, self._cursor.fetchone() if self._cursor.description else None)
+            return
+        cursor = _cursor()
+        cursor.execute(sql, params, prepare=True)
+        if check is not None:
+            self._pending.append((cursor, check))
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """The same statement for each of `rows`; none where there are no rows."""
+        if self._pipeline is None:
+            if rows:
+                self._cursor.executemany(sql, rows)
+            return
+        for row in rows:
+            _cursor().execute(sql, row, prepare=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pipeline is None:
+            self._cursor.close()
+            return
+        with connection.wrap_database_errors:
+            self._pipeline.__exit__(kind, error, trace)
+        if error is not None:
+            return
+        for cursor, check in self._pending:
+            check(cursor.rowcount, cursor.fetchone() if cursor.description else None)
+
+
+def _cursor() -> Any:
+    """A cursor with server-side parameters, which Django's own does not use; only these can be prepared."""
+    import psycopg
+
+    return psycopg.Cursor(connection.connection)

@@ -1,0 +1,79 @@
+"""The default connection of this process on a database of its own, SQLite or PostgreSQL, migrated once a session."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import call_command
+from django.db import connections
+
+from orchestra.settings import SQLITE_OPTIONS
+from runs import store
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[None]:
+    """`django.db.connection` speaks to `url` inside the body, in every thread that opens it there."""
+    before, settings = connections["default"], connections.settings["default"]
+    parsed = environ.Env.db_url_config(url)
+    if parsed["ENGINE"].endswith("sqlite3"):
+        parsed["OPTIONS"] = dict(SQLITE_OPTIONS)
+    else:
+        parsed["OPTIONS"] = {"connect_timeout": 10}
+    connections.settings["default"] = {**settings, **parsed}
+    connections["default"] = connections.create_connection("default")
+    _forget()
+    try:
+        yield
+    finally:
+        connections["default"].close()
+        connections.settings["default"] = settings
+        connections["default"] = before
+        _forget()
+
+
+def _forget() -> None:
+    """What this process remembers of another database."""
+    store.plan_of.cache_clear()
+    ContentType.objects.clear_cache()
+
+
+class Templates:
+    """One migrated database of each kind; `copy` gives the URL of a fresh one."""
+
+    def __init__(self, folder: Path, server: Any) -> None:
+        self.folder, self.server = folder, server
+        self.made: dict[str, str] = {}
+
+    def copy(self, kind: str) -> str:
+        if kind not in self.made:
+            self.made[kind] = self._make(kind)
+        if kind == "sqlite":
+            path = Path(tempfile.mkdtemp(dir=self.folder)) / "db.sqlite3"
+            shutil.copy(self.made[kind], path)
+            return f"sqlite:///{path}"
+        import psycopg
+
+        name = self.made[kind].rpartition("/")[2]
+        url = self.server().new_database()
+        with psycopg.connect(self.server().url, autocommit=True) as admin:
+            fresh = url.rpartition("/")[2]
+            admin.execute(f'DROP DATABASE "{fresh}"')
+            admin.execute(f'CREATE DATABASE "{fresh}" TEMPLATE "{name}"')
+        return url
+
+    def _make(self, kind: str) -> str:
+        path = self.folder / "template.sqlite3"
+        url = f"sqlite:///{path}" if kind == "sqlite" else self.server().new_database()
+        with connected(url):
+            call_command("migrate", verbosity=0)
+        if kind == "sqlite":
+            return str(path)
+        return str(url)

@@ -1,0 +1,144 @@
+"""kill -9 of real processes at bad moments: nothing is lost, nothing with a result runs again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from runs.models import Run, RunEvent
+from tests.engine.cluster import (
+    Cluster,
+    begin,
+    check_effects,
+    check_runs,
+    ended,
+    get,
+    holder,
+    make_connections,
+    make_flow,
+    wait_until,
+)
+
+FLOW = """
+flow: kills
+defaults: {timeout: 10s, retry: {max_attempts: 9, initial: 100ms, max: 200ms}}
+input:
+  type: object
+  properties: {ms: {type: integer, default: 0}}
+steps:
+  - id: first
+    function: {code: "1 + 1"}
+  - id: pay
+    http:
+      connection: world
+      method: POST
+      path: "/payments?delay_ms=${{ input.ms }}"
+      json: {n: "${{ steps.first.output }}"}
+  - id: mark
+    http: {connection: plain, method: POST, path: "/plain/status?delay_ms=${{ input.ms }}", json: {}}
+  - id: each
+    for_each: {items: [1, 2, 3]}
+    http: {connection: world, method: POST, path: "/status?delay_ms=${{ input.ms }}", json: {n: "${{ item }}"}}
+  - id: last
+    function: {code: "n + 1", input: {n: "${{ steps.first.output }}"}}
+output: {n: "${{ steps.last.output }}"}
+"""
+KEYS = 5  # pay, mark, three items
+
+
+@pytest.fixture
+def world(world_url: str, database: str) -> str:
+    make_connections(world_url)
+    return world_url
+
+
+def test_a_worker_killed_in_the_middle_of_a_step_is_followed_by_another(world: str, database: str) -> None:
+    flow = make_flow(FLOW)
+    with Cluster(database) as cluster:
+        run = begin(flow, ms=400)
+        for step in ("pay", "mark"):
+            victim = wait_until(lambda: holder(run, step))  # noqa: B023  used at once
+            wait_until(lambda: any(f":{step}:" in row["key"] for row in get(f"{world}/effects")))  # noqa: B023
+            cluster.kill(victim)
+            wait_until(lambda: RunEvent.objects.filter(run_id=run, type="step.lost", step=step).exists())  # noqa: B023
+        wait_until(lambda: ended([run]))
+        lost = RunEvent.objects.filter(run_id=run, type="step.lost")
+        assert sorted(e.step for e in lost) == ["mark", "pay"]
+        assert all(str(e.data["attempt"]) == "1" for e in lost)
+    check_runs([run])
+    check_effects(world, KEYS)
+    assert Run.objects.get(pk=run).output == {"n": 3}
+
+
+def test_killed_idle_workers_do_not_stall_the_others(world: str, database: str) -> None:
+    flow = make_flow(FLOW)
+    runs = []
+    with Cluster(database) as cluster:
+        for victim in cluster.serving():
+            cluster.kill(victim)
+            run = begin(flow)
+            runs.append(run)
+            wait_until(lambda: Run.objects.get(pk=run).started_at is not None, 2.0)  # noqa: B023  the promise
+        wait_until(lambda: ended(runs))
+    check_runs(runs)
+    check_effects(world, KEYS * 3)
+
+
+@pytest.mark.parametrize("victim", ["pusher", "sentinel", "main", "group"])
+def test_whatever_of_a_cluster_is_killed_its_runs_end_as_they_would_have(
+    world: str, database: str, victim: str
+) -> None:
+    flow = make_flow(FLOW)
+    with Cluster(database) as cluster:
+        run = begin(flow, ms=300)
+        wait_until(lambda: holder(run, "pay"))
+        if victim == "group":
+            os.killpg(cluster.main, signal.SIGKILL)
+        else:
+            cluster.kill(getattr(cluster, victim))
+        later = begin(flow)
+        if victim != "pusher":
+            cluster.process.wait(10)
+        cluster.tend()
+        wait_until(lambda: ended([run, later]))
+    check_runs([run, later])
+    check_effects(world, 2 * KEYS)
+
+
+def test_a_worker_that_slept_past_its_lease_changes_nothing_when_it_wakes(world: str, database: str) -> None:
+    flow = make_flow(FLOW)
+    with Cluster(database, lease=1.0) as cluster:
+        run = begin(flow, ms=300)
+        zombie = wait_until(lambda: holder(run, "mark"))
+        cluster.kill(zombie, signal.SIGSTOP)
+        wait_until(lambda: RunEvent.objects.filter(run_id=run, type="step.lost", step="mark").exists())
+        wait_until(lambda: ended([run]))
+        before = list(RunEvent.objects.filter(run_id=run).values_list("seq", "type", "data"))
+        cluster.kill(zombie, signal.SIGCONT)
+        more = [begin(flow) for _ in range(6)]
+        wait_until(lambda: ended(more))
+        assert list(RunEvent.objects.filter(run_id=run).values_list("seq", "type", "data")) == before
+    check_runs([run, *more])
+    check_effects(world)
+
+
+def test_a_storm_of_kills(world: str, database: str) -> None:
+    flow = make_flow(FLOW)
+    dice = random.Random(7)
+    with Cluster(database, workers=4) as cluster:
+        runs = [begin(flow, ms=dice.choice([0, 0, 20, 60])) for _ in range(60)]
+        for _ in range(8):
+            time.sleep(dice.uniform(0.05, 0.4))
+            if dice.random() < 0.2:
+                os.killpg(cluster.main, signal.SIGKILL)
+                cluster.process.wait(10)
+            elif serving := cluster.serving():
+                cluster.kill(dice.choice(serving))
+            cluster.tend()
+        wait_until(lambda: ended(runs), 40.0)
+    check_runs(runs)
+    check_effects(world, 60 * KEYS)
