@@ -225,10 +225,12 @@ def _deliver(
     actor: Actor, request: ApprovalRequest, ballot: Ballot, resolved: forms.Resolved, standing: policy.Standing
 ) -> None:
     by = [standing.rejection] if standing.outcome == "rejected" else list(standing.approvals)
-    answer = {
+    answer: dict[str, Any] = {
         "decision": standing.outcome, "digest": ballot.digest, "by": by, "comment": ballot.comment,
         "form": resolved.form,
     }  # fmt: skip
+    if request.form_schema and standing.outcome == "approved":
+        answer["actions"] = request.actions  # the form may have changed what the wait opened with
     delivery = deliver(token=request.token, payload=answer, actor=actor)
     if delivery.outcome not in _DELIVERED:
         raise Conflict("The run no longer waits for this decision.", code="closed", details={"status": request.status})

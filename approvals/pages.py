@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from markdown_it import MarkdownIt
 
-from approvals import formfields
+from approvals import formfields, forms
 from approvals.difference import difference, payload_of
 from approvals.inbox import OPEN, Entry, entry_of, inbox_of, visible
 from approvals.models import ApprovalRequest
@@ -114,7 +114,7 @@ def request_page(actor: Actor, request: ApprovalRequest, *, now: float | None = 
         "missing": entry.standing.missing,
         "last": entry.standing.missing <= 1,
         "target": request.run.flow.slug if request.run else request.step,
-        "fields": formfields.fields_of(request.form_schema),
+        "fields": formfields.fields_of(request.form_schema, forms.standing_form(request)),
         "later": request.later.order_by("-created_at").values_list("pk", flat=True).first()
         if request.status == "superseded"
         else "",

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from flows.definition.canonical import digest
+from flows.definition.inputs import with_defaults
 from flows.definition.plan import Plan, StepPlan
 from flows.resolve import ResolveError, resolve_action, resolve_actions
 from flows.steps import base
@@ -23,7 +24,7 @@ from resources.fields import dumps
 from resources.masking import Masker
 from runs import clock, waits
 from runs.engine import inputs as given
-from runs.engine.state import NO_ITEM, State, Step, idempotency_key, scope_of
+from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
 from runs.store import Loaded
 
 Json = Any
@@ -53,6 +54,19 @@ def scope_for(loaded: Loaded, step: Step | None = None) -> dict[str, Json]:
         item = items[step.item] if step.item < len(items) else None
         return scope_of(state, item=item, item_index=step.item, urls=urls_of(loaded.plan, state))
     return scope_of(state, urls=urls_of(loaded.plan, state))
+
+
+def imagined(loaded: Loaded, approval: str, form: Json) -> Loaded:
+    """The run as it would be had `approval` been given with these form values."""
+    answer = {"decision": "approved", "digest": "", "by": [], "comment": "", "form": form}
+    decided = replace(loaded.state.step(approval), status=SUCCEEDED, output=answer, item=NO_ITEM)
+    return replace(loaded, state=loaded.state.with_step(decided))
+
+
+def unfilled(schema: Mapping[str, Json]) -> Json:
+    """An approval's form before anybody filled it in: defaults; null for what must be given and has none, which
+    no vote can keep, because validation then refuses it."""
+    return {**dict.fromkeys(schema.get("required", ())), **with_defaults(schema, {})}
 
 
 def effective(plan: Plan, step: Step) -> StepPlan:
@@ -168,7 +182,9 @@ class Attempt:
             self.lines.append(self.masker.text(line)[:2000])
 
     def _resolve_all(self, step_id: str) -> list[base.Action]:
-        return resolve_actions(self.loaded.plan, step_id, scope_for(self.loaded), item="all")
+        """What a protected step would do if this approval were given with its form as it is shown first."""
+        shown = imagined(self.loaded, self.step.id, unfilled(self.plan.config.get("form") or {}))
+        return resolve_actions(self.loaded.plan, step_id, scope_for(shown), item="all")
 
     # -- the outcome ---------------------------------------------------------------------------------------
     def _ended(self, outcome: object) -> given.AttemptEnded:

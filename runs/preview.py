@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from flows.definition.canonical import digest
@@ -10,7 +9,6 @@ from flows.resolve import resolve_actions
 from flows.steps.approval.step import shown_action
 from resources.errors import NotFound
 from runs import attempts, store
-from runs.engine.state import NO_ITEM, SUCCEEDED
 
 Json = Any
 
@@ -23,11 +21,9 @@ def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, J
     loaded = store.load(run_id)
     if loaded is None:
         raise NotFound("There is no such run.", code="run_not_found")
-    answer = {"decision": "approved", "digest": "", "by": [], "comment": "", "form": form}
-    decided = replace(loaded.state.step(approval), status=SUCCEEDED, output=answer, item=NO_ITEM)
-    imagined = replace(loaded, state=loaded.state.with_step(decided))
-    scope = attempts.scope_for(imagined)
-    protects = [s.id for s in loaded.plan.steps if approval in s.protected_by]
+    scope = attempts.scope_for(attempts.imagined(loaded, approval, form))
+    # in the order the request opened with: the digest is over all of them
+    protects = loaded.plan.step(approval).config["protects"]
     actions = [a for step in protects for a in resolve_actions(loaded.plan, step, scope, item="all")]
     shown = [shown_action(a, irreversible=loaded.plan.step(a.step).irreversible) for a in actions]
     return shown, digest([a.to_json() for a in actions])

@@ -58,7 +58,9 @@ def make_demo() -> None:
         _make_people(own.password)
         if not Secret.objects.filter(name="github-hook").exists():
             set_secret(actor=actor, name="github-hook", value=own.webhook_secret)
-        _make_connection(actor)
+        world = settings.WORLD_URL or "http://127.0.0.1:9"
+        _make_connection(actor, "world", world, honours=True)
+        _make_connection(actor, "world-plain", f"{world}/plain", honours=False)  # ignores idempotency keys
     if not Flow.objects.filter(slug=FLOW).exists():
         author = Actor.of_user(User.objects.get(username="author"))
         create_flow(actor=author, source=SOURCE.read_text())
@@ -78,17 +80,13 @@ def _make_people(password: str) -> None:
             user.groups.add(group)
 
 
-def _make_connection(actor: Actor) -> None:
-    wanted = {
-        "base_url": settings.WORLD_URL or "http://127.0.0.1:9",
-        "allow_networks": ["127.0.0.0/8"],
-        "honours_idempotency_key": True,
-    }
-    known = Connection.objects.filter(name="world").first()
+def _make_connection(actor: Actor, name: str, base_url: str, honours: bool) -> None:
+    wanted = {"base_url": base_url, "allow_networks": ["127.0.0.0/8"], "honours_idempotency_key": honours}
+    known = Connection.objects.filter(name=name).first()
     if known is None:
-        connections.create_connection(actor=actor, name="world", kind="http", settings=wanted)
-    elif any(known.settings.get(name) != value for name, value in wanted.items()):
-        connections.update_connection(actor=actor, name="world", settings={**known.settings, **wanted})
+        connections.create_connection(actor=actor, name=name, kind="http", settings=wanted)
+    elif any(known.settings.get(key) != value for key, value in wanted.items()):
+        connections.update_connection(actor=actor, name=name, settings={**known.settings, **wanted})
 
 
 def demo_info() -> dict[str, Any]:

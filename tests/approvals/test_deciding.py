@@ -188,6 +188,7 @@ def test_a_form_value_that_changes_the_action_changes_what_is_approved(world: Wo
     assert (stale.stable_code, stale.details) == ("stale_digest", {"digest": digest("tonight")})
     decide(world, request, form=tonight, digest=digest("tonight"))
     assert (engine.delivered[0]["digest"], engine.delivered[0]["form"]) == (digest("tonight"), tonight)
+    assert engine.delivered[0]["actions"] == action("tonight"), "the engine is told what was approved"
     assert ApprovalRequest.objects.get(pk=request.pk).actions == action("tonight")
 
 
@@ -201,6 +202,7 @@ def test_a_changed_action_voids_earlier_votes_and_asks_those_people_again(world:
     assert decide(world, request, "rita", digest=digest("tonight")).status == "approved"
     assert engine.delivered[0]["by"] == ["rolf", "rita"]
     assert engine.delivered[0]["form"] == {"window": "tonight"}, "who fills in nothing keeps what was chosen"
+    assert engine.delivered[0]["actions"] == action("tonight"), "and the last vote hands on what the first one chose"
 
 
 def test_form_values_are_checked(world: World) -> None:

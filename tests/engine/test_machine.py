@@ -31,6 +31,7 @@ class RunMachine(RuleBasedStateMachine):
         self.agreed: dict[str, dict[str, str]] = {}  # the same, once they agreed
         self.queue: set[Key] = set()
         self.waits: set[tuple[str, int, int]] = set()
+        self.disturbed: set[Key] = set()
         self.results: set[tuple[str, int, int]] = set()
         self.given: list[given.Input] = []
         self.game = Game(plan, input={"go": go}, started=False)
@@ -289,6 +290,8 @@ class RunMachine(RuleBasedStateMachine):
             payload: dict[str, Any] = {"decision": "approved", "by": ["r"], "comment": "", "form": {}}
             self.give(given.Answered(step.id, step.item, step.pass_no, payload))
         elif step.status in CLAIMABLE:
+            if plan.protected_by and not step.fallback:
+                self.disturb(step)
             shown = self.digests_of(step)
             wrong = [a for a in plan.protected_by if self.granted(step).get(a) != shown[a]]
             if wrong and not step.fallback:
@@ -302,6 +305,14 @@ class RunMachine(RuleBasedStateMachine):
             self.give(given.AttemptEnded(step.id, step.item, step.attempt, "wait", wait=wait))
         else:
             self.give(given.AttemptEnded(step.id, step.item, step.attempt, "done", output=1))
+
+    def disturb(self, step: Step) -> None:
+        """Nothing unapproved starts; and every protected step sees its world change once."""
+        lie = dict.fromkeys(self.plan.step(step.id).protected_by, "0" * 64)
+        assert not self.give(given.AttemptStarted(step.id, step.item, "w", lie)).accepted
+        if step.key not in self.disturbed:
+            self.disturbed.add(step.key)
+            self.world[step.key] = self.world.get(step.key, 0) + 1
 
     def fold_again(self) -> None:
         """The recorded causes, as JSON, give the same state."""
