@@ -128,7 +128,8 @@ class Stage:
 
     def request_of(self, run: str) -> dict[str, Any]:
         """The open approval request of a run, once there is one."""
-        return until(lambda: next((a for a in self._open() if a["run"] == run), None), f"no request of {run}")
+        found = until(lambda: next((a for a in self._open() if a["run"] == run), None), f"no request of {run}")
+        return dict(found)
 
     def _open(self) -> list[dict[str, Any]]:
         _, found = self.api("admin", "/approvals?status=open&limit=200")
