@@ -6,12 +6,19 @@ PY := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 LOCKFLAGS := -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url
 
+# Bytecode is cached whatever the caller's environment says, and outside the source tree: a start that compiles
+# everything anew takes twice the time, in each process.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
+
 # System Node (>= 18) if there is one; else the one from PyPI, which then belongs to the environment.
 NODE_OK := $(shell node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null && echo yes)
 NODE_LOCK := $(if $(NODE_OK),,requirements-node.lock)
 NODE_PATH_PREFIX := $(if $(NODE_OK),,$(CURDIR)/$(VENV)/bin:)
-# Tests need no search path of their own; a developer's environment is a superset of what `make run` needs.
-RUN_STAMP := $(if $(wildcard $(VENV)/.dev),$(VENV)/.dev,$(VENV)/.app)
+# An environment with the developer's tools holds all that `make run` needs, and keeps them: known by its stamp, or,
+# where that is gone, by pytest.
+IS_DEV := $(wildcard $(VENV)/.dev $(VENV)/bin/pytest)
+RUN_STAMP := $(VENV)/$(if $(IS_DEV),.dev,.app)
 FRONT_SOURCES := $(shell find static/src -type f 2>/dev/null) static/build.mjs
 
 .PHONY: help run install install-app build chromium lint format test test-sqlite test-postgres bench lock clean

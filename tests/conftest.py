@@ -6,8 +6,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.engine.databases import Templates  # needs Django, which is not set up yet when this file is read
 
 pytest_plugins = ["tests.append_only"]
 
@@ -19,6 +23,14 @@ def postgres_server() -> Iterator[object]:
 
     with services.postgres(durable=False) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Templates:
+    """`copy("sqlite" | "postgres")` gives the URL of a migrated database of the test's own, without migrating again."""
+    from tests.engine.databases import Templates
+
+    return Templates(tmp_path_factory.mktemp("databases"), lambda: request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture(scope="session")

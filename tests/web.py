@@ -44,9 +44,7 @@ def web(data: Path) -> Iterator[Web]:
         **os.environ, "DATA_DIR": str(data), "DATABASE_URL": f"sqlite:///{data / 'web.sqlite3'}", "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}", "DEMO": "1", "DJANGO_SETTINGS_MODULE": "orchestra.settings",
     }  # fmt: skip
-    _manage(environment, "migrate", "-v0")
-    _manage(environment, "make_demo")
-    info = json.loads(_manage(environment, "demo_info"))
+    info = json.loads(_manage(environment, "prepare"))
     argv = ["env", *(f"{k}={v}" for k, v in environment.items() if k in _PASSED), sys.executable, "-m", "daphne"]
     argv += ["-b", "127.0.0.1", "-p", str(port), "orchestra.asgi:application"]
     with running(argv, port, data / "web.log"):

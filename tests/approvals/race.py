@@ -1,4 +1,5 @@
-"""A program for test_races: several people decide in the same instant, against the database of DATABASE_URL.
+"""A program for test_races: several people decide in the same instant, against the migrated database of
+DATABASE_URL.
 
 Prints JSON: {"outcomes": […], "delivered": n, "status", "events"}. Run as `python -m tests.approvals.race NAME…`.
 """
@@ -17,7 +18,6 @@ import django
 
 django.setup()
 
-from django.core.management import call_command  # noqa: E402  needs the apps
 from django.db import connection  # noqa: E402  needs the apps
 
 from tests.approvals.conftest import Delivery, World, build_world, digest  # noqa: E402  needs the apps
@@ -51,7 +51,6 @@ def main(quorum: int, voters: list[str]) -> None:
     from runs.models import RunEvent
 
     setattr(actions, "deliver", deliver)  # noqa: B010  the engine is not part of this race
-    call_command("migrate", verbosity=0)
     world = build_world()
     request = world.ask(reviewers={"quorum": quorum})
     outcomes: list[str] = []

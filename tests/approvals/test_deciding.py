@@ -16,7 +16,7 @@ from runs.models import Run, RunEvent
 from tests.approvals.conftest import Engine, World, action, digest
 
 FORM = {"type": "object", "properties": {"window": {"enum": ["now", "tonight"], "default": "now"}}}
-pytestmark = pytest.mark.usefixtures("engine")
+pytestmark = [pytest.mark.usefixtures("engine"), pytest.mark.db_matrix]
 
 
 def decide(world: World, request: ApprovalRequest, name: str = "rita", **more: Any) -> ApprovalRequest:

@@ -11,6 +11,7 @@ from approvals import queries
 from approvals.actions import decide_request
 from tests.approvals.conftest import Engine, World, digest
 
+pytestmark = pytest.mark.db_matrix
 NOW = time.time()
 
 

@@ -10,6 +10,8 @@ from runs import signals
 from runs.models import RunEvent
 from tests.approvals.conftest import World, digest
 
+pytestmark = pytest.mark.db_matrix
+
 
 def types(world: World) -> list[str]:
     return list(RunEvent.objects.filter(run=world.run).order_by("seq").values_list("type", flat=True))

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests.engine.databases import Templates
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def race(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    url = f"sqlite:///{tmp_path}/race.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_server").new_database()
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def race(request: pytest.FixtureRequest, tmp_path: Path, templates: Templates, django_db_blocker: Any) -> Any:
+    with django_db_blocker.unblock():
+        url = templates.copy(request.param)
     env = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "orchestra.settings"}
 
     def run(quorum: int, *voters: str) -> dict[str, Any]:

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engine.databases import Templates, connected
-
-
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Templates:
-    folder: Path = tmp_path_factory.mktemp("databases")
-    return Templates(folder, lambda: request.getfixturevalue("postgres_server"))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -62,7 +62,7 @@ class Templates:
         import psycopg
 
         name = self.made[kind].rpartition("/")[2]
-        url = self.server().new_database()
+        url: str = self.server().new_database()
         with psycopg.connect(self.server().url, autocommit=True) as admin:
             fresh = url.rpartition("/")[2]
             admin.execute(f'DROP DATABASE "{fresh}"')

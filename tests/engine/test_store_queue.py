@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
 import pytest
 from django.db import connection
@@ -26,13 +28,16 @@ steps:
 output: {a: "${{ steps.a.output }}"}
 """
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def in_thread(work):  # type: ignore[no-untyped-def]
+
+def in_thread(work: Callable[P, T]) -> Callable[P, T]:
     """Run in a thread whose connection is closed behind it."""
 
-    def wrapped(*args):  # type: ignore[no-untyped-def]
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return work(*args)
+            return work(*args, **kwargs)
         finally:
             connection.close()
 

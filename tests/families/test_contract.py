@@ -22,6 +22,7 @@ from tests.families.conftest import SECRET
 from tests.families.outside import Outside, closed_port
 from tests.families.samples import SAMPLES, Sample
 
+pytestmark = pytest.mark.db_matrix
 Json = Any
 FAMILIES = {member.name: member for member in all_families()}
 MAX_KEPT = 5 * 1024 * 1024

@@ -1,24 +1,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.engine.databases import Templates
 from tests.feed.site import Site, running_site
-from tests.services import Postgres
 
 
-@pytest.fixture(scope="session")
-def postgres_site(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("feed-pg"), postgres_server.new_database()) as site:
+def started(kind: str, folder: Path, templates: Templates, blocker: Any) -> Iterator[Site]:
+    with blocker.unblock():
+        url = templates.copy(kind)
+    with running_site(folder, url) as site:
         yield site
 
 
 @pytest.fixture(scope="session")
-def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    place = tmp_path_factory.mktemp("feed")
-    with running_site(place, f"sqlite:///{place}/db.sqlite3") as site:
-        yield site
+def postgres_site(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
+) -> Iterator[Site]:
+    yield from started("postgres", tmp_path_factory.mktemp("feed-pg"), templates, django_db_blocker)
+
+
+@pytest.fixture(scope="session")
+def sqlite_site(
+    templates: Templates, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
+) -> Iterator[Site]:
+    yield from started("sqlite", tmp_path_factory.mktemp("feed"), templates, django_db_blocker)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -30,8 +30,9 @@ def sign_in(place: dict[str, Any]) -> Callable[[str], Client]:
     return enter
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(chromium: str | None) -> Iterator[Any]:
+    """One a module: each test has contexts of its own. Not one a session, since its event loop stops asyncio.run."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -13,7 +13,7 @@ from resources import artifacts
 from resources.errors import NotFound, TooLarge
 from resources.models import Artifact
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.db_matrix]
 
 
 @pytest.fixture(autouse=True)
