@@ -13,7 +13,7 @@ from django.db import connection
 from runs import clock, queue, queue_rows, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
-from runs.meaning import meaning_of
+from runs.meaning import just, meaning_of
 from runs.models import Run, RunEvent, StepRun, Work
 from runs.queue_rows import Fenced, Hold
 from runs.slice import Happened, Slice
@@ -221,7 +221,7 @@ def test_two_workers_that_open_the_same_item_at_once_both_keep_their_results(dat
     one.loaded = fresh  # both know the run as it is now
     for slice_, item in ((two, 1), (one, 0)):
         ended = given.AttemptEnded("a", item, 1, "done", output=item)
-        slice_._commit([Happened(lambda _, e=ended: e, slice_.rows["a", item])])
+        slice_._commit([Happened(just(ended), slice_.rows["a", item])])
     outputs = dict(StepRun.objects.filter(item__gte=0).values_list("item", "output"))
     assert (outputs[0], outputs[1]) == (0, 1)
     assert not RunEvent.objects.filter(type="step.lost").exists()
