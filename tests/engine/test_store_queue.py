@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -196,13 +197,25 @@ def test_a_stale_save_writes_nothing(held: Slice) -> None:
     assert RunEvent.objects.count() == before and StepRun.objects.get().status == "running"
 
 
-def test_a_dead_workers_rows_are_due_at_once_and_keep_their_owner(held: Slice) -> None:
+def test_a_dead_workers_rows_are_due_at_once_and_known_as_lost(held: Slice) -> None:
     assert queue.claim("second") is None
     assert queue.end_leases("first", clock.now()) == 1
     row = Work.objects.get()
-    assert row.owner == "first"
+    assert row.owner == ""
     drain(Worker("second"))
     assert Run.objects.get().status == "succeeded" and RunEvent.objects.filter(type="step.lost").exists()
+
+
+def test_after_the_clock_was_set_a_lease_that_looks_over_is_left_alone(
+    held: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert queue.claim("second") is None  # the clock is known from now on
+    Work.objects.update(wake_at=clock.now() - 1)
+    guard = clock.JumpGuard(seen=(clock.now() - 3600, time.monotonic()))
+    monkeypatch.setattr(queue, "_guard", guard)
+    assert queue.claim("second") is None
+    assert queue.end_leases("first", clock.now() - 1) == 1  # of one that surely died
+    assert queue.claim("second") is not None
 
 
 def test_two_workers_that_open_the_same_item_at_once_both_keep_their_results(database: str) -> None:
