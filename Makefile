@@ -103,4 +103,4 @@ lock: $(VENV)/bin/uv ## write the lock files anew from pyproject.toml and packag
 	PATH="$(NODE_PATH_PREFIX)$$PATH" npm install --package-lock-only --silent
 
 clean: ## remove what make made (not .data)
-	rm -rf $(VENV) node_modules static/dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules static/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
