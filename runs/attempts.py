@@ -34,10 +34,10 @@ MAX_LOG_LINES = 200
 
 def urls_of(plan: Plan, state: State) -> dict[str, str]:
     """{callback step: its URL}. Known before the step starts, so that an earlier one can hand it out."""
-    return {s: _callback_url(token) for s, token in _tokens(plan, state).items()}
+    return {s: callback_url(token) for s, token in _tokens(plan, state).items()}
 
 
-def _callback_url(token: str) -> str:
+def callback_url(token: str) -> str:
     return f"{settings.PUBLIC_URL}/callbacks/{token}"
 
 
@@ -175,7 +175,7 @@ class Attempt:
     def _callback_url(self, name: str) -> str:
         """Of another step, or of this very one: an item of a fan-out has an address of its own."""
         state, item = self.loaded.state, self.step.item if name == self.step.id else NO_ITEM
-        return _callback_url(waits.token_of(self.loaded.plan, state.run_id, name, item, state.step(name, item).pass_no))
+        return callback_url(waits.token_of(self.loaded.plan, state.run_id, name, item, state.step(name, item).pass_no))
 
     def _log(self, line: str) -> None:
         if len(self.lines) < MAX_LOG_LINES:

@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from django.db.models import TextField
+from django.db.models.functions import Cast, Length
+
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
 from resources.access import Actor, folder_filter
 from runs import charts, filters, looks
+from runs.about import about
 from runs.filters import Asked
 from runs.models import NO_ITEM, Run, StepRun
 
 BUCKETS = 72
+SMALL_INPUT = 4096  # characters of JSON
 _TRIGGER_ICONS = {"webhook": "webhook", "api": "terminal", "manual": "user"}
 
 
@@ -73,10 +78,18 @@ def rows_of(page: list[Run]) -> list[dict[str, Any]]:
     steps = StepRun.objects.filter(run__in=page, item=NO_ITEM).values_list("run_id", "step", "status")
     for run_id, step, status in steps:
         statuses.setdefault(run_id, {})[step] = status
-    return [_row(run, statuses.get(run.id, {})) for run in page]
+    given = _small_inputs(page)
+    return [_row(run, statuses.get(run.id, {}), given.get(run.id)) for run in page]
 
 
-def _row(run: Run, statuses: dict[str, str]) -> dict[str, Any]:
+def _small_inputs(page: list[Run]) -> dict[str, Any]:
+    """Run id -> input, where it is small: a list never loads megabytes to show a line."""
+    size = Length(Cast("input", TextField()))
+    rows = Run.objects.filter(pk__in=[run.pk for run in page]).annotate(size=size).filter(size__lte=SMALL_INPUT)
+    return dict(rows.values_list("pk", "input"))
+
+
+def _row(run: Run, statuses: dict[str, str], given: Any) -> dict[str, Any]:
     state, label = looks.of_run(run.status, bool(run.human))  # type: ignore[attr-defined]
     steps = step_looks(plan_of(run.release), statuses, run.ended)
     states = [s for s, _ in steps.values()]
@@ -84,6 +97,7 @@ def _row(run: Run, statuses: dict[str, str]) -> dict[str, Any]:
     return {
         "id": run.id,
         "title": run.flow.title or run.flow.slug,
+        "about": about(given, plan_of(run.release).input_schema),
         "flow": run.flow.slug,
         "version": run.release.version,
         "state": state,

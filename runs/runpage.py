@@ -10,10 +10,12 @@ from flows.definition.plan import Plan, StepPlan
 from resources.access import Actor, can
 from resources.errors import NotFound
 from runs import dag, filters, looks, timeline
+from runs.about import about
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
 from runs.resolved import resolved_action
 from runs.sentences import sentence
+from runs.waiting import waiting
 
 LOG = 300  # events shown; the timeline reads TIMELINE of them
 TIMELINE = 5000
@@ -48,6 +50,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
         "event_count": run.seq,
         "hidden": max(0, len(events) - LOG),
         "inspect": inspect(run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
+        "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
         "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen)),
         "now": now,
     }
@@ -60,6 +63,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "title": run.flow.title or run.flow.slug,
+        "about": about(run.input, plan_of(run.release).input_schema),
         "flow": run.flow.slug,
         "version": run.release.version,
         "state": state,

@@ -42,6 +42,7 @@ class Ledger:
         self.effects: dict[tuple[str, str], Effect] = {}
         self.answers: dict[tuple[str, str], dict[str, Any]] = {}
         self.latest: dict[str, dict[str, Any]] = {}
+        self.deployed: dict[str, dict[str, Any]] = {}
         self.number = 0
         self._file: int | None = None
         if path is not None:
@@ -73,8 +74,15 @@ class Ledger:
             row.applied += 1
             self.number = answer["number"]
             self.latest[event["kind"]] = answer
+            self._deploy(event["kind"], answer)
             if event["key"]:
                 self.answers[(event["kind"], event["key"])] = answer
+
+    def _deploy(self, kind: str, answer: dict[str, Any]) -> None:
+        """Remember what a service runs since a deploy that named it."""
+        body = answer.get("received")
+        if kind.endswith("deploy") and isinstance(body, dict) and isinstance(body.get("service"), str):
+            self.deployed[body["service"]] = {"version": body.get("version"), "since": answer["at"]}
 
     def refuse(self, kind: str, key: str) -> None:
         """Count a request that was turned away: nothing took effect."""
@@ -103,7 +111,7 @@ class Ledger:
 
     def clear(self) -> None:
         """Forget everything."""
-        for table in (self.effects, self.answers, self.latest):
+        for table in (self.effects, self.answers, self.latest, self.deployed):
             table.clear()
         self.number = 0
         if self._file is not None:

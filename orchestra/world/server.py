@@ -49,6 +49,13 @@ class World:
     def call_back(self, request: Request) -> Response:
         return json_response({"ok": True, "calls": self.callbacks.plan(request.json())}, 202)
 
+    def status(self, kind: str, request: Request) -> Response:
+        """With `?service=X` what runs there since its last deploy; null before the first."""
+        found: dict[str, object] = {"kind": kind, "latest": self.ledger.latest.get(kind)}
+        if service := request.query.get("service"):
+            found |= {"service": service, "running": self.ledger.deployed.get(service)}
+        return json_response(found)
+
     async def act(self, kind: str, request: Request) -> Response:
         """One request to an endpoint with effects. The effect is immediate; only the answer is delayed."""
         key = request.headers.get("idempotency-key", "")
@@ -76,7 +83,7 @@ class World:
             if kind is not None and request.method == "POST":
                 return await self.act(kind, request)
             if kind is not None and request.method == "GET" and kind.endswith("status"):
-                return json_response({"kind": kind, "latest": self.ledger.latest.get(kind)})
+                return self.status(kind, request)
             route = self.routes.get((request.method, request.path))
             if route is not None:
                 return route(request)

@@ -66,6 +66,15 @@ def test_reading_the_status_is_no_effect(world_url: str) -> None:
     assert client.effects() == {("status", "k"): (1, 1)}
 
 
+def test_the_status_of_a_service_says_what_was_deployed_there_last(world_url: str) -> None:
+    client = Client(world_url)
+    assert client.send("GET", "/status?service=lamp")[1]["running"] is None
+    for version in ("v1", "v2"):
+        client.send("POST", "/deploy", {"service": "lamp", "version": version}, key=version)
+    client.send("POST", "/deploy", {"service": "door", "version": "v9"}, key="door")
+    assert client.send("GET", "/status?service=lamp")[1]["running"]["version"] == "v2"
+
+
 def test_an_error_counts_the_request_and_applies_nothing(world_url: str) -> None:
     client = Client(world_url)
     client.send("PUT", "/knobs", {"kinds": {"deploy": {"error_rate": 1}}})

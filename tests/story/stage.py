@@ -136,7 +136,12 @@ class Stage:
         return list(found["items"])
 
     def decide(self, name: str, request: dict[str, Any], verdict: str, **more: Any) -> tuple[int, Any]:
-        said = {"decision": verdict, "digest": request["digest"], "comment": "Said over the API.", **more}
+        said: dict[str, Any] = {
+            "decision": verdict,
+            "digest": request["digest"],
+            "comment": "Said over the API.",
+            **more,
+        }
         return self.api(name, f"/approvals/{request['id']}/decisions", said)
 
     def clear(self) -> None:
@@ -148,7 +153,7 @@ class Stage:
     # -- people in front of a browser ---------------------------------------------------------------------
 
     def sign_in(self, name: str, path: str = "/", *, size: str = "wide", theme: str = "light") -> Any:
-        """A browser of their own, signed in through the form, at `path`; it reports what it complains about."""
+        """A browser of their own, signed in through the form, at `path`; its complaints are gathered."""
         width, height = SIZES[size]
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
