@@ -89,10 +89,7 @@ def start_run(
             waits_already = limits.admit_oldest_later(run.limit_key, clock.now())
             run.placed = not waits_already and limits.take(counter, plan.concurrency.limit)
         _insert(run, actor, label, idempotency_key)
-        if run.placed:
-            bell.ring_on_commit(bell.WORK, bell.EVENTS)
-        else:
-            bell.ring_on_commit(bell.EVENTS)
+        bell.ring_on_commit(bell.WORK, bell.EVENTS)
     return Started(run, created=True)
 
 

@@ -6,8 +6,8 @@ from typing import Final
 
 from django.db import transaction
 
-from runs import bell, clock, history, limits, queue
-from runs.models import Run, RunStatus, Work
+from runs import bell, clock, history, limits, queue, signals
+from runs.models import Run, RunStatus, WaitToken, Work
 from runs.queue import Claim
 
 #: claims of one row before its run is given up
@@ -24,6 +24,14 @@ def set_aside(claim: Claim, owner: str) -> None:
         fail(claim.run_id)
 
 
+def _close_waits(run_id: str, now: float) -> None:
+    """Nobody waits for an answer any more; open approvals are withdrawn."""
+    for row in WaitToken.objects.select_for_update().filter(run_id=run_id, status=WaitToken.Status.OPEN):
+        row.status = WaitToken.Status.CLOSED
+        row.save(update_fields=["status"])
+        signals.wait_closed.send(sender=None, token=row.token, reason="withdrawn", now=now)
+
+
 def fail(run_id: str) -> None:
     """End the run as failed, whatever state it is in, without asking the core."""
     message = "Orchestra could not carry this run on; the log of the workers says why."
@@ -36,6 +44,7 @@ def fail(run_id: str) -> None:
         run.status, run.error, run.ended_at = RunStatus.FAILED, error, now
         run.save(update_fields=["status", "error", "ended_at"])
         Work.objects.filter(run_id=run_id).delete()
+        _close_waits(run_id, now)
         history.append(run_id, "run.failed", data={"error": error})
         limits.free(run.flow_id, run.limit_key, run.placed, now)
     bell.ring(bell.WORK, bell.EVENTS)

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds a cluster may lack workers that it has tasks for before it is given up: its task queue is stuck
 STUCK_AFTER: Final = 15.0
+#: the same where not one worker is left that serves
+NONE_AFTER: Final = 3.0
 
 
 class WorkBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
@@ -77,7 +79,7 @@ class WorkBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
         now = time.monotonic()
         if len(watcher.links) >= settings.WORKERS:
             self._full_at = now
-        elif now - self._full_at > STUCK_AFTER:
+        elif now - self._full_at > (NONE_AFTER if watcher.joined and not watcher.links else STUCK_AFTER):
             logger.critical("%s of %s workers serve; the cluster starts over", len(watcher.links), settings.WORKERS)
             os.kill(os.getppid(), signal.SIGKILL)
 

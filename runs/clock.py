@@ -1,11 +1,17 @@
 """The database's clock decides; every process keeps its distance to it.
 
-On SQLite the host's clock is the database's. On PostgreSQL the distance is measured with every claim.
+On SQLite the host's clock is the database's. On PostgreSQL the distance is measured with every claim. A clock that was
+set forward makes every lease look over: for one lease after a jump, takeovers wait (rule 9 of the design).
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Final
+
+#: seconds the database's clock may run away from this host's steady one between two looks
+MAX_DRIFT: Final = 5.0
 
 _offset = 0.0
 
@@ -19,3 +25,22 @@ def learn(database_now: float) -> None:
     """Take note of what the database's clock just said."""
     global _offset
     _offset = database_now - time.time()
+
+
+@dataclass(slots=True)
+class JumpGuard:
+    """Notices that the clock was set. Times are arguments: `wall` epoch seconds, `steady` monotonic seconds."""
+
+    seen: tuple[float, float] | None = None
+    until: float = 0.0
+
+    def expected(self, steady: float) -> float | None:
+        """What the clock should say now, going by the last look; None before the first."""
+        return None if self.seen is None else self.seen[0] + steady - self.seen[1]
+
+    def trusts(self, wall: float, steady: float, lease: float) -> bool:
+        """False while leases that look over may only look so."""
+        if self.seen is not None and abs((wall - self.seen[0]) - (steady - self.seen[1])) > MAX_DRIFT:
+            self.until = steady + lease
+        self.seen = (wall, steady)
+        return steady >= self.until

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.db import connection
@@ -38,14 +39,14 @@ BEGIN; SET LOCAL synchronous_commit TO OFF;
 UPDATE runs_work SET owner = '{owner}', fence = fence + 1,
        wake_at = extract(epoch FROM clock_timestamp()) + {lease}
  WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= extract(epoch FROM clock_timestamp())
-              {only_short} ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING {columns}, extract(epoch FROM clock_timestamp())::float8;
-COMMIT
+              {only_short}{takeovers} ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING {columns};
+SELECT extract(epoch FROM clock_timestamp())::float8; COMMIT
 """
-_DUE_SQLITE = "SELECT 1 FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short} LIMIT 1"
+_DUE_SQLITE = "SELECT 1 FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short}{takeovers} LIMIT 1"
 _CLAIM_SQLITE = """
 UPDATE runs_work SET owner = '{owner}', fence = fence + 1, wake_at = {now!r} + {lease}
- WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short}
+ WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short}{takeovers}
               ORDER BY wake_at LIMIT 1)
 RETURNING {columns}
 """
@@ -62,6 +63,7 @@ def claim(owner: str, queues: Sequence[str] = ("default",), *, only_short: bool 
         "lease": settings.LEASE_SECONDS,
         "columns": _COLUMNS,
         "only_short": "AND NOT long" if only_short else "",
+        "takeovers": _takeovers(),
     }
     if connection.vendor == "postgresql":
         return _claim_pg(_CLAIM_PG.format(**values))
@@ -80,19 +82,38 @@ def claim(owner: str, queues: Sequence[str] = ("default",), *, only_short: bool 
     return Claim(*row) if row else None
 
 
+#: of the rows that are due, those that nobody held, or whose holder surely died
+_NO_TAKEOVER = " AND (owner IS NULL OR owner = '')"
+_guard = clock.JumpGuard()
+
+
+def _takeovers() -> str:
+    """Which leases that look over may be believed: none for a while after the clock was set."""
+    steady = time.monotonic()
+    if connection.vendor != "postgresql":
+        return "" if _guard.trusts(time.time(), steady, settings.LEASE_SECONDS) else _NO_TAKEOVER
+    expected = _guard.expected(steady)
+    if steady < _guard.until:
+        return _NO_TAKEOVER
+    if expected is None:
+        return ""
+    sane = f"abs(extract(epoch FROM clock_timestamp()) - {expected!r}) < {clock.MAX_DRIFT!r}"
+    return f" AND (owner IS NULL OR owner = '' OR {sane})"
+
+
 def _claim_pg(sql: str) -> Claim | None:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        row = None
-        while True:
+        found: list[Any] = []
+        more: bool | None = True
+        while more:
             if cursor.description is not None:
-                row = cursor.fetchone()
-            if not cursor.nextset():
-                break
-    if row is None:
-        return None
-    clock.learn(row[-1])
-    return Claim(*row[:-1])
+                found.append(cursor.fetchone())
+            more = cursor.nextset()
+    row, (now,) = found
+    clock.learn(now)
+    _guard.trusts(now, time.monotonic(), settings.LEASE_SECONDS)
+    return Claim(*row) if row else None
 
 
 def renew(held: Claim, owner: str, until: float) -> bool:
@@ -137,9 +158,9 @@ def drop(held: Claim, owner: str) -> None:
 
 
 def end_leases(owner: str, at: float) -> int:
-    """A worker died: its rows are due at once. They keep their owner, so that the next one records a lost attempt."""
+    """A worker died: its rows are due at once and held by nobody (`owner` empty; NULL would mean never taken)."""
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE runs_work SET wake_at = %s WHERE owner = %s AND wake_at > %s", [at, owner, at])
+        cursor.execute("UPDATE runs_work SET wake_at = %s, owner = '', fence = fence + 1 WHERE owner = %s", [at, owner])
         return int(cursor.rowcount)
 
 

@@ -130,6 +130,13 @@ def lock(loaded: Loaded) -> None:
             raise Stale
 
 
+def _version_of(run_id: str) -> int | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT version FROM runs_run WHERE id = %s", [run_id])
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
 # -- saving ----------------------------------------------------------------------------------------------------
 _RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
 _RAISE_ALL = """
@@ -169,7 +176,9 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
             if state.ended:
                 rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
     except IntegrityError as error:
-        if "run_event_seq" in str(error):  # sent together with the version's check: somebody was faster
+        # Sent together with the version's check, a statement may break a constraint before that is looked at:
+        # the same event number, the same step opened by somebody who was faster.
+        if _version_of(loaded.state.run_id) != loaded.state.version:
             raise Stale from error
         raise
     channels = (bell.EVENTS, *((bell.WORK,) if rings else ()))

@@ -67,7 +67,7 @@ class Templates:
             fresh = url.rpartition("/")[2]
             admin.execute(f'DROP DATABASE "{fresh}"')
             admin.execute(f'CREATE DATABASE "{fresh}" TEMPLATE "{name}"')
-        return url
+        return str(url)
 
     def _make(self, kind: str) -> str:
         path = self.folder / "template.sqlite3"

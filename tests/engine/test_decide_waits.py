@@ -1,4 +1,4 @@
-"""Waits, approvals, digests; pause, resume, cancel."""
+"""Waits, approvals, digests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from flows.definition.plan import Fallback, ForEach, Retry
 from runs.engine import inputs as given
-from runs.engine.turn import CloseWait, HoldWork, OpenWait, ReleaseWork
+from runs.engine.turn import CloseWait, OpenWait
 from tests.engine.game import ERROR, Game, action, approval, plan, shown, step
 
 
@@ -243,113 +243,3 @@ def test_items_whose_change_was_rejected_are_skipped_and_so_is_what_follows() ->
     game.end("deploy", "done", 0)
     assert (game["deploy"].status, game["deploy"].reason, game["after"].status) == ("skipped", "approval", "skipped")
     assert game.state.status == "succeeded"
-
-
-# -- pause, resume, cancel ---------------------------------------------------------------------------------------
-def test_while_paused_attempts_end_and_nothing_starts() -> None:
-    game = Game(plan(step("a"), step("b", needs=("a",)), step("c")))
-    game.begin("a")
-    game.pause()
-    assert game.state.status == "pausing" and list(game.last.commands) == [HoldWork()]
-    game.begin("c")
-    assert game.refused
-    game.end("a", "done")
-    assert (game.state.status, game["b"].status) == ("paused", "ready")
-    assert game.told("run.paused") == [{}]
-    game.begin("b")
-    assert game.refused
-    game.resume()
-    assert game.state.status == "running" and ReleaseWork() in game.last.commands
-    game.begin("b")
-    assert not game.refused
-
-
-def test_a_retry_and_a_lost_attempt_of_a_paused_run_are_held() -> None:
-    game = Game(plan(step("a", retry=Retry(jitter="none")), step("b")))
-    game.begin("a")
-    game.begin("b")
-    game.pause()
-    game.end("a", "retry", error=ERROR)
-    game.lose("b")
-    assert (game.statuses("a", "b"), game.state.status) == (["backoff", "ready"], "paused")
-    game.begin("b")
-    assert game.refused
-
-
-def test_pause_and_resume_have_their_place() -> None:
-    game = Game(plan(step("a")), started=False)
-    game.pause()
-    assert game.refused  # a queued run
-    game.give(given.Started())
-    game.resume()
-    assert game.refused
-    game.pause()
-    game.pause()
-    assert game.refused
-    game.cancel()
-    assert game.state.status == "cancelled"
-    for verb in (game.pause, game.resume, game.cancel):
-        verb()
-        assert game.refused
-
-
-def test_cancel_stops_what_holds_no_worker_and_waits_for_what_does() -> None:
-    game = Game(plan(step("a"), step("w"), step("t", retry=Retry(jitter="none")), step("b"), step("z", needs=("a",))))
-    game.wait("w", "callback", timeout=60.0)
-    game.retry("t")
-    game.begin("a")
-    game.cancel()
-    assert game.state.status == "cancelling"
-    assert game.statuses("w", "t", "b") == ["cancelled"] * 3
-    assert CloseWait("w", -1, 1, "withdrawn") in game.last.commands
-    game.begin("b")
-    assert game.refused
-    game.cancel()
-    assert game.refused
-    game.end("a", "done", output=1)
-    assert (game.state.status, game["a"].output, game["z"].status) == ("cancelled", 1, "pending")
-
-
-@pytest.mark.parametrize("outcome", ["retry", "wait"])
-def test_an_attempt_of_a_cancelled_run_leads_to_nothing_further(outcome: str) -> None:
-    game = Game(plan(step("a")))
-    game.begin("a")
-    game.cancel()
-    game.end("a", outcome, error=ERROR, wait={"kind": "callback", "timeout": 5.0})
-    assert game.state.status == "cancelled" and game["a"].status in {"failed", "cancelled"}
-    assert not any(isinstance(c, OpenWait) for c in game.last.commands)
-
-
-def test_a_lost_attempt_of_a_cancelled_run_ends_it() -> None:
-    game = Game(plan(step("a")))
-    game.begin("a")
-    game.cancel()
-    game.lose("a")
-    assert (game["a"].status, game.state.status) == ("cancelled", "cancelled")
-
-
-def test_a_paused_run_can_be_cancelled() -> None:
-    game = Game(plan(step("a")))
-    game.begin("a")
-    game.pause()
-    game.cancel()
-    game.end("a", "done")
-    assert game.state.status == "cancelled"
-
-
-def test_a_queued_run_can_be_cancelled_and_then_never_starts() -> None:
-    game = Game(plan(step("a")), started=False)
-    game.cancel()
-    assert game.state.status == "cancelled"
-    game.give(given.Started())
-    assert game.refused
-
-
-@pytest.mark.parametrize("end", ["succeeded", "failed"])
-def test_an_ended_run_takes_no_input(end: str) -> None:
-    game = Game(plan(step("a")))
-    getattr(game, "done" if end == "succeeded" else "fail")("a")
-    assert game.state.status == end
-    for verb in (game.pause, game.resume, game.cancel, lambda: game.begin("a"), lambda: game.lose("a", attempt=1)):
-        verb()
-        assert game.refused

@@ -150,13 +150,8 @@ def test_a_storm_of_kills(world: str, database: str) -> None:
             elif serving := cluster.serving():
                 cluster.kill(dice.choice(serving))
             cluster.tend()
-
         # a worker killed while it took its task leaves the task queue locked: the cluster then ends by itself
-        def all_ended() -> bool:
-            cluster.tend()
-            return ended(runs)
-
-        wait_until(all_ended, 60.0)
+        wait_until(lambda: tended(cluster) and ended(runs), 60.0)
     check_runs(runs)
     check_effects(world, 60 * KEYS)
 
@@ -179,6 +174,11 @@ def test_a_database_that_goes_away_and_comes_back_loses_nothing(world_url: str, 
             check_runs(runs)
             check_effects(world_url, 4 * KEYS)
             connection.close()
+
+
+def tended(cluster: Cluster) -> bool:
+    cluster.tend()
+    return True
 
 
 def comes_back() -> bool:

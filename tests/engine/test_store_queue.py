@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -13,6 +14,7 @@ from django.db import connection
 from runs import clock, queue, queue_rows, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
+from runs.meaning import just, meaning_of
 from runs.models import Run, RunEvent, StepRun, Work
 from runs.queue_rows import Fenced, Hold
 from runs.slice import Happened, Slice
@@ -28,14 +30,15 @@ steps:
 output: {a: "${{ steps.a.output }}"}
 """
 
+
 P = ParamSpec("P")
-T = TypeVar("T")
+R = TypeVar("R")
 
 
-def in_thread(work: Callable[P, T]) -> Callable[P, T]:
+def in_thread(work: Callable[P, R]) -> Callable[P, R]:
     """Run in a thread whose connection is closed behind it."""
 
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return work(*args, **kwargs)
         finally:
@@ -194,13 +197,47 @@ def test_a_stale_save_writes_nothing(held: Slice) -> None:
     assert RunEvent.objects.count() == before and StepRun.objects.get().status == "running"
 
 
-def test_a_dead_workers_rows_are_due_at_once_and_keep_their_owner(held: Slice) -> None:
+def test_a_dead_workers_rows_are_due_at_once_and_known_as_lost(held: Slice) -> None:
     assert queue.claim("second") is None
     assert queue.end_leases("first", clock.now()) == 1
     row = Work.objects.get()
-    assert row.owner == "first"
+    assert row.owner == ""
     drain(Worker("second"))
     assert Run.objects.get().status == "succeeded" and RunEvent.objects.filter(type="step.lost").exists()
+
+
+def test_after_the_clock_was_set_a_lease_that_looks_over_is_left_alone(
+    held: Slice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert queue.claim("second") is None  # the clock is known from now on
+    Work.objects.update(wake_at=clock.now() - 1)
+    guard = clock.JumpGuard(seen=(clock.now() - 3600, time.monotonic()))
+    monkeypatch.setattr(queue, "_guard", guard)
+    assert queue.claim("second") is None
+    assert queue.end_leases("first", clock.now() - 1) == 1  # of one that surely died
+    assert queue.claim("second") is not None
+
+
+def test_two_workers_that_open_the_same_item_at_once_both_keep_their_results(database: str) -> None:
+    """Each ends an item and would go on with the third: the loser decides again, it does not fall over."""
+    source = ONE.replace("flow: one", "flow: fan").replace("  - id: a", "  - id: a\n    timeout: 6s")
+    begin(make_flow(source.replace("function:", "for_each: {items: [1, 2, 3], max_parallel: 2}\n    function:")))
+    one = started("first")
+    claim = queue.claim("second")
+    assert claim is not None and claim.item == 1
+    loaded = store.load(claim.run_id)
+    assert loaded is not None
+    two = Slice(Worker("second"), loaded, claim)
+    assert two._commit([Happened(meaning_of(claim), claim)]) == [("a", 1)]
+    fresh = store.load(claim.run_id)
+    assert fresh is not None
+    one.loaded = fresh  # both know the run as it is now
+    for slice_, item in ((two, 1), (one, 0)):
+        ended = given.AttemptEnded("a", item, 1, "done", output=item)
+        slice_._commit([Happened(just(ended), slice_.rows["a", item])])
+    outputs = dict(StepRun.objects.filter(item__gte=0).values_list("item", "output"))
+    assert (outputs[0], outputs[1]) == (0, 1)
+    assert not RunEvent.objects.filter(type="step.lost").exists()
 
 
 def test_another_worker_that_takes_the_same_step_inline_is_told(database: str) -> None:

@@ -19,7 +19,7 @@ from resources.http_client import Fetched, ResponseTooLarge, fetch
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KEY_HEADER = "Idempotency-Key"
-MAX_SHOWN = 300  # characters of a body in a sentence
+MAX_SHOWN = 200  # characters of a body in a sentence
 
 
 class HttpFamily(Family):
@@ -134,5 +134,9 @@ def _broken(error: Exception, host: str, timeout: float) -> Outcome:
 
 
 def _excerpt(value: Json) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """What is sent, in words where it is a flat object: the exact bytes are shown beside the sentence anyway."""
+    if isinstance(value, dict) and value and not any(isinstance(v, dict | list) for v in value.values()):
+        text = ", ".join(f"{name} {v if isinstance(v, str) else json.dumps(v)}" for name, v in value.items())
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
