@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -47,6 +49,19 @@ def test_every_locked_front_end_package_has_a_hash_and_no_address() -> None:
     entries = {name: entry for name, entry in packages.items() if name}
     assert entries
     assert [name for name, entry in entries.items() if "integrity" not in entry or "resolved" in entry] == []
+
+
+@pytest.mark.parametrize(("tools", "lock"), [([], "requirements.lock"), (["pytest"], "requirements-dev.lock")])
+def test_make_run_takes_nothing_away_from_a_developers_environment(tmp_path: Path, tools: list[str], lock: str) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for name in ("requirements.lock", "requirements-dev.lock", "requirements-bootstrap.lock", "requirements-node.lock"):
+        (tmp_path / name).touch()
+    for name in ["uv", *tools]:
+        (programs / name).touch()
+    planned = subprocess.run(["make", "-n", "install-app"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert re.findall(r"requirements(?:-dev)?\.lock", planned.stdout) == [lock]
 
 
 @pytest.mark.db_matrix
