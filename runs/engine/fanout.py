@@ -13,7 +13,7 @@ from runs.engine.turn import Turn
 Json = Any
 MAX_ITEMS: Final = 10_000
 #: items queued or running at once where the flow sets no bound: the rest queues behind what other runs have due
-WINDOW: Final = 200
+WINDOW: Final = 100
 
 
 def fan_out(turn: Turn, each: ForEach, step: Step) -> None:

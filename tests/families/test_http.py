@@ -84,7 +84,7 @@ def test_the_action_shows_the_whole_address_and_every_default(connect: Connect, 
 def test_a_reviewer_reads_what_will_be_sent(connect: Connect, outside: Outside) -> None:
     connect()
     action = resolve("http", {"connection": "world", "method": "POST", "path": "deploy", "json": {"version": "v1"}})
-    sentence = f'POST {outside.url}/api/deploy with version v1 through the connection world'
+    sentence = f"POST {outside.url}/api/deploy with version v1 through the connection world"
     assert family("http").describe(action) == sentence
 
 
