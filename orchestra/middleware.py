@@ -48,7 +48,7 @@ def errors(get_response: Handler) -> Handler:
 
     def handle(request: HttpRequest) -> HttpResponse:
         if _has_nul(request):
-            return _refusal(request, MalformedBody("An address or a form may not hold the character U+0000."))
+            return _shown(request, MalformedBody("An address or a form may not hold the character U+0000."))
         response = get_response(request)
         if response.status_code < 400 or not request.path_info.startswith(FOR_PROGRAMS):
             return response
@@ -72,8 +72,10 @@ def _has_nul(request: HttpRequest) -> bool:
 
 
 def _refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
-    if not isinstance(error, OrchestraError):
-        return None
+    return _shown(request, error) if isinstance(error, OrchestraError) else None
+
+
+def _shown(request: HttpRequest, error: OrchestraError) -> HttpResponse:
     if request.path_info.startswith(FOR_PROGRAMS) or request.headers.get("Accept", "").startswith("application/json"):
         return error_response(error)
     if error.status == 401:
