@@ -190,7 +190,8 @@ _COLUMNS = "version, language, source, plan_json, checksum, revision, released_a
 @pytest.mark.parametrize(
     "statement",
     [
-        f"INSERT OR REPLACE INTO flows_release (id, notes, {_COLUMNS}) SELECT id, 'changed', {_COLUMNS} FROM flows_release",
+        f"INSERT OR REPLACE INTO flows_release (id, notes, {_COLUMNS}) "
+        f"SELECT id, 'changed', {_COLUMNS} FROM flows_release",
         f"INSERT OR REPLACE INTO flows_release (notes, {_COLUMNS}) SELECT 'changed', {_COLUMNS} FROM flows_release",
     ],
 )
