@@ -37,7 +37,8 @@ def refuse_changes(
             same = " AND ".join(f"{column} = NEW.{column}" for column in columns)
             editor.execute(
                 f"CREATE TRIGGER {table}_no_replace_{'_'.join(columns)} BEFORE INSERT ON {table} "
-                f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) BEGIN SELECT RAISE(ABORT, '{reason}'); END"
+                # our own names, in a migration
+                f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) BEGIN SELECT RAISE(ABORT, '{reason}'); END"  # noqa: S608
             )
 
     def backwards(apps: Any, editor: Any) -> None:
