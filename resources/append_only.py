@@ -35,10 +35,10 @@ def refuse_changes(
             )
         for columns in keys:
             same = " AND ".join(f"{column} = NEW.{column}" for column in columns)
+            there = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608  our own names
             editor.execute(
                 f"CREATE TRIGGER {table}_no_replace_{'_'.join(columns)} BEFORE INSERT ON {table} "
-                # our own names, in a migration
-                f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same}) BEGIN SELECT RAISE(ABORT, '{reason}'); END"  # noqa: S608
+                f"WHEN {there} BEGIN SELECT RAISE(ABORT, '{reason}'); END"
             )
 
     def backwards(apps: Any, editor: Any) -> None:
