@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from flows.definition.plan import Plan
 from flows.models import Release
 from resources.fields import dumps
-from runs import bell, limits, queue_rows, waits
+from runs import bell, hot, limits, queue_rows, waits
 from runs.batch import Batch, Row
 from runs.engine.state import FANNED, Key, State, Step
 from runs.engine.turn import Decision
@@ -163,6 +163,8 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     Raises Stale, queue_rows.Fenced or queue_rows.Taken, having written nothing.
     """
     state = saving.decisions[-1].state
+    if hot.fits(loaded.state, state, saving.decisions, saving.hold) and not saving.connections:
+        return _save_hot(loaded, state, saving)
     try:
         with transaction.atomic():
             with Batch() as batch:
@@ -188,6 +190,19 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
         bell.ring_on_commit(*channels)
     else:
         bell.ring(*channels)
+    return replace(loaded, state=state), taken
+
+
+def _save_hot(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
+    before, hold = loaded.state, saving.hold
+    assert hold is not None  # noqa: S101  for mypy; hot.fits checked
+    seq = before.seq + sum(len(d.events) for d in saving.decisions)
+    state = replace(state, seq=seq, version=before.version + 1)
+    changed = sorted(set().union(*(d.changed for d in saving.decisions)))
+    steps = [_step_row(state, state.steps[key]) for key in changed]
+    long = queue_rows.is_long(loaded.plan, hold.takes[0].key[0])
+    taken = hot.save(before, state, hold, long, steps, _event_rows(state, saving))
+    bell.ring(bell.EVENTS)
     return replace(loaded, state=state), taken
 
 
@@ -235,10 +250,13 @@ def _step_row(state: State, step: Step) -> list[Json]:
 
 
 def _write_events(batch: Batch, state: State, saving: Save) -> None:
+    batch.many(_EVENT, _event_rows(state, saving))
+
+
+def _event_rows(state: State, saving: Save) -> list[list[Json]]:
     events = [e for d in saving.decisions for e in d.events]
     first = state.seq - len(events) + 1
-    rows = [
+    return [
         [state.run_id, first + i, e.type, e.cause, e.step, e.item, saving.now, e.actor, dumps(dict(e.data))]
         for i, e in enumerate(events)
     ]
-    batch.many(_EVENT, rows)

@@ -1,0 +1,90 @@
+"""The hot save as one statement: a step ends, the one it opened starts, on the same queue row (PostgreSQL only).
+
+One round trip and one commit, with no transaction around it: everything hangs on the run's version and on the queue row
+being still ours, so a save that lost a race writes nothing. What does not fit this shape goes the general way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from runs.engine import turn as cmd
+from runs.engine.state import Key, State
+from runs.engine.turn import Decision
+from runs.queue import Claim
+from runs.queue_rows import Fenced, Hold, Take
+from runs.races import Stale
+
+_SQL = """
+WITH l AS (SELECT id FROM runs_work WHERE id = %s AND owner = %s AND fence = %s FOR UPDATE),
+r AS (UPDATE runs_run SET version = version + 1, seq = %s, status = %s, started_at = %s
+       WHERE id = %s AND version = %s AND EXISTS (SELECT 1 FROM l) RETURNING id),
+w AS (UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', long = %s, wake_at = %s FROM r
+       WHERE runs_work.id = %s RETURNING 1),
+s AS (INSERT INTO runs_steprun
+             (run_id, step, item, status, version, pass_no, attempt, state, output, started_at, ended_at)
+      SELECT v.* FROM r, (VALUES {steps}) AS v
+      ON CONFLICT (run_id, step, item) DO UPDATE SET
+         status = excluded.status, version = excluded.version, pass_no = excluded.pass_no, attempt = excluded.attempt,
+         state = excluded.state, output = excluded.output, started_at = excluded.started_at,
+         ended_at = excluded.ended_at RETURNING 1),
+e AS (INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data)
+      SELECT v.* FROM r, (VALUES {events}) AS v RETURNING 1)
+SELECT (SELECT count(*) FROM l), (SELECT count(*) FROM r)
+"""
+_STEP = (
+    "(%s::text, %s::text, %s::int, %s::text, %s::bigint, %s::int, %s::int, %s::text, %s::text, %s::float8, %s::float8)"
+)
+_EVENT = "(%s::text, %s::bigint, %s::text, 1::smallint, %s::boolean, %s::text, %s::int, %s::float8, %s::text, %s::text)"
+
+
+def fits(before: State, after: State, decisions: Sequence[Decision], hold: Hold | None) -> bool:
+    """Is this save of the hot shape?"""
+    if connection.vendor != "postgresql" or connection.in_atomic_block or hold is None or after.ended:
+        return False
+    if len(hold.rows) != 1 or len(hold.takes) != 1 or not hold.takes[0].fresh:
+        return False
+    if before.output is not after.output or before.error is not after.error:
+        return False
+    if (before.paused, before.cancel, before.degraded) != (after.paused, after.cancel, after.degraded):
+        return False
+    touched = {hold.takes[0].key, (hold.rows[0].step, hold.rows[0].item)}
+    for command in (c for d in decisions for c in d.commands):
+        if not isinstance(command, cmd.Enqueue | cmd.Dequeue) or (command.step, command.item) not in touched:
+            return False
+        if isinstance(command, cmd.Enqueue) and (command.step, command.item) != hold.takes[0].key:
+            return False
+    return True
+
+
+def save(
+    before: State, after: State, hold: Hold, long: bool, steps: Sequence[Sequence[Any]], events: Sequence[Sequence[Any]]
+) -> dict[Key, Claim]:
+    """Write it. `after` has its new seq and version. Raises Stale or Fenced, having written nothing."""
+    row, take = hold.rows[0], hold.takes[0]
+    sql = _SQL.format(steps=", ".join([_STEP] * len(steps)), events=", ".join([_EVENT] * len(events)))
+    params = [
+        row.id, hold.owner, row.fence,
+        after.seq, after.status, after.started_at, before.run_id, before.version,
+        *take.key, long, take.until, row.id,
+        *(value for values in steps for value in values),
+        *(value for values in events for value in values),
+    ]  # fmt: skip
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        found = cursor.execute(sql.encode(), params, prepare=True).fetchone()
+    ours, moved = found or (0, 0)
+    if not ours:
+        raise Fenced
+    if not moved:
+        raise Stale
+    return {take.key: _moved(row, take)}
+
+
+def _moved(row: Claim, take: Take) -> Claim:
+    return replace(row, kind="step", step=take.key[0], item=take.key[1], name="")
