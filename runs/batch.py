@@ -6,10 +6,12 @@ which has no round trips, each is executed at once. What a statement must have d
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import psycopg
 from django.db import connection
 
 Row = Sequence[Any]
@@ -40,7 +42,7 @@ class Batch:
                 check(self._cursor.rowcount, self._cursor.fetchone() if self._cursor.description else None)
             return
         cursor = _cursor()
-        cursor.execute(sql, params, prepare=True)
+        self._send(cursor, sql, params)
         if check is not None:
             self._pending.append((cursor, check))
 
@@ -51,7 +53,26 @@ class Batch:
                 self._cursor.executemany(sql, rows)
             return
         for row in rows:
-            _cursor().execute(sql, row, prepare=True)
+            self._send(_cursor(), sql, row)
+
+    def flush(self) -> None:
+        """Wait for everything sent so far, and check it."""
+        if self._pipeline is None:
+            return
+        with connection.wrap_database_errors:
+            self._pipeline.sync()
+        self._check()
+
+    def _check(self) -> None:
+        pending, self._pending = self._pending, []
+        for cursor, check in pending:
+            check(cursor.rowcount, cursor.fetchone() if cursor.description else None)
+
+    @staticmethod
+    def _send(cursor: Any, sql: str, params: Sequence[Any]) -> None:
+        """Results of earlier statements may arrive here already, and with them what was wrong with those."""
+        with connection.wrap_database_errors:
+            cursor.execute(sql, params, prepare=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -59,16 +80,15 @@ class Batch:
         if self._pipeline is None:
             self._cursor.close()
             return
-        with connection.wrap_database_errors:
-            self._pipeline.__exit__(kind, error, trace)
         if error is not None:
+            with contextlib.suppress(psycopg.Error):  # of a pipeline that is broken already, and rolled back as a whole
+                self._pipeline.__exit__(None, None, None)
             return
-        for cursor, check in self._pending:
-            check(cursor.rowcount, cursor.fetchone() if cursor.description else None)
+        with connection.wrap_database_errors:
+            self._pipeline.__exit__(None, None, None)
+        self._check()
 
 
 def _cursor() -> Any:
     """A cursor with server-side parameters, which Django's own does not use; only these can be prepared."""
-    import psycopg
-
     return psycopg.Cursor(connection.connection)

@@ -19,7 +19,7 @@ from flows.models import Release
 from resources.fields import dumps
 from runs import bell, limits, queue_rows, waits
 from runs.batch import Batch, Row
-from runs.engine.state import Key, State, Step
+from runs.engine.state import FANNED, Key, State, Step
 from runs.engine.turn import Decision
 from runs.queue import Claim
 from runs.queue_rows import Hold
@@ -167,6 +167,8 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
         with transaction.atomic():
             with Batch() as batch:
                 state = _raise_version(batch, loaded.state, state, saving)
+                if any(step.status == FANNED for step in loaded.state.steps.values()):
+                    batch.flush()  # others are at this run, too: learn it before the rest is sent
                 _check_connections(batch, saving.connections)
                 _write_steps(batch, state, saving.decisions)
                 rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold)
