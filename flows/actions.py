@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from flows import versions
 from flows.definition.lint import analyse
 from flows.definition.plan import Plan
-from flows.headline import MAX_BYTES, MAX_TITLE, Headline, invalid, read_headline
+from flows.headline import MAX_BYTES, MAX_TITLE, SLUG, Headline, invalid, read_headline
 from flows.known import known_names
 from flows.models import Draft, DraftRevision, Flow, Release
 from resources import audit
@@ -19,7 +19,9 @@ MAX_NOTES = 10_000
 
 def visible_flow(actor: Actor, slug: str) -> Flow:
     """The flow, for reading. Raises NotFound, also when the actor may not know of it."""
-    flow = Flow.objects.select_related("live", "draft__updated_by").filter(slug=slug).first()
+    # what cannot be a slug is not looked for: PostgreSQL refuses U+0000
+    named = Flow.objects.select_related("live", "draft__updated_by").filter(slug=slug)
+    flow = named.first() if SLUG.fullmatch(slug) else None
     if flow is None or not can(actor, "viewer", flow.folder):
         raise NotFound(f"There is no flow {slug!r}.")
     return flow

@@ -69,7 +69,10 @@ def receive(
 
     Raises BadSignature (401), MalformedBody (400), TooLarge (413), BadInput (422, `details`: [{path, message}]).
     """
-    verify(str(trigger.config.get("verify", "none")), delivery, secret)
+    kind = str(trigger.config.get("verify", "none"))
+    verify(kind, delivery, secret)
+    if kind == "github" and delivery.headers.get("x-github-event") == "ping":
+        return Ignored("GitHub's ping: the hook is set up.")  # sent once to every new hook; it is no event
     seen = {
         "name": trigger.name,
         "kind": "webhook",

@@ -36,7 +36,7 @@ class Bearer(HttpBearer):
     """A token; looked at first, so that a stale session never shadows it."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor | None:
-        actor = tokens.authenticate(token)
+        actor = tokens.authenticate(token, address=request.META.get("REMOTE_ADDR", ""))
         if actor is None:
             raise NotSignedIn("The token is unknown, expired or revoked.", code="bad_token", hint=SIGN_IN_HINT)
         return actor

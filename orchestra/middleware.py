@@ -47,6 +47,8 @@ def errors(get_response: Handler) -> Handler:
     """
 
     def handle(request: HttpRequest) -> HttpResponse:
+        if _has_nul(request):
+            return _shown(request, MalformedBody("An address or a form may not hold the character U+0000."))
         response = get_response(request)
         if response.status_code < 400 or not request.path_info.startswith(FOR_PROGRAMS):
             return response
@@ -62,9 +64,18 @@ def errors(get_response: Handler) -> Handler:
     return handle
 
 
+def _has_nul(request: HttpRequest) -> bool:
+    """PostgreSQL stores and looks for no U+0000; nobody sends one by accident."""
+    if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+        return True
+    return request.content_type == "application/x-www-form-urlencoded" and b"%00" in request.body
+
+
 def _refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
-    if not isinstance(error, OrchestraError):
-        return None
+    return _shown(request, error) if isinstance(error, OrchestraError) else None
+
+
+def _shown(request: HttpRequest, error: OrchestraError) -> HttpResponse:
     if request.path_info.startswith(FOR_PROGRAMS) or request.headers.get("Accept", "").startswith("application/json"):
         return error_response(error)
     if error.status == 401:

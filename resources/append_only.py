@@ -7,8 +7,14 @@ from typing import Any
 from django.db import migrations
 
 
-def refuse_changes(table: str, reason: str, *, deletes: bool = True) -> migrations.RunPython:
-    """An operation after which UPDATE (and DELETE) on `table` fails with `reason`."""
+def refuse_changes(
+    table: str, reason: str, *, deletes: bool = True, keys: tuple[tuple[str, ...], ...] = ()
+) -> migrations.RunPython:
+    """An operation after which UPDATE (and DELETE) on `table` fails with `reason`.
+
+    `keys`: its unique columns. SQLite's INSERT OR REPLACE deletes what it replaces without firing a delete trigger,
+    so an insert over an existing key is refused before that.
+    """
     events = ["UPDATE", "DELETE"] if deletes else ["UPDATE"]
 
     def forwards(apps: Any, editor: Any) -> None:
@@ -27,6 +33,13 @@ def refuse_changes(table: str, reason: str, *, deletes: bool = True) -> migratio
                 f"CREATE TRIGGER {table}_no_{event.lower()} BEFORE {event} ON {table} "
                 f"BEGIN SELECT RAISE(ABORT, '{reason}'); END"
             )
+        for columns in keys:
+            same = " AND ".join(f"{column} = NEW.{column}" for column in columns)
+            there = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608  our own names
+            editor.execute(
+                f"CREATE TRIGGER {table}_no_replace_{'_'.join(columns)} BEFORE INSERT ON {table} "
+                f"WHEN {there} BEGIN SELECT RAISE(ABORT, '{reason}'); END"
+            )
 
     def backwards(apps: Any, editor: Any) -> None:
         if editor.connection.vendor == "postgresql":
@@ -35,5 +48,7 @@ def refuse_changes(table: str, reason: str, *, deletes: bool = True) -> migratio
             return
         for event in events:
             editor.execute(f"DROP TRIGGER {table}_no_{event.lower()}")
+        for columns in keys:
+            editor.execute(f"DROP TRIGGER {table}_no_replace_{'_'.join(columns)}")
 
     return migrations.RunPython(forwards, backwards)

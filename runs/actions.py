@@ -6,15 +6,16 @@ through the same core, and save under the run's version.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.db import transaction
 
 from flows.definition import expr
 from flows.definition.canonical import digest
-from flows.definition.inputs import validate_input, with_defaults
+from flows.definition.inputs import JsonError, validate_input, with_defaults
 from flows.models import Flow, Release
 from resources import audit
 from resources.access import Actor, can, require
@@ -28,6 +29,8 @@ from runs.engine.decide import decide
 from runs.models import Run, RunStatus, StartKey, WaitToken
 
 Json = Any
+#: tries of a control to save on what it read, before it takes the run's lock first
+FREE_TRIES: Final = 3
 
 
 # -- starting --------------------------------------------------------------------------------------------------
@@ -59,8 +62,11 @@ def start_run(
     if release is None:
         raise Conflict(f"{flow.slug} has no live release.", code="not_live", hint="Release its draft and make it live.")
     plan = store.plan_of(release.pk)
-    value = with_defaults(plan.input_schema, {} if input is None else input)
-    problems = validate_input(plan.input_schema, value)
+    try:
+        value = with_defaults(plan.input_schema, {} if input is None else input)
+        problems = validate_input(plan.input_schema, value)
+    except JsonError as error:
+        raise BadInput(f"The input cannot be used: {error}", code="invalid_input") from error
     if problems:
         raise BadInput("The input breaks the flow's input schema.", code="invalid_input", details=problems)
     started_by = dict(trigger or {"kind": "manual", "name": "manual"})
@@ -211,24 +217,30 @@ def resume_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
 
 
 def _control(actor: Actor, run_id: str, action: str, reason: str, event: given.Input) -> Run:
-    for _ in range(50):
-        loaded = store.load(run_id)
-        run = Run.objects.select_related("flow", "release").filter(pk=run_id).first()
-        if loaded is None or run is None:
-            raise NotFound("There is no such run.", code="run_not_found")
-        require(actor, Role.OPERATOR, run.flow.folder)
-        if loaded.state.ended:
-            raise Conflict(f"The run has ended: {run.status}.", code="run_ended", details={"status": run.status})
-        now = clock.now()
-        decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
-        if not decision.accepted:
-            message = f"A run that is {loaded.state.status} cannot do that."
-            raise Conflict(message, code="not_possible", details={"status": loaded.state.status})
-        try:
-            with transaction.atomic():
-                store.save(loaded, store.Save([decision], now))
-                audit.record(actor=actor, action=action, object_type="run", object_id=run_id, data={"reason": reason})
-        except store.Stale:
-            continue
-        return Run.objects.select_related("flow", "release").get(pk=run_id)
-    raise Conflict("The run is changing too fast; try again.", code="busy")
+    for _ in range(FREE_TRIES):
+        with contextlib.suppress(store.Stale):
+            return _control_once(actor, run_id, action, reason, event)
+    # a wide fan-out moves faster than its run can be read: hold it, or nobody could ever stop it
+    with transaction.atomic():
+        Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
+        return _control_once(actor, run_id, action, reason, event)
+
+
+def _control_once(actor: Actor, run_id: str, action: str, reason: str, event: given.Input) -> Run:
+    """Raises Stale when the run moved meanwhile."""
+    loaded = store.load(run_id)
+    run = Run.objects.select_related("flow", "release").filter(pk=run_id).first()
+    if loaded is None or run is None:
+        raise NotFound("There is no such run.", code="run_not_found")
+    require(actor, Role.OPERATOR, run.flow.folder)
+    if loaded.state.ended:
+        raise Conflict(f"The run has ended: {run.status}.", code="run_ended", details={"status": run.status})
+    now = clock.now()
+    decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
+    if not decision.accepted:
+        message = f"A run that is {loaded.state.status} cannot do that."
+        raise Conflict(message, code="not_possible", details={"status": loaded.state.status})
+    with transaction.atomic():
+        store.save(loaded, store.Save([decision], now))
+        audit.record(actor=actor, action=action, object_type="run", object_id=run_id, data={"reason": reason})
+    return Run.objects.select_related("flow", "release").get(pk=run_id)

@@ -25,11 +25,12 @@ class Batch:
     def __enter__(self) -> Self:
         self._cursor: Any = None
         self._pending: list[tuple[Any, Check]] = []
+        self._manager: Any = None
         self._pipeline: Any = None
         if connection.vendor == "postgresql":
             connection.ensure_connection()
-            self._pipeline = connection.connection.pipeline()
-            self._pipeline.__enter__()
+            self._manager = connection.connection.pipeline()
+            self._pipeline = self._manager.__enter__()
         else:
             self._cursor = connection.cursor()
         return self
@@ -82,10 +83,10 @@ class Batch:
             return
         if error is not None:
             with contextlib.suppress(psycopg.Error):  # of a pipeline that is broken already, and rolled back as a whole
-                self._pipeline.__exit__(None, None, None)
+                self._manager.__exit__(None, None, None)
             return
         with connection.wrap_database_errors:
-            self._pipeline.__exit__(None, None, None)
+            self._manager.__exit__(None, None, None)
         self._check()
 
 

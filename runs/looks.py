@@ -19,6 +19,7 @@ _RUN: dict[str, Look] = {
 }
 _STEP: dict[str, Look] = {
     "": ("queued", "Not reached"),
+    "pending": ("queued", "Put back"),
     "ready": ("queued", "Ready"),
     "running": ("running", "Running"),
     "fanned": ("running", "Running its items"),

@@ -11,6 +11,7 @@ from runs.heart import Heart
 from runs.models import Work
 from runs.queue import Claim
 from runs.slice import Slice
+from runs.store import Loaded
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ class Worker:
         self.heart = heart or Heart(owner)
         self.stopping = False
         self.only_short = False  # the one of its cluster that takes no long steps
+        self.last: Loaded | None = None  # the next claim is often of the same run: then only what moved is read
 
     def work_once(self) -> bool:
         """Claim one row and carry it as far as it goes. False when nothing was due."""
@@ -41,11 +43,15 @@ class Worker:
             admission.admit(claim.run_id)
             queue.drop(claim, self.owner)
             return
-        loaded = store.load(claim.run_id)
+        before = self.last if self.last is not None and self.last.state.run_id == claim.run_id else None
+        self.last = None  # nothing is kept of a run that breaks
+        loaded = store.load(claim.run_id, before)
         if loaded is None or loaded.state.ended:
             queue.drop(claim, self.owner)
-        else:
-            Slice(self, loaded, claim).go()
+            return
+        work = Slice(self, loaded, claim)
+        work.go()
+        self.last = work.loaded
 
     def recover(self) -> None:
         """After a lost database connection: whatever a lost answer left with this worker goes to whoever is free."""

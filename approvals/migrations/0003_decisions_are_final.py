@@ -11,4 +11,4 @@ from resources.append_only import refuse_changes
 
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("approvals", "0002_initial")]
-    operations: ClassVar = [refuse_changes("approvals_decision", "a decision is final", deletes=False)]
+    operations: ClassVar = [refuse_changes("approvals_decision", "a decision is final", deletes=False, keys=(("id",),))]

@@ -203,6 +203,8 @@ class _Builder:
         if self.nodes > MAX_NODES:
             hint = "Split the flow, or move data into inputs."
             raise _Refused("yaml-nodes", mark, f"A flow may have {MAX_NODES} values at most.", hint)
+        if isinstance(event, yaml.ScalarEvent) and "\0" in event.value:  # an escape wrote it
+            raise _Refused("yaml-syntax", mark, "The character U+0000 is not allowed.", "Remove this character.")
         if event.tag is not None:
             hint = "Remove the tag; put the value in quotes if it is a text."
             raise _Refused("yaml-tag", mark, f"The tag {event.tag[:80]} is not allowed.", hint)

@@ -11,4 +11,4 @@ from resources.append_only import refuse_changes
 
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("flows", "0001_initial")]
-    operations: ClassVar = [refuse_changes("flows_release", "a release never changes")]
+    operations: ClassVar = [refuse_changes("flows_release", "a release never changes", keys=(("id",), ("flow_id", "version")))]

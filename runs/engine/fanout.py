@@ -7,11 +7,13 @@ from typing import Any, Final
 from flows.definition import expr
 from flows.definition.plan import ForEach, StepPlan
 from runs.engine.settle import cancel_step, fail, fail_for_good, skip
-from runs.engine.state import CANCELLED, FAILED, FANNED, PENDING, RUNNING, SUCCEEDED, UNKNOWN, Step
+from runs.engine.state import CANCELLED, FAILED, FANNED, PENDING, READY, RUNNING, SUCCEEDED, UNKNOWN, Step
 from runs.engine.turn import Turn
 
 Json = Any
 MAX_ITEMS: Final = 10_000
+#: items queued or running at once where the flow sets no bound: the rest queues behind what other runs have due
+WINDOW: Final = 100
 
 
 def fan_out(turn: Turn, each: ForEach, step: Step) -> None:
@@ -88,16 +90,23 @@ def _open_items(turn: Turn, each: ForEach, parent: Step) -> bool:
     """Open as many as may run at once. True while there are some that have not settled."""
     items = turn.items_of(parent)
     total = len(parent.items or ())
-    room = (each.max_parallel or total) - sum(1 for s in items if not s.settled and s.status != PENDING)
+    room = max(_room(each, items), 0)
     put_back = [s for s in items if s.status == PENDING]
-    fresh = [Step(parent.id, index) for index in range(parent.opened, total)]
-    opening = (put_back + fresh)[: max(room, 0)]
+    fresh = [Step(parent.id, index) for index in range(parent.opened, min(total, parent.opened + room))]
+    opening = (put_back + fresh)[:room]
     for item in opening:
         turn.make_ready(item, turn.now)
     opened = max([parent.opened, *(s.item + 1 for s in opening)])
     if opened != parent.opened:
         turn.put(parent, opened=opened)
     return bool(opening) or bool(_running(items))
+
+
+def _room(each: ForEach, items: list[Step]) -> int:
+    """How many more may open. Without `max_parallel` items that wait for something take no room."""
+    if each.max_parallel is not None:
+        return each.max_parallel - sum(1 for s in items if not s.settled and s.status != PENDING)
+    return WINDOW - sum(1 for s in items if s.status in (READY, RUNNING))
 
 
 def _stop(turn: Turn, parent: Step, bad: Step) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from flows.definition import expr
 from runs.engine.state import CANCELLED, FAILED, SKIPPED, SUCCEEDED, WAITING, Step
 from runs.engine.turn import CloseWait, Turn
 
@@ -20,15 +21,17 @@ def fail(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
     if fallback is None or step.fallback or turn.ending or error["class"] in _NO_FALLBACK:
         fail_for_good(turn, step, error)
         return
+    if fallback.family is None:
+        try:
+            value = expr.render(fallback.value, turn.scope_of(step))
+        except expr.ExprError as problem:
+            fail_for_good(turn, step, {"class": "expression", "message": f"`fallback` of step {step.id}: {problem}"})
+            return
     turn.set_run(degraded=True)
     turn.tell("step.fallback", step, {"error": dict(error)})
     if fallback.family is None:
-        turn.settle(step, SUCCEEDED, output=fallback.value, error=dict(error), fallback=True)
-        turn.tell(
-            "step.succeeded",
-            step,
-            {"attempt": step.attempt, "output": fallback.value, "fallback": True},
-        )
+        turn.settle(step, SUCCEEDED, output=value, error=dict(error), fallback=True)
+        turn.tell("step.succeeded", step, {"attempt": step.attempt, "output": value, "fallback": True})
     else:
         turn.make_ready(
             step,

@@ -126,6 +126,14 @@ class Turn:
     def scope(self) -> dict[str, Json]:
         return scope_of(replace(self.before, steps=self.steps), urls=self.urls)
 
+    def scope_of(self, step: Step) -> dict[str, Json]:
+        """The scope of one step: with its item where it is one of a fan-out."""
+        items = self.step(step.id).items
+        if step.item == NO_ITEM or items is None:
+            return self.scope()
+        state = replace(self.before, steps=self.steps)
+        return scope_of(state, item=items[step.item], item_index=step.item, urls=self.urls)
+
     @property
     def ending(self) -> bool:
         return self.get("cancel") is not None or self.get("status") in {"cancelling"}

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from flows.models import Draft, Flow, Release
+from runs import actions, store
 from runs.models import Run
 from tests.api.conftest import Caller
 
@@ -251,3 +252,31 @@ def test_health_is_open_and_says_what_is_missing(client: Client, db: None) -> No
     ready = client.get("/readyz")
     assert ready.json()["checks"]["database"] == "ok"
     assert ready.json()["checks"]["migrations"] == "ok"
+
+
+@pytest.mark.parametrize("text", ['{"input": {"name": "a\\u0000b"}}', '{"input": {"\\u0000": 1}}'])
+def test_an_input_with_a_null_character_is_refused(ana: Caller, live_flow: Flow, text: str) -> None:
+    answer = ana("POST", "/flows/greet/runs", text)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "invalid_input")
+
+
+@pytest.mark.parametrize("path", ["/flows/%00/draft", "/runs?flow=%00"])
+def test_an_address_with_a_null_character_is_refused_before_a_database_sees_it(ana: Caller, path: str) -> None:
+    answer = ana("GET", path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "malformed_body")
+
+
+def test_a_run_that_moves_faster_than_it_is_read_can_still_be_cancelled(
+    ana: Caller, live_flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ana("POST", "/flows/greet/runs", {"input": {"name": "Ada"}}).json()["id"]
+    saved, overtaken = store.save, iter([True] * actions.FREE_TRIES)
+
+    def save(*args: Any) -> Any:
+        if next(overtaken, False):
+            raise store.Stale
+        return saved(*args)
+
+    monkeypatch.setattr(store, "save", save)
+    assert ana("POST", f"/runs/{run}/cancel", {}).status_code == 200
+    assert next(overtaken, None) is None

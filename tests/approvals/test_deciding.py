@@ -190,6 +190,7 @@ def test_a_form_value_that_changes_the_action_changes_what_is_approved(world: Wo
     assert (engine.delivered[0]["digest"], engine.delivered[0]["form"]) == (digest("tonight"), tonight)
     assert engine.delivered[0]["actions"] == action("tonight"), "the engine is told what was approved"
     assert ApprovalRequest.objects.get(pk=request.pk).actions == action("tonight")
+    assert engine.delivered[0]["actions"] == action("tonight"), "the run grants what was approved, not what was asked"
 
 
 def test_a_changed_action_voids_earlier_votes_and_asks_those_people_again(world: World, engine: Engine) -> None:

@@ -145,3 +145,9 @@ def test_no_text_makes_the_reader_raise(text: str) -> None:
 
 def test_limits_are_what_the_documentation_says() -> None:
     assert (yaml_source.MAX_BYTES, yaml_source.MAX_DEPTH, yaml_source.MAX_NODES) == (262_144, 64, 20_000)
+
+
+@pytest.mark.parametrize("text", ['title: "a\\0b"', '"a\\x00b": 1'])
+def test_a_null_character_written_as_an_escape_is_refused_where_it_stands(text: str) -> None:
+    (problem,) = parse(f"flow: a\n{text}\n").problems
+    assert (problem.rule, problem.line) == ("yaml-syntax", 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.definition.plan import Fallback, Retry
+from flows.definition.plan import Fallback, ForEach, Retry
 from runs.engine.state import idempotency_key
 from tests.engine.game import ERROR, Game, plan, step
 
@@ -126,6 +126,25 @@ def test_a_fallback_value_stands_in_and_the_run_is_degraded() -> None:
     assert game.state.degraded and game.told("step.fallback") == [{"error": ERROR}]
     game.done("z")
     assert game.state.status == "succeeded"
+
+
+def test_a_fallback_value_is_worked_out_like_any_other_value() -> None:
+    game = one(fallback=Fallback(value={"n": "${{ steps.a.attempts + 1 }}"}))
+    game.fail("a")
+    assert game["a"].output == {"n": 2}
+
+
+def test_an_item_of_a_fan_out_falls_back_to_a_value_of_its_own() -> None:
+    fallback = Fallback(value="${{ item }}-${{ item_index }}")
+    game = Game(plan(step("f", for_each=ForEach(["x", "y"]), fallback=fallback)))
+    game.fail("f", item=1)
+    assert game["f", 1].output == "y-1"
+
+
+def test_a_fallback_value_that_cannot_be_worked_out_fails_the_step() -> None:
+    game = one(fallback=Fallback(value="${{ input.nothing }}"))
+    game.fail("a")
+    assert game["a"].status == "failed" and game["a"].error is not None and game["a"].error["class"] == "expression"
 
 
 def test_a_fallback_action_gets_attempts_of_its_own_and_no_second_fallback() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flows.definition.plan import Fallback, ForEach, Retry
+from runs.engine.fanout import WINDOW
 from runs.engine.turn import Dequeue, Enqueue, RunEnded
 from tests.engine.game import ERROR, Game, plan, step
 
@@ -193,3 +194,17 @@ def test_each_item_has_its_fallback_and_the_whole_has_none() -> None:
     assert (game["f", 0].status, game["f", 0].fallback) == ("ready", True)
     game.fail("f", 0)
     assert (game["f", 0].status, game["f"].status, game["f"].fallback) == ("failed", "failed", False)
+
+
+def test_a_wide_fan_out_queues_a_window_of_its_items_so_that_other_runs_get_their_turn() -> None:
+    game = Game(plan(step("f", for_each=ForEach("${{ input }}"))), input=list(range(1000)))
+    assert game["f"].opened == WINDOW
+    game.done("f", 1, item=3)
+    assert game["f"].opened == WINDOW + 1 and game["f", WINDOW].status == "ready"
+
+
+def test_items_that_wait_take_no_room_of_the_window() -> None:
+    game = Game(plan(step("f", for_each=ForEach("${{ input }}"))), input=list(range(WINDOW + 1)))
+    game.begin("f", 0)
+    game.end("f", "wait", 0, wait={"kind": "timer"})
+    assert game["f", 0].status == "waiting" and game["f", WINDOW].status == "ready"

@@ -10,7 +10,7 @@ import pytest
 
 from flows.resolve import ResolveError
 from flows.steps.base import Fail, Retry
-from flows.steps.http.answer import retry_after
+from flows.steps.http.answer import read, retry_after
 from flows.steps.registry import family
 from resources.access import Actor
 from resources.connections import delete_connection, update_connection
@@ -319,3 +319,8 @@ def test_a_lost_attempt_is_repeated_only_where_that_is_safe(
     connect(honours_idempotency_key=honours)
     action = resolve("http", {"connection": "world", "method": method})
     assert family("http").repeatable(action, resolve_connection("world").settings) is repeatable
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "RAW-Unicode-Escape"])
+def test_an_answer_does_not_choose_one_of_pythons_own_codecs(charset: str) -> None:
+    assert read(rb"a-\ud800", f"text/plain; charset={charset}", "auto") == "a-\\ud800"

@@ -182,3 +182,23 @@ def test_the_database_itself_refuses_to_change_a_release(flow: Flow, author: Act
     ):
         cursor.execute(statement)
     assert Release.objects.get(pk=release.pk).notes == "kept"
+
+
+_COLUMNS = "version, language, source, plan_json, checksum, revision, released_at, flow_id, released_by_id"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT OR REPLACE INTO flows_release (id, notes, {_COLUMNS}) "
+        f"SELECT id, 'changed', {_COLUMNS} FROM flows_release",
+        f"INSERT OR REPLACE INTO flows_release (notes, {_COLUMNS}) SELECT 'changed', {_COLUMNS} FROM flows_release",
+    ],
+)
+def test_sqlite_refuses_to_replace_a_release(flow: Flow, author: Actor, statement: str) -> None:
+    if connection.vendor != "sqlite":
+        statement = "UPDATE flows_release SET notes = 'changed'"  # PostgreSQL has no such statement
+    release = release_draft(actor=author, slug="greet", version="1.0.0", notes="kept")
+    with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert Release.objects.get(pk=release.pk).notes == "kept"

@@ -137,3 +137,10 @@ def test_a_bearer_trigger_takes_only_its_token() -> None:
             receive(made, trigger, Delivery({"authorization": header}, {}, b"{}"), secret=SECRET, max_bytes=MIB)
     good = Delivery({"authorization": "bearer s3cret"}, {}, b'{"name": "Bo"}')
     assert isinstance(receive(made, trigger, good, secret=SECRET, max_bytes=MIB), Accepted)
+
+
+def test_the_ping_of_a_new_github_hook_is_ignored_once_its_signature_holds() -> None:
+    ping = signed({"zen": "Keep it simple."}, **{"x-github-event": "ping"})
+    assert isinstance(take(ping), Ignored)
+    with pytest.raises(BadSignature):
+        take(signed({"zen": "…"}, secret="other", **{"x-github-event": "ping"}))

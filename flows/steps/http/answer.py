@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
@@ -29,6 +30,9 @@ MAX_EXCERPT = 2000  # characters of a body shown with an error
 MAX_RETRY_AFTER = 24 * 3600.0
 #: refused by the other side before it acted; a retry of the same request is what they ask for
 _ASKS_AGAIN = frozenset({408, 425})
+
+#: Python's own codecs, which no page is written in; punycode takes minutes for a megabyte
+_NOT_TEXT = frozenset({"punycode", "idna", "unicode-escape", "raw-unicode-escape"})
 
 
 class NotJson(Exception):
@@ -126,6 +130,6 @@ def _no_constant(name: str) -> Any:
 def _text(body: bytes, content_type: str) -> str:
     charset = content_type.lower().partition("charset=")[2].partition(";")[0].strip(" \"'") or "utf-8"
     try:
-        return body.decode(charset, errors="replace")
+        return body.decode("utf-8" if codecs.lookup(charset).name in _NOT_TEXT else charset, errors="replace")
     except (LookupError, ValueError):
         return body.decode("utf-8", errors="replace")
