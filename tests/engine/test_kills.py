@@ -207,9 +207,15 @@ def stopped(port: int) -> Iterator[None]:
     wait_until(lambda: Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
     yield
     again = subprocess.Popen(
-        argv, user=user, group=user, extra_groups=[] if user else None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        preexec_fn=leash(os.getpid(), signal.SIGKILL), cwd="/",
-    )  # fmt: skip
+        argv,
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=leash(os.getpid(), signal.SIGKILL),
+        cwd="/",
+    )
     _servers.append(again)
 
 
