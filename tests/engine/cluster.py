@@ -23,7 +23,7 @@ from flows.models import Flow, Release
 from orchestra.supervisor.child import leash
 from resources.access import Actor
 from resources.models import Connection
-from runs import store
+from runs import bell, store
 from runs.actions import start_run
 from runs.engine.state import State
 from runs.engine.turn import Event
@@ -106,7 +106,7 @@ class Cluster:
                 [sys.executable, "manage.py", "qcluster"], cwd=ROOT, env=self.env, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=leash(os.getpid(), signal.SIGKILL),
             )  # fmt: skip
-        wait_until(lambda: len(self.serving()) >= self.workers, 30.0)
+        wait_until(lambda: len(self.serving()) >= self.workers and connected_workers() >= self.workers, 30.0)
 
     def tend(self) -> None:
         """Where the main process has ended: end what is left of its group and start anew."""
@@ -130,7 +130,7 @@ class Cluster:
         return children(self.main)[0]
 
     def serving(self) -> list[int]:
-        """The workers: processes that hold the watcher's socket open to serve."""
+        """The workers, whether they have taken their task yet or not."""
         own = group_members(self.process.pid)
         if len(own) < self.workers + 4:
             return []
@@ -143,6 +143,13 @@ class Cluster:
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def connected_workers() -> int:
+    """How many workers hold a watcher's socket: they have taken their task, and with it left the task queue alone."""
+    watchers = str(bell.directory() / "watch-")
+    sockets = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return sum(fields[5] == "03" and fields[-1].startswith(watchers) for fields in sockets[1:])
 
 
 def children(pid: int) -> list[int]:

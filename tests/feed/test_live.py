@@ -81,9 +81,10 @@ def test_a_grant_given_or_taken_counts_from_the_next_event_on(site: Site) -> Non
         with contextlib.closing(site.database()) as db:
             (user,) = db.execute("SELECT id FROM auth_user WHERE username = 'nobody'").fetchone()
             grant = site.sql("INSERT INTO resources_grant (user_id, folder, role) VALUES (%s, 'payments', 'viewer')")
-            async with site.open("nobody") as live:
+            async with site.open("nobody") as live, site.open("paula") as other:
                 await subscribe(live, "runs")
-                site.write("pay", "run.started")
+                await subscribe(other, "runs")
+                await until(other, site.write("pay", "run.started"))  # told, before the grant is there
                 db.execute(grant, [user])
                 given = site.write("pay", "run.paused")
                 assert [n["id"] for n in await until(live, given)] == [given]
