@@ -238,13 +238,23 @@ def render(tree: Json, scope: Scope | Mapping[str, Json]) -> Json:
     A text that is one expression becomes its value, of any type; inside a longer text, texts are put in
     as they are and other values as JSON. Keys are left alone; rendered texts are not rendered again.
     """
-    ready = scope if isinstance(scope, Scope) else Scope.of(scope)
+    # what names nothing needs no names, and checking them costs more than all the rest
+    ready = scope if isinstance(scope, Scope) else Scope.of(scope if _names_something(tree, 0) else {})
     rendered = _render(tree, ready, 0)
     try:
         check_json(rendered, max_bytes=MAX_RESULT_BYTES)
     except JsonError as error:
         raise ExprError(f"The rendered value cannot be used: {error}", "") from error
     return rendered
+
+
+def _names_something(tree: Json, depth: int) -> bool:
+    if isinstance(tree, str):
+        return has_expression(tree)
+    if depth > 64:
+        return True  # `_render` says what is wrong with it
+    values = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, (list, tuple)) else ()
+    return any(_names_something(value, depth + 1) for value in values)
 
 
 def _render(tree: Json, scope: Scope, depth: int) -> Json:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from runs.engine.state import NO_ITEM
@@ -138,9 +138,12 @@ _OWN_COLUMNS: Final = frozenset({"step", "item", "actor"})  # the event row has 
 
 def encode(given: Input) -> dict[str, Json]:
     """Flat JSON of an input without what the event row says itself; values at their default are left out."""
-    defaults = type(given).__dataclass_fields__
-    data = {k: v for k, v in asdict(given).items() if k not in _OWN_COLUMNS and v != defaults[k].default}
-    return {"k": _NAMES[type(given)], **data}
+    data: dict[str, Json] = {"k": _NAMES[type(given)]}
+    for name, known in type(given).__dataclass_fields__.items():
+        value = getattr(given, name)
+        if name not in _OWN_COLUMNS and value != known.default:
+            data[name] = value
+    return data
 
 
 def decode(data: Mapping[str, Json], *, step: str, item: int, actor: str) -> Input:
