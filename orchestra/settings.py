@@ -100,6 +100,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 _db = DATABASES["default"]
 if _db["ENGINE"].endswith("sqlite3"):
+    _db["ENGINE"] = "resources.sqlite3"  # Django's, with writers taking turns
     _db["OPTIONS"] = {**_db.get("OPTIONS", {}), **SQLITE_OPTIONS}
 elif _db["ENGINE"].endswith("postgresql"):
     _db["OPTIONS"] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from runs import clock
 
@@ -75,8 +75,9 @@ def claim(owner: str, queues: Sequence[str] = ("default",), *, only_short: bool 
         # like PostgreSQL's: in WAL mode NORMAL writes the claim without waiting for the disk
         cursor.execute("PRAGMA synchronous=NORMAL")
         try:
-            cursor.execute(_CLAIM_SQLITE.format(now=now, **values))
-            row = cursor.fetchone()
+            with transaction.atomic():
+                cursor.execute(_CLAIM_SQLITE.format(now=now, **values))
+                row = cursor.fetchone()
         finally:
             cursor.execute("PRAGMA synchronous=FULL")
     return Claim(*row) if row else None

@@ -24,7 +24,7 @@ def connected(url: str) -> Iterator[None]:
     before, settings = connections["default"], connections.settings["default"]
     parsed = environ.Env.db_url_config(url)
     if parsed["ENGINE"].endswith("sqlite3"):
-        parsed["OPTIONS"] = dict(SQLITE_OPTIONS)
+        parsed["ENGINE"], parsed["OPTIONS"] = "resources.sqlite3", dict(SQLITE_OPTIONS)
     else:
         parsed["OPTIONS"] = {"connect_timeout": 10}
     connections.settings["default"] = {**settings, **parsed}
