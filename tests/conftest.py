@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 pytest_plugins = ["tests.append_only"]
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_cached() -> None:
+    """Failed sign-ins are counted there for a minute: those of one test must not lock out the people of another."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[object]:
     """A tests.services.Postgres for this session; `new_database()` gives each test its own."""

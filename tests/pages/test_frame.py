@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
 from django.test import Client
 
 from tests.pages import seed
@@ -42,13 +41,8 @@ def test_the_search_for_inline_code_finds_it() -> None:
     assert len(TEMPLATES) > 30
 
 
-@pytest.fixture
-def nobody_waits() -> None:
-    cache.clear()
-
-
 @pytest.mark.django_db
-def test_a_person_signs_in_lands_where_they_wanted_and_signs_out(client: Client, nobody_waits: None) -> None:
+def test_a_person_signs_in_lands_where_they_wanted_and_signs_out(client: Client) -> None:
     seed.person("ana", roles=("viewer",))
     answer = client.post("/login", {"username": "ana", "password": seed.PASSWORD, "next": "/runs"})
     assert answer.headers["Location"] == "/runs"
@@ -58,7 +52,7 @@ def test_a_person_signs_in_lands_where_they_wanted_and_signs_out(client: Client,
 
 
 @pytest.mark.django_db
-def test_after_ten_failures_even_the_right_password_waits(client: Client, nobody_waits: None) -> None:
+def test_after_ten_failures_even_the_right_password_waits(client: Client) -> None:
     seed.person("ana")
     for _ in range(10):
         answer = client.post("/login", {"username": "ana", "password": "wrong"})
