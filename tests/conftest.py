@@ -63,12 +63,3 @@ def chromium() -> str | None:
     """Path of the browser for Playwright's `executable_path`; None lets it use its own."""
     names = (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     return next((found for name in names if name and (found := shutil.which(name))), None)
-
-
-@pytest.fixture(autouse=True)
-def fresh_cache() -> Iterator[None]:
-    """What one test made the cache remember (failed sign-ins, say) is nothing to the next."""
-    yield
-    from django.core.cache import cache
-
-    cache.clear()
