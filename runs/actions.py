@@ -71,20 +71,8 @@ def start_run(
         raise BadInput("The input breaks the flow's input schema.", code="invalid_input", details=problems)
     started_by = dict(trigger or {"kind": "manual", "name": "manual"})
     label = _limit_label(plan.concurrency.key, value, started_by) if plan.concurrency else ""
-    run = Run(
-        id=ulid(clock.now()),
-        flow=flow,
-        release=release,
-        status=RunStatus.QUEUED,
-        input=value,
-        trigger=started_by,
-        starter=actor.user,
-        limit_key=limits.digest_of(flow.pk, label) if plan.concurrency else "",
-        placed=True,
-        created_at=clock.now(),
-        version=1,
-        seq=1,
-    )
+    limit_key = limits.digest_of(flow.pk, label) if plan.concurrency else ""
+    run = _new_run(flow, release, value, started_by, actor, limit_key)
     with transaction.atomic():
         known = _claim_key(run, source, idempotency_key)
         if known is not None:
@@ -97,6 +85,25 @@ def start_run(
         _insert(run, actor, label, idempotency_key)
         bell.ring_on_commit(bell.WORK, bell.EVENTS)
     return Started(run, created=True)
+
+
+def _new_run(flow: Flow, release: Release, value: Json, trigger: Json, actor: Actor, limit_key: str) -> Run:
+    """Not saved yet, with its first event counted; whether it has a place is decided under the key's lock."""
+    now = clock.now()
+    return Run(
+        id=ulid(now),
+        flow=flow,
+        release=release,
+        status=RunStatus.QUEUED,
+        input=value,
+        trigger=trigger,
+        starter=actor.user,
+        limit_key=limit_key,
+        placed=True,
+        created_at=now,
+        version=1,
+        seq=1,
+    )
 
 
 def _limit_label(key: Json, value: Json, trigger: Mapping[str, Json]) -> str:
