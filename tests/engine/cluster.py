@@ -215,7 +215,7 @@ def check_fold(run_id: str) -> None:
 def check_effects(world: str, keys: int | None = None) -> None:
     """Each key took effect once; where keys are ignored, extra requests are covered by attempts recorded as lost."""
     effects = get(f"{world}/effects")
-    lost = Counter((e.run_id, e.step, e.item) for e in RunEvent.objects.filter(type__in=["step.lost", "step.retrying"]))
+    lost = Counter((e.run_id, e.step, e.item) for e in RunEvent.objects.filter(type="step.lost"))
     for row in effects:
         run_id, step, *rest = row["key"].split(":")
         item = int(rest[0]) if len(rest) == 2 else -1
