@@ -95,6 +95,7 @@ class Supervisor:
             "orchestra.asgi:application",
         )
         work = (python, str(ROOT / "manage.py"), "qcluster")
+        keep = (python, str(ROOT / "manage.py"), "keeper")
         world = (
             python,
             "-m",
@@ -108,6 +109,7 @@ class Supervisor:
             Spec("web", web, ROOT),
             # main, sentinel, monitor, pusher, workers; SIGTERM to main lets them end in order
             Spec("work", work, ROOT, orphan_signal=signal.SIGTERM, processes=config.workers + 4),
+            Spec("keep", keep, ROOT),
         ]
         return [*specs, Spec("world", world, ROOT)] if config.demo else specs
 
