@@ -53,6 +53,8 @@ def fits(before: State, after: State, decisions: Sequence[Decision], hold: Hold 
         return False
     if (before.paused, before.cancel, before.degraded) != (after.paused, after.cancel, after.degraded):
         return False
+    if before.ending != after.ending:
+        return False
     touched = {hold.takes[0].key, (hold.rows[0].step, hold.rows[0].item)}
     for command in (c for d in decisions for c in d.commands):
         if not isinstance(command, cmd.Enqueue | cmd.Dequeue) or (command.step, command.item) not in touched:

@@ -12,6 +12,8 @@ from runs.models import Work
 from runs.queue import Claim
 from runs.store import Loaded
 
+#: the timer of a wait; every other name is the core's own
+WAIT = "wait"
 MakeInput = Callable[[Loaded], given.Input | None]
 
 
@@ -20,6 +22,8 @@ def meaning_of(held: Claim) -> MakeInput:
 
     def make(loaded: Loaded) -> given.Input | None:
         state = loaded.state
+        if held.kind == Work.Kind.TIMER and held.name != WAIT:
+            return given.TimerDue(held.step, held.item, held.name) if state.paused is None else None
         if held.step == "":
             return given.Started() if state.started_at is None else None
         step = state.step(held.step, held.item)

@@ -141,8 +141,13 @@ class Work(models.Model):
     run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)
     step = models.CharField(max_length=64, blank=True, default="")
     item = models.IntegerField(default=NO_ITEM)
-    name = models.CharField(max_length=24, blank=True, default="")  # of a timer: wait | …
+    name = models.CharField(max_length=24, blank=True, default="")  # of a timer: wait | deadline | sla | …
     queue = models.CharField(max_length=32, default="default")
+    rank = models.FloatField(null=True)  # ready now: the lowest goes first; NULL: waits for its time, leased or held
+    priority = models.SmallIntegerField(default=0, db_default=0)
+    held_by = models.CharField(
+        max_length=120, blank=True, default="", db_default=""
+    )  # what limit holds it back, for people
     long = models.BooleanField(default=False)  # its attempt may take longer than LONG_SECONDS
     wake_at = models.FloatField(null=True)
     held_at = models.FloatField(null=True)

@@ -62,6 +62,13 @@ VALUES ('step', %s, %s, %s, '', 'default', %s, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
    wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
 """
+_TIMER = """
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
+VALUES ('timer', %s, %s, %s, %s, 'default', false, %s, %s, NULL, 0)
+ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
+   wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL, fence = runs_work.fence + 1
+"""
+_NO_TIMER = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s AND kind = 'timer' AND name = %s"
 _DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
 _DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
 _HOLD = """
@@ -73,6 +80,14 @@ _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id 
 def is_long(plan: Plan, step: str) -> bool:
     """Long attempts leave one worker of each cluster to the others (rule 9 of the design)."""
     return plan.step(step).timeout > float(settings.LONG_SECONDS)
+
+
+def is_timed(plan: Plan, step: str) -> bool:
+    """Has the step timers of its own beside its place in the queue?"""
+    if step == "":
+        return False
+    s = plan.step(step)
+    return s.deadline is not None or s.sla is not None or s.stall_after is not None
 
 
 def write(
@@ -91,8 +106,10 @@ def write(
         return False, taken
     wanted = _wanted(commands)
     waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
+    waited |= {key for key in wanted if is_timed(plan, key[0])}  # more rows than the one held
     left = _place(batch, plan, hold, wanted, waited, taken) if hold is not None else []
     _write_wanted(batch, plan, state, wanted)
+    _write_timers(batch, state, commands)
     for take in left:
         _take(batch, plan, state, hold, take, taken)
     released = False
@@ -103,6 +120,22 @@ def write(
             batch.run(_RELEASE, [state.run_id])
             released = True
     return released or any(at is not None for at in wanted.values()), taken
+
+
+def _write_timers(batch: Batch, state: State, commands: Sequence[cmd.Command]) -> None:
+    """What was set and not cleared since, by name or with its step."""
+    timers: dict[tuple[str, int, str], float | None] = {}
+    for c in commands:
+        if isinstance(c, cmd.SetTimer):
+            timers[c.step, c.item, c.name] = c.at
+        elif isinstance(c, cmd.ClearTimer):
+            timers[c.step, c.item, c.name] = None
+        elif isinstance(c, cmd.Dequeue):
+            timers = {key: at for key, at in timers.items() if key[:2] != (c.step, c.item)}
+    held = state.paused is not None
+    batch.many(_NO_TIMER, [[state.run_id, *key] for key, at in timers.items() if at is None])
+    due = [(key, at) for key, at in timers.items() if at is not None]
+    batch.many(_TIMER, [[state.run_id, *key, None if held else at, at if held else None] for key, at in due])
 
 
 def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:

@@ -12,6 +12,7 @@ Json = Any
 #: the fields of a Step kept in StepRun.state, left out at their default
 _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
+    "order", "round_no", "checkpoint", "progress",
 )  # fmt: skip
 _DEFAULTS: Final = {name: getattr(Step(""), name) for name in _EXTRA}
 
@@ -53,6 +54,8 @@ def control_of(state: State) -> dict[str, Json]:
         control["paused"] = dict(state.paused)
     if state.cancel is not None:
         control["cancel"] = dict(state.cancel)
+    if state.ending is not None:
+        control["ending"] = dict(state.ending)
     if state.degraded:
         control["degraded"] = True
     return control

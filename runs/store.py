@@ -113,6 +113,7 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
         error=_json(row[6]),
         paused=control.get("paused"),
         cancel=control.get("cancel"),
+        ending=control.get("ending"),
         degraded=control.get("degraded", False),
         created_at=row[8],
         started_at=row[9],
@@ -163,7 +164,8 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     Raises Stale, queue_rows.Fenced or queue_rows.Taken, having written nothing.
     """
     state = saving.decisions[-1].state
-    if hot.fits(loaded.state, state, saving.decisions, saving.hold) and not saving.connections:
+    timed = saving.hold is not None and any(queue_rows.is_timed(loaded.plan, row.step) for row in saving.hold.rows)
+    if not timed and hot.fits(loaded.state, state, saving.decisions, saving.hold) and not saving.connections:
         return _save_hot(loaded, state, saving)
     try:
         with transaction.atomic():
@@ -212,6 +214,7 @@ def _raise_version(batch: Batch, before: State, after: State, saving: Save) -> S
         before.output is after.output
         and before.error is after.error
         and (before.paused, before.cancel, before.degraded) == (after.paused, after.cancel, after.degraded)
+        and before.ending == after.ending
         and (before.started_at, before.ended_at) == (after.started_at, after.ended_at)
     )
     if same:

@@ -10,12 +10,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Final, Literal
 
 Json = Any  # None | bool | int | float | str | list | dict with str keys
 
 When = Literal["success", "failure", "always"]
 OnItemError = Literal["fail", "continue"]
+OnConflict = Literal["queue", "skip", "cancel_running", "fail"]
+OnNewRelease = Literal["coexist", "drain", "supersede"]
+Effect = Literal["none", "idempotent", "once"]
+End = Literal["cancel", "failure", "deadline"]
+
+#: behind a step's id: the step that undoes it. No id of an author's may have it.
+UNDO: Final = "~"
+#: seconds a run may take where its flow says nothing
+DEFAULT_DEADLINE: Final = 30 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +47,64 @@ class ForEach:
     items: Json  # an expression text "${{ … }}" or a literal list
     max_parallel: int | None = None
     on_item_error: OnItemError = "fail"
+    batch: int | None = None  # items of one step run: `item` is then a list of at most so many
+    key: Json = None  # an expression text: items with the same value run one after the other, in order
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """Used when the attempts are spent: a value (`family is None`), or another action."""
+    """Used when the attempts are spent: a value (`family is None`), another action, or the last good output."""
 
     value: Json = None
     family: str | None = None
     config: Mapping[str, Json] | None = None
+    last_good: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """What a missed time leads to: failure, a value as the step's output, these steps, or (of a run) its undoing."""
+
+    kind: Literal["fail", "value", "steps", "compensate"] = "fail"
+    value: Json = None
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """The action that undoes a step."""
+
+    family: str
+    config: Mapping[str, Json]
+    timeout: float = 30.0
+    retry: Retry = Retry()
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Repeat the step until `condition` holds of its output; each round is a pass of its own."""
+
+    condition: Json  # an expression text, with `output` of the round in scope as steps.<id>.output
+    every: float = 10.0  # seconds between the end of a round and the start of the next
+    max_rounds: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyDone:
+    """Asked before an attempt whose predecessor's outcome is not known: did it happen after all?"""
+
+    family: str
+    config: Mapping[str, Json]
+    condition: Json  # an expression text over `check` (the action's output): true means it happened
+    output: Json = None  # an expression text or value: the step's output then
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A contract in one expression, and what to say when it does not hold."""
+
+    condition: str
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +121,41 @@ class StepPlan:
     irreversible: bool = False
     fallback: Fallback | None = None
     protected_by: tuple[str, ...] = ()  # ids of the approval steps whose `protects` names this step
+    join: int | None = None  # how many of the needs must succeed; None: all
+    deadline: float | None = None  # seconds from the first attempt of a pass: all attempts, waits and rounds
+    sla: float | None = None  # seconds from when it became ready; only alerts
+    stall_after: float | None = None  # seconds without progress reported by a running attempt
+    on_timeout: Handler | None = None  # an attempt's time was up, and no retry is left
+    on_deadline: Handler | None = None
+    on_sla: Handler | None = None
+    on_stall: Handler | None = None
+    until: Until | None = None
+    compensate: Undo | None = None
+    effect: Effect | None = None  # declared; None: what the family knows
+    already_done: AlreadyDone | None = None
+    output_schema: Mapping[str, Json] | None = None
+    requires: tuple[Check, ...] = ()  # before an attempt
+    ensures: tuple[Check, ...] = ()  # after it
+    priority: int | None = None  # None: the flow's
+    queue: str | None = None  # None: the flow's
+    handler: bool = False  # named by an on_…: runs only when that calls it
 
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
     key: Json = None  # an expression text or a literal; None: one key for the flow
     limit: int = 1
-    on_conflict: Literal["queue"] = "queue"
+    on_conflict: OnConflict = "queue"
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    kind: Literal["manual", "webhook"]
+    kind: str  # manual | webhook | schedule
     name: str  # unique in the flow; "manual", or the webhook's name as in /hooks/<slug>/<name>
     config: Mapping[str, Json] = field(default_factory=dict)  # webhook: verify, secret, if, dedupe, input
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     language: int
     flow: str
@@ -93,19 +170,36 @@ class Plan:
     output: Json = None  # a tree with expressions, or None
     concurrency: Concurrency | None = None
     triggers: tuple[Trigger, ...] = ()
+    deadline: float | None = None  # seconds from the start; None: DEFAULT_DEADLINE
+    on_deadline: Handler | None = None
+    sla: float | None = None
+    on_sla: Handler | None = None
+    compensate_on: tuple[End, ...] = ("cancel",)
+    max_queued: int | None = None
+    priority: int = 0  # -10 … 10, higher is sooner
+    queue: str = "default"
+    on_new_release: OnNewRelease = "coexist"
+
+    @cached_property
+    def _by_id(self) -> dict[str, StepPlan]:
+        undoing = {s.id + UNDO: _undo_of(s, s.compensate) for s in self.steps if s.compensate is not None}
+        return {s.id: s for s in self.steps} | undoing
 
     def step(self, step_id: str) -> StepPlan:
-        """The step of that id. Raises KeyError."""
-        for s in self.steps:
-            if s.id == step_id:
-                return s
-        raise KeyError(step_id)
+        """The step of that id; `<id>~` is the one that undoes it. Raises KeyError."""
+        return self._by_id[step_id]
 
     def trigger(self, name: str) -> Trigger | None:
         return next((t for t in self.triggers if t.name == name), None)
 
     def to_json(self) -> dict[str, Json]:
-        return asdict(self)
+        """What the language got later is left out where a flow does not use it: old releases keep their checksum."""
+        data = _lean(asdict(self), Plan)
+        data["steps"] = [_lean(s, StepPlan) for s in data["steps"]]
+        for step in data["steps"]:
+            step["for_each"] = _lean(step["for_each"], ForEach) if step["for_each"] else None
+            step["fallback"] = _lean(step["fallback"], Fallback) if step["fallback"] else None
+        return data
 
     def canonical(self) -> str:
         """One text per meaning: sorted keys, no spaces. What the checksum is taken of."""
@@ -123,6 +217,9 @@ class Plan:
         triggers = tuple(Trigger(**t) for t in data.get("triggers", ()))
         conc = data.get("concurrency")
         rest = {k: v for k, v in data.items() if k not in {"steps", "triggers", "concurrency"}}
+        for name in ("on_deadline", "on_sla"):
+            rest[name] = _handler(rest.get(name))
+        rest["compensate_on"] = tuple(rest.get("compensate_on", ("cancel",)))
         return cls(
             **rest,
             steps=steps,
@@ -131,17 +228,56 @@ class Plan:
         )
 
 
+#: fields that plans of the first version did not have
+_LATER: Final = frozenset(
+    {
+        "batch", "key", "last_good", "join", "deadline", "sla", "stall_after", "on_timeout", "on_deadline", "on_sla",
+        "on_stall", "until", "compensate", "effect", "already_done", "output_schema", "requires", "ensures", "priority",
+        "queue", "handler", "compensate_on", "max_queued", "on_new_release",
+    }
+)  # fmt: skip
+
+
+def _lean(data: dict[str, Json], cls: type[Any]) -> dict[str, Json]:
+    defaults = {f.name: f.default for f in fields(cls)}
+    return {k: v for k, v in data.items() if k not in _LATER or v != defaults[k]}
+
+
+def _undo_of(step: StepPlan, undo: Undo) -> StepPlan:
+    return StepPlan(
+        id=step.id + UNDO, family=undo.family, config=undo.config, timeout=undo.timeout, retry=undo.retry,
+        priority=step.priority, queue=step.queue,
+    )  # fmt: skip
+
+
+def _retry(data: Mapping[str, Json] | None) -> Retry:
+    retry = dict(data or {})
+    for name in ("on", "give_up_on"):
+        retry[name] = tuple(retry.get(name, ()))
+    return Retry(**retry)
+
+
+def _handler(data: Mapping[str, Json] | None) -> Handler | None:
+    return Handler(**{**data, "steps": tuple(data.get("steps", ()))}) if data else None
+
+
+def _undo(data: Mapping[str, Json] | None) -> Undo | None:
+    return Undo(**{**data, "retry": _retry(data.get("retry"))}) if data else None
+
+
 def _step(data: Mapping[str, Json]) -> StepPlan:
+    unknown = set(data) - {f.name for f in fields(StepPlan)}
+    if unknown:
+        raise TypeError(f"the plan has step keys this version does not know: {sorted(unknown)}")
     d = dict(data)
     for name in ("needs", "protected_by"):
         d[name] = tuple(d.get(name, ()))
-    retry = dict(d.get("retry") or {})
-    for name in ("on", "give_up_on"):
-        retry[name] = tuple(retry.get(name, ()))
-    d["retry"] = Retry(**retry)
-    d["for_each"] = ForEach(**d["for_each"]) if d.get("for_each") else None
-    d["fallback"] = Fallback(**d["fallback"]) if d.get("fallback") else None
-    unknown = set(d) - {f.name for f in fields(StepPlan)}
-    if unknown:
-        raise TypeError(f"the plan has step keys this version does not know: {sorted(unknown)}")
+    for name in ("requires", "ensures"):
+        d[name] = tuple(Check(**c) for c in d.get(name, ()))
+    for name in ("on_timeout", "on_deadline", "on_sla", "on_stall"):
+        d[name] = _handler(d.get(name))
+    for name, kind in (("for_each", ForEach), ("fallback", Fallback), ("until", Until), ("already_done", AlreadyDone)):
+        d[name] = kind(**d[name]) if d.get(name) else None
+    d["retry"] = _retry(d.get("retry"))
+    d["compensate"] = _undo(d.get("compensate"))
     return StepPlan(**d)

@@ -287,6 +287,11 @@ def _time_up(turn: Turn, event: given.TimeUp) -> bool:
     return True
 
 
+def _timer_due(turn: Turn, event: given.TimerDue) -> bool:
+    handler = _TIMERS.get(event.name)
+    return handler is not None and handler(turn, event)
+
+
 def _decided(turn: Turn, step: Step, answer: dict[str, Json]) -> None:
     """`answer`: {decision, digest, by, comment, form[, actions]}; `actions` only where the form changed them."""
     spec = (step.wait or {}).get("spec", {})
@@ -333,6 +338,8 @@ _OUTCOMES: Final[dict[str, Callable[[Turn, Step, given.AttemptEnded], None]]] = 
     "fail": _failed,
     "wait": _wait,
 }
+#: by the timer's name; each records the cause and says whether it had a place
+_TIMERS: Final[dict[str, Callable[[Turn, given.TimerDue], bool]]] = {}
 _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.Started: _started,
     given.AttemptStarted: _attempt_started,
@@ -341,6 +348,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.ActionChanged: _action_changed,
     given.Answered: _answered,
     given.TimeUp: _time_up,
+    given.TimerDue: _timer_due,
     given.PauseRequested: _pause,
     given.Resumed: _resume,
     given.CancelRequested: _cancel,

@@ -90,6 +90,15 @@ class TimeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class TimerDue:
+    """A timer of a step run (of the run: `step` "") is due, by SetTimer's name; a wait's own is TimeUp's."""
+
+    step: str = ""
+    item: int = NO_ITEM
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRequested:
     actor: str = ""
     reason: str = ""
@@ -115,6 +124,7 @@ Input = (
     | ActionChanged
     | Answered
     | TimeUp
+    | TimerDue
     | PauseRequested
     | Resumed
     | CancelRequested
@@ -128,6 +138,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "changed": ActionChanged,
     "answered": Answered,
     "time_up": TimeUp,
+    "timer": TimerDue,
     "pause": PauseRequested,
     "resume": Resumed,
     "cancel": CancelRequested,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from flows.definition.plan import UNDO
+
 Json = Any
 Key = tuple[str, int]  # step id, item; NO_ITEM for a step that is not an item of a fan-out
 
@@ -56,6 +58,10 @@ class Step:
     granted: Mapping[str, Json] | None = None  # an approval that said yes: {"<step>:<item>": action with digest}
     items: tuple[Json, ...] | None = None  # FANNED: what is fanned over
     opened: int = 0  # FANNED: how many items were opened so far
+    order: int = 0  # the how-manieth step of the run to have ended: compensation goes backwards
+    round_no: int = 0  # rounds of an `until` that ended without it
+    checkpoint: Json = None  # what the last attempt left for the next
+    progress: Mapping[str, Json] | None = None  # of the running attempt: {at, message, percent}
 
     @property
     def key(self) -> Key:
@@ -81,6 +87,7 @@ class State:
     error: Mapping[str, Json] | None = None
     paused: Mapping[str, Json] | None = None  # {actor, reason, at}
     cancel: Mapping[str, Json] | None = None  # {actor, reason, at}
+    ending: Mapping[str, Json] | None = None  # what the run is coming to: see runs/engine/ending.py
     degraded: bool = False  # a fallback stood in for a step
     created_at: float = 0.0
     started_at: float | None = None
@@ -98,9 +105,10 @@ class State:
 
 
 def idempotency_key(run_id: str, step: Step) -> str:
-    """`<run>:<step>[:<item>]:<pass>`, the same for every attempt of a pass (rule 2 of the design)."""
+    """`<run>:<step>[:<item>]:<pass>[:undo]`, the same for every attempt of a pass (rule 2 of the design)."""
     item = "" if step.item == NO_ITEM else f":{step.item}"
-    return f"{run_id}:{step.id}{item}:{step.pass_no}"
+    undo = ":undo" if step.id.endswith(UNDO) else ""
+    return f"{run_id}:{step.id.removesuffix(UNDO)}{item}:{step.pass_no}{undo}"
 
 
 def scope_of(
@@ -113,7 +121,7 @@ def scope_of(
     """What expressions may name. Every value is JSON; the same state gives the same scope."""
     steps: dict[str, Json] = {}
     for (step_id, index), s in state.steps.items():
-        if index == NO_ITEM:
+        if index == NO_ITEM and not step_id.endswith(UNDO):
             steps[step_id] = {
                 "output": s.output,
                 "status": s.status,

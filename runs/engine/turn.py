@@ -33,6 +33,25 @@ class Dequeue:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Tell the core at `at` that this time has come. One of a name for each step run; `step` "" for the run itself.
+
+    Gone with Dequeue of its step, and with the run."""
+
+    step: str
+    item: int
+    name: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClearTimer:
+    step: str
+    item: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenWait:
     step: str
     item: int
@@ -67,7 +86,7 @@ class RunEnded:
     """Free the place of its concurrency key, close what is open."""
 
 
-Command = Enqueue | Dequeue | OpenWait | CloseWait | HoldWork | ReleaseWork | RunEnded
+Command = Enqueue | Dequeue | SetTimer | ClearTimer | OpenWait | CloseWait | HoldWork | ReleaseWork | RunEnded
 
 
 @dataclass(frozen=True, slots=True)
