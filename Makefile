@@ -23,7 +23,7 @@ RUN_STAMP := $(VENV)/$(if $(IS_DEV),.dev,.app)
 MAY_BE_EMPTY := $(if $(ARGS),|| [ $$? = 5 ])
 FRONT_SOURCES := $(shell find static/src -type f 2>/dev/null) static/build.mjs
 
-.PHONY: help run install install-app build chromium lint format test test-sqlite test-postgres bench lock clean
+.PHONY: help run install install-app build chromium lint format test test-sqlite test-postgres bench chaos soak lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -96,6 +96,12 @@ test-postgres: install build
 
 bench: install build chromium ## the benchmarks of tests/bench on SQLite and PostgreSQL; prints a table
 	$(PY) -m tests.bench $(ARGS)
+
+chaos: install build ## kill, stop, cut off and lie to the program under load; ARGS="--runs N --faults N --seed N --database sqlite"
+	$(PY) -m tests.chaos $(ARGS)
+
+soak: install build ## at peak and at twice the peak for minutes; ARGS="--minutes 60"
+	$(PY) -m tests.chaos.soak $(ARGS)
 
 lock: $(VENV)/bin/uv ## write the lock files anew from pyproject.toml and package.json
 	$(UV) pip compile $(LOCKFLAGS) -o requirements.lock pyproject.toml

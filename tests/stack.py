@@ -38,6 +38,8 @@ OWN = (
 class Stack:
     """Use as a context manager. `database_url` empty: SQLite in `data_dir`. `env`: more environment.
 
+    `prefix`: words before the command, such as a namespace's.
+
     `with Stack(tmp_path, workers=2) as stack:` then `stack.url`, `stack.demo_info()`, `stack.children()`.
     Raises DidNotStart with the program's output.
     """
@@ -48,6 +50,7 @@ class Stack:
     env: dict[str, str] = field(default_factory=dict)
     port: int = 0
     start_seconds: float = 90.0
+    prefix: tuple[str, ...] = ()
     lines: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] = field(init=False)
 
@@ -76,7 +79,7 @@ class Stack:
         self.port = self.port or free_port()
         with told("Orchestra"):
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                [*self.prefix, sys.executable, "manage.py", "serve"],
                 cwd=ROOT,
                 env=self.environment(),
                 stdout=subprocess.PIPE,
@@ -125,8 +128,8 @@ class Stack:
         return self.process.returncode
 
     def children(self) -> dict[str, int]:
-        """Name (web, work, world) -> process id of the main process, which is its process group's id, too."""
-        marks = {"daphne": "web", "qcluster": "work", "orchestra.world": "world"}
+        """Name (web, work, keep, world) -> process id of the main process, which is its process group's id, too."""
+        marks = {"daphne": "web", "qcluster": "work", "keeper": "keep", "orchestra.world": "world"}
         found: dict[str, int] = {}
         for pid in _children_of(self.process.pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
