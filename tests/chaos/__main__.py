@@ -26,8 +26,6 @@ def main() -> int:
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
     parser.add_argument("--flows", default="", help="flows to run, separated by commas")
     asked = parser.parse_args()
-    planted, flows = (PLANTS[asked.plant][1:]) if asked.plant else ("", "")
-    only, flows = asked.only or planted, asked.flows or flows
     runs, faults, every, lease = (120, 25, 0.8, 3.0) if asked.short else (5000, 500, 0.9, 30.0)
     sizes = {"runs": asked.runs or runs, "faults": asked.faults or faults, "every": asked.every or every}
     sizes["lease"] = asked.lease or lease
@@ -36,8 +34,8 @@ def main() -> int:
     worst = 0
     for database in asked.database.split(","):
         argv = [sys.executable, "-m", "tests.chaos.campaign", "--database", database, "--seed", str(asked.seed)]
-        argv += ["--only", only, "--flows", flows]
         argv += [part for name, value in sizes.items() for part in (f"--{name}", str(value))]
+        argv += ["--only", asked.only, "--flows", asked.flows, *(PLANTS[asked.plant][1] if asked.plant else ())]
         done = subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=False)
         worst = max(worst, done.returncode)
         try:

@@ -22,6 +22,7 @@ class Load:
     callback_path: CallbackPath  # (run, step) -> path
     seed: int
     shares: dict[str, int]  # flow -> its share
+    ms: int | None = None  # how long each answer of the demo world takes
     started: dict[str, str] = field(default_factory=dict)  # run -> flow
     findings: list[str] = field(default_factory=list)
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)  # run -> what its callbacks were told
@@ -38,6 +39,8 @@ class Load:
         dice = random.Random(f"{self.seed}:{number}")
         flow = dice.choices(list(self.shares), list(self.shares.values()))[0]
         given: dict[str, Any] = {"n": number, "ms": dice.choices([0, 30, 100, 400, 2500], [20, 6, 6, 6, 2])[0]}
+        if self.ms is not None:
+            given["ms"] = self.ms
         if flow == "chaos-saga":
             given["fails"] = dice.random() < 0.4
         by_hook = flow == "chaos-pay" and dice.random() < 0.5

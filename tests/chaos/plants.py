@@ -92,19 +92,25 @@ def _undoes_forwards(module: Any) -> None:
 
 
 Plant = tuple[str, Callable[[Any], None]]
-#: name -> the modules it spoils, the kinds of faults and the flows that bring it to light ("": all)
-PLANTS: dict[str, tuple[tuple[Plant, ...], str, str]] = {
+_GENTLE = ("--only", "redis flushed")
+#: name -> the modules it spoils, and the arguments of a campaign that bring it to light
+PLANTS: dict[str, tuple[tuple[Plant, ...], tuple[str, ...]]] = {
     "zombie-writes": (
         (("runs.queue_rows", _no_fence), ("runs.engine.decide", _any_attempt)),
-        "stop worker",
-        "chaos-pay",
+        ("--only", "stop worker", "--flows", "chaos-pay", "--ms", "2000", "--runs", "12"),
     ),
-    "new-key": ((("runs.attempts", _new_key_each_attempt),), "kill worker", "chaos-pay"),
-    "sent-twice": ((("flows.steps.http.step", _same_key_twice),), "", ""),
-    "repeats-irreversible": ((("runs.attempts", _repeats_the_irreversible),), "kill worker", "chaos-gate"),
-    "loses-work": ((("runs.queue_rows", _loses_work),), "", ""),
-    "starts-while-paused": ((("runs.engine.decide", _starts_while_paused),), "redis flushed", ""),
-    "forgets-a-cause": ((("runs.engine.turn", _forgets_a_cause),), "", ""),
-    "start-key-ignored": ((("runs.actions", _start_key_ignored),), "", ""),
-    "undoes-forwards": ((("runs.engine.ending", _undoes_forwards),), "redis flushed", "chaos-saga"),
+    "new-key": (
+        (("runs.attempts", _new_key_each_attempt),),
+        ("--only", "kill worker", "--flows", "chaos-pay"),
+    ),
+    "repeats-irreversible": (
+        (("runs.attempts", _repeats_the_irreversible),),
+        ("--only", "kill worker", "--flows", "chaos-gate"),
+    ),
+    "sent-twice": ((("flows.steps.http.step", _same_key_twice),), _GENTLE),
+    "loses-work": ((("runs.queue_rows", _loses_work),), _GENTLE),
+    "starts-while-paused": ((("runs.engine.decide", _starts_while_paused),), _GENTLE),
+    "forgets-a-cause": ((("runs.engine.turn", _forgets_a_cause),), _GENTLE),
+    "start-key-ignored": ((("runs.actions", _start_key_ignored),), _GENTLE),
+    "undoes-forwards": ((("runs.engine.ending", _undoes_forwards),), (*_GENTLE, "--flows", "chaos-saga")),
 }
