@@ -128,7 +128,7 @@ def _refuse(turn: Turn, parent: Step, items: list[Step]) -> bool:
             skip(turn, item, "approval")
     if any(s.status != PENDING for s in _running(items)):
         return False
-    skip(turn, turn.put(parent, items=None), "approval")
+    skip(turn, turn.put(parent, **forget_items(turn, parent)), "approval")
     return True
 
 
@@ -139,9 +139,14 @@ def _join(turn: Turn, parent: Step) -> bool:
         _fail_parent(turn, parent, unknown)
         return True
     outputs = [s.output if s.status == SUCCEEDED else None for s in items]
-    turn.settle(parent, SUCCEEDED, output=outputs, items=None)
+    turn.settle(parent, SUCCEEDED, output=outputs, **forget_items(turn, parent))
     turn.tell("step.joined", parent, {"items": len(outputs)})
     return True
+
+
+def forget_items(turn: Turn, parent: Step) -> dict[str, Json]:
+    """What a fan-out was over is needed no longer, unless its items may have to be undone."""
+    return {} if turn.plan_of(parent).compensate is not None else {"items": None}
 
 
 def _fail_parent(turn: Turn, parent: Step, bad: Step) -> None:

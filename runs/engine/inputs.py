@@ -116,6 +116,14 @@ class CancelRequested:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TerminateRequested:
+    """End at once: nothing is waited for, nothing undone."""
+
+    actor: str = ""
+    reason: str = ""
+
+
 Input = (
     Started
     | AttemptStarted
@@ -128,6 +136,7 @@ Input = (
     | PauseRequested
     | Resumed
     | CancelRequested
+    | TerminateRequested
 )
 
 _KINDS: Final[dict[str, type[Any]]] = {
@@ -142,6 +151,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "pause": PauseRequested,
     "resume": Resumed,
     "cancel": CancelRequested,
+    "terminate": TerminateRequested,
 }
 _NAMES: Final = {cls: name for name, cls in _KINDS.items()}
 _OWN_COLUMNS: Final = frozenset({"step", "item", "actor"})  # the event row has them already
