@@ -54,7 +54,7 @@ def _open_what_can(turn: Turn) -> bool:
         step = turn.step(plan.id)
         if step.status == FANNED:
             moved |= go_on(turn, plan, step)
-        elif step.status == PENDING and all(turn.step(n).settled for n in plan.needs):
+        elif step.status == PENDING and all(turn.step(n).settled for n in (*plan.needs, *plan.protected_by)):
             _open(turn, plan, step)
             moved = True
     return moved
@@ -95,7 +95,7 @@ def _why_not(turn: Turn, plan: StepPlan) -> str | None:
 
 
 def _satisfies(step: Step) -> bool:
-    return step.status == SUCCEEDED or (step.status == SKIPPED and step.reason in {"if", "when"})
+    return step.status == SUCCEEDED or (step.status == SKIPPED and step.reason in {"if", "when", "operator"})
 
 
 def _went_wrong(step: Step) -> bool:

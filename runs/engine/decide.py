@@ -12,7 +12,7 @@ from typing import Any, Final
 from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
-from runs.engine import ending
+from runs.engine import ending, repair
 from runs.engine import inputs as given
 from runs.engine.advance import advance, reopen
 from runs.engine.backoff import may_help, next_try
@@ -50,7 +50,7 @@ def decide(
     """What follows from `event` at `now` (epoch seconds). `urls`: {wait step: its callback URL}, for expressions."""
     turn = Turn(plan, state, now, urls)
     handler = _HANDLERS[type(event)]
-    if state.ended or not handler(turn, event):
+    if (state.ended and type(event) not in repair.OF_ENDED) or not handler(turn, event):
         return turn.refused()
     advance(turn)
     return turn.decision()
@@ -58,9 +58,10 @@ def decide(
 
 # -- the run -----------------------------------------------------------------------------------------------------
 def _started(turn: Turn, event: given.Started) -> bool:
-    if turn.get("status") != "queued" and turn.get("started_at") is not None:
+    if turn.get("status") != "queued":
         return False
-    turn.set_run(status="running", started_at=turn.now)
+    started = turn.get("started_at")  # a run that was reopened began long ago
+    turn.set_run(status="running", started_at=turn.now if started is None else started)
     turn.cause("run.started", given.encode(event))
     return True
 
@@ -365,4 +366,5 @@ _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.Resumed: _resume,
     given.CancelRequested: _cancel,
     given.TerminateRequested: _terminate,
+    **repair.HANDLERS,
 }

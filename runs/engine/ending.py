@@ -17,19 +17,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from flows.definition.plan import UNDO, StepPlan
-from runs.engine.fanout import forget_items
 from runs.engine.fanout import go_on as go_on_with_items
 from runs.engine.settle import cancel_step
 from runs.engine.state import (
-    BACKOFF,
     CANCELLED,
     FANNED,
     PENDING,
-    READY,
     RUNNING,
     SUCCEEDED,
     UNKNOWN,
-    WAITING,
     Step,
 )
 from runs.engine.turn import ReleaseWork, RunEnded, Turn
@@ -67,7 +63,7 @@ def begin(
     if to == "cancelled":
         turn.set_run(cancel={"actor": actor, "reason": reason, "at": turn.now})
     for _, step in sorted(turn.steps.items()):
-        if step.status in {READY, BACKOFF, WAITING, PENDING}:
+        if _holds_nobody(step):
             cancel_step(turn, step)
 
 
@@ -94,10 +90,15 @@ def go_on(turn: Turn, open_step: Open) -> None:
     finish(turn, ending)
 
 
+def _holds_nobody(step: Step) -> bool:
+    """It can be stopped here and now: no worker has to come back first, no items have to be stopped before it."""
+    return not step.settled and step.status not in {RUNNING, FANNED}
+
+
 def _close_fan_outs(turn: Turn) -> None:
     for _, step in sorted(turn.steps.items()):
         if step.status == FANNED:
-            turn.settle(step, CANCELLED, **forget_items(turn, step))
+            turn.settle(step, CANCELLED)
 
 
 def _enter(turn: Turn, ending: Mapping[str, Json], phase: str) -> dict[str, Json]:
@@ -220,7 +221,7 @@ def terminate(turn: Turn, *, actor: str, reason: str) -> None:
             message = f"The run was terminated during attempt {step.attempt} of {step.id}, which may have acted."
             turn.settle(step, CANCELLED, acted=True, error={"class": "unknown_outcome", "message": message})
             turn.tell("step.cancelled", step, {"attempt": step.attempt})
-        elif step.status in {READY, BACKOFF, WAITING, PENDING}:
+        elif _holds_nobody(step):
             cancel_step(turn, step)
     _close_fan_outs(turn)
     undone, failed = outcome_of_undoing(turn)
