@@ -227,6 +227,13 @@ class Attempt:
         return found
 
 
+def check_size(output: Json) -> None:
+    """Raises ValueError, TypeError or RecursionError for what is no JSON that a step's output may be."""
+    size = len(dumps(output).encode())
+    if size > settings.MAX_INLINE_OUTPUT_BYTES:
+        raise ValueError(f"it has {size} bytes; {settings.MAX_INLINE_OUTPUT_BYTES} are allowed")
+
+
 def storable(output: Json, run_id: str, step: str, folder: str) -> tuple[Json, int]:
     """The output as the state keeps it (large ones become a resource), and its size in bytes. Raises ValueError."""
     data = dumps(output).encode()
