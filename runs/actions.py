@@ -1,15 +1,14 @@
 """Every change people and the outside make to a run. One action a mutation: permission, change, history, audit.
 
-Starting and delivering are plain row changes in one transaction; a worker decides what follows. Controls decide here,
-through the same core, and save under the run's version.
+Starting and delivering are plain row changes in one transaction; a worker decides what follows. The controls are in
+runs/controls.py; runs/copies.py starts runs from others.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from django.db import transaction
 
@@ -17,20 +16,17 @@ from flows.definition import expr
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
 from flows.models import Flow, Release
-from resources import audit
 from resources.access import Actor, can, require
-from resources.errors import BadInput, Conflict, NotFound
+from resources.errors import BadInput, Conflict
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
 from runs import attempts, beginnings, bell, clock, history, limits, store, tokens, waits
-from runs.engine import inputs as given
-from runs.engine.decide import decide
+from runs.controls import cancel_run, pause_run, resume_run
 from runs.models import Run, RunStatus, StartKey, WaitToken
 
 Json = Any
-#: tries of a control to save on what it read, before it takes the run's lock first
-FREE_TRIES: Final = 3
+__all__ = ["Delivery", "Started", "cancel_run", "deliver", "pause_run", "resume_run", "start_run"]
 
 
 # -- starting --------------------------------------------------------------------------------------------------
@@ -202,52 +198,3 @@ def _record(row: WaitToken, outcome: str, actor: Actor) -> None:
     name = {"accepted": "received", "early": "received"}.get(outcome, outcome)
     data = {"early": True} if outcome == "early" else {}
     history.append(row.run_id, f"callback.{name}", step=row.step, item=row.item, actor=actor.name, data=data)
-
-
-# -- controls ----------------------------------------------------------------------------------------------------
-def cancel_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
-    """Stop what holds no worker, let attempts in flight end, then the run is cancelled.
-
-    Raises NotFound, NotAllowed, Conflict `run_ended`.
-    """
-    return _control(actor, run_id, "run.cancel", reason, given.CancelRequested(actor.name, reason))
-
-
-def pause_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
-    """Attempts in flight end, nothing new starts, answers are kept. Raises as cancel_run; Conflict `not_possible`."""
-    return _control(actor, run_id, "run.pause", reason, given.PauseRequested(actor.name, reason))
-
-
-def resume_run(*, actor: Actor, run_id: str, reason: str = "") -> Run:
-    """Go on where a pause stopped. Raises as pause_run."""
-    return _control(actor, run_id, "run.resume", reason, given.Resumed(actor.name, reason))
-
-
-def _control(actor: Actor, run_id: str, action: str, reason: str, event: given.Input) -> Run:
-    for _ in range(FREE_TRIES):
-        with contextlib.suppress(store.Stale):
-            return _control_once(actor, run_id, action, reason, event)
-    # a wide fan-out moves faster than its run can be read: hold it, or nobody could ever stop it
-    with transaction.atomic():
-        Run.objects.select_for_update().filter(pk=run_id).values_list("pk").first()
-        return _control_once(actor, run_id, action, reason, event)
-
-
-def _control_once(actor: Actor, run_id: str, action: str, reason: str, event: given.Input) -> Run:
-    """Raises Stale when the run moved meanwhile."""
-    loaded = store.load(run_id)
-    run = Run.objects.select_related("flow", "release").filter(pk=run_id).first()
-    if loaded is None or run is None:
-        raise NotFound("There is no such run.", code="run_not_found")
-    require(actor, Role.OPERATOR, run.flow.folder)
-    if loaded.state.ended:
-        raise Conflict(f"The run has ended: {run.status}.", code="run_ended", details={"status": run.status})
-    now = clock.now()
-    decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
-    if not decision.accepted:
-        message = f"A run that is {loaded.state.status} cannot do that."
-        raise Conflict(message, code="not_possible", details={"status": loaded.state.status})
-    with transaction.atomic():
-        store.save(loaded, store.Save([decision], now))
-        audit.record(actor=actor, action=action, object_type="run", object_id=run_id, data={"reason": reason})
-    return Run.objects.select_related("flow", "release").get(pk=run_id)

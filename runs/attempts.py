@@ -14,7 +14,7 @@ from django.conf import settings
 
 from flows.definition.canonical import digest
 from flows.definition.inputs import with_defaults
-from flows.definition.plan import Plan, StepPlan
+from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.resolve import ResolveError, resolve_action, resolve_actions
 from flows.steps import base
 from flows.steps.registry import family
@@ -50,9 +50,11 @@ def scope_for(loaded: Loaded, step: Step | None = None) -> dict[str, Json]:
     """What the step's expressions may name; with its item where it is one of a fan-out."""
     state, item = loaded.state, None
     if step is not None and step.item != NO_ITEM:
-        items = state.step(step.id).items or ()
+        of = step.id.removesuffix(UNDO)
+        items = state.step(of).items or ()
         item = items[step.item] if step.item < len(items) else None
-        return scope_of(state, item=item, item_index=step.item, urls=urls_of(loaded.plan, state))
+        own = state.step(of, step.item) if of != step.id else None
+        return scope_of(state, item=item, item_index=step.item, urls=urls_of(loaded.plan, state), own=own)
     return scope_of(state, urls=urls_of(loaded.plan, state))
 
 
@@ -223,6 +225,13 @@ class Attempt:
         if error.details is not None:
             found["details"] = self.masker.tree(error.details)
         return found
+
+
+def check_size(output: Json) -> None:
+    """Raises ValueError, TypeError or RecursionError for what is no JSON that a step's output may be."""
+    size = len(dumps(output).encode())
+    if size > settings.MAX_INLINE_OUTPUT_BYTES:
+        raise ValueError(f"it has {size} bytes; {settings.MAX_INLINE_OUTPUT_BYTES} are allowed")
 
 
 def storable(output: Json, run_id: str, step: str, folder: str) -> tuple[Json, int]:

@@ -25,7 +25,7 @@ def meaning_of(held: Claim) -> MakeInput:
         if held.kind == Work.Kind.TIMER and held.name != WAIT:
             return given.TimerDue(held.step, held.item, held.name) if state.paused is None else None
         if held.step == "":
-            return given.Started() if state.started_at is None else None
+            return given.Started() if state.status == "queued" else None
         step = state.step(held.step, held.item)
         if step.status == RUNNING and held.kind == Work.Kind.STEP:
             return _lost(loaded, step)

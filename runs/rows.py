@@ -12,7 +12,7 @@ Json = Any
 #: the fields of a Step kept in StepRun.state, left out at their default
 _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
-    "order", "round_no", "checkpoint", "progress",
+    "order", "acted", "round_no", "checkpoint", "progress",
 )  # fmt: skip
 _DEFAULTS: Final = {name: getattr(Step(""), name) for name in _EXTRA}
 

@@ -179,7 +179,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
                 _write_events(batch, state, saving)
             for decision in saving.decisions:
                 rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
-            if state.ended:
+            if state.ended and not loaded.state.ended:
                 rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
     except IntegrityError as error:
         # Sent together with the version's check, a statement may break a constraint before that is looked at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.definition.models import DefaultsModel, ForEachModel, RetryModel
-from flows.definition.plan import Concurrency, Fallback, ForEach, Plan, Retry, StepPlan, Trigger
+from flows.definition.plan import Concurrency, Fallback, ForEach, Plan, Retry, StepPlan, Trigger, Undo
 from flows.definition.reader import Document, StepDoc, TriggerDoc
 
 Json = Any
@@ -36,6 +36,7 @@ def _step(
         for_each=_for_each(model.for_each),
         irreversible=model.irreversible,
         fallback=_fallback(doc),
+        compensate=_undo(doc, defaults),
         protected_by=tuple(dict.fromkeys(name for name, protects in approvals if doc.id in protects)),
     )
 
@@ -64,6 +65,14 @@ def _fallback(doc: StepDoc) -> Fallback | None:
     return Fallback(value=given.get("value"))
 
 
+def _undo(doc: StepDoc, defaults: DefaultsModel) -> Undo | None:
+    given = doc.undo
+    if given is None:
+        return None
+    timeout = given.model.timeout or defaults.timeout or DEFAULT_TIMEOUT
+    return Undo(given.family, given.config, timeout, _retry(defaults.retry, given.model.retry))
+
+
 def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
     """The whole plan of a document without errors. Raises ValueError if the flow's own keys are wrong."""
     flow = document.flow
@@ -84,6 +93,7 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         output=flow.output,
         concurrency=Concurrency(concurrency.key, concurrency.limit) if concurrency else None,
         triggers=tuple(_trigger(t) for t in document.triggers),
+        compensate_on=tuple(dict.fromkeys(flow.compensate)),
     )
 
 

@@ -34,6 +34,7 @@ class Site:
     names: frozenset[str]
     step: StepDoc | None = None
     condition: bool = False
+    own: bool = False  # may read the step itself: it has ended
     whole: bool = False  # must be exactly one expression, if it is a text
 
 
@@ -59,6 +60,8 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
         yield Site((*doc.path, "for_each", "items"), doc.model.for_each.items, IN_RUN, doc, whole=True)
     yield Site((*doc.path, doc.family), doc.config, inside, doc)
     yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)
+    if doc.undo is not None:
+        yield Site((*doc.path, "compensate", doc.undo.family), doc.undo.config, inside, doc, own=True)
 
 
 def check(document: Document, steps: tuple[StepPlan, ...], source: str) -> None:
@@ -172,7 +175,7 @@ class _Checker:
         self, site: Site, reference: expr.Reference, name: str, part: str, aware: set[Any]
     ) -> tuple[str, str, str] | None:
         reader = site.step.id if site.step else None
-        if reader is None or name not in self.steps:
+        if reader is None or name not in self.steps or (site.own and name == reader):
             return None  # the flow's output reads what there is
         if name not in self.above.get(reader, frozenset()):
             said = f"`{reader}` does not wait for `{name}`, so its {part} need not be there."

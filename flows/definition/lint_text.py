@@ -167,6 +167,9 @@ def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[st
         if doc.fallback_family == "http" and doc.fallback_config:
             path = (*doc.path, "fallback", "http", "connection")
             yield ("connection", known.connections, path, doc.fallback_config.get("connection"))
+        if doc.undo is not None and doc.undo.family == "http":
+            path = (*doc.path, "compensate", "http", "connection")
+            yield "connection", known.connections, path, doc.undo.config.get("connection")
         if doc.family == "approval":
             yield from _reviewers(doc, known)
     for trigger in document.triggers:

@@ -92,6 +92,13 @@ class WebhookTrigger(Config):
         return self.name or ("github" if self.verify == "github" else "webhook")
 
 
+class UndoModel(Config):
+    """Undoes the step: one family and its config stand beside these keys."""
+
+    timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
+    retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
+
+
 TRIGGERS: Mapping[str, type[BaseModel]] = {"manual": ManualTrigger, "webhook": WebhookTrigger}
 
 
@@ -113,6 +120,9 @@ class StepModel(Config):
     fallback: dict[str, Json] | None = Field(
         default=None, description="when the attempts are spent: {value: …}, or another family and its config"
     )
+    compensate: dict[str, Json] | None = Field(
+        default=None, description="what undoes the step: a family and its config, with timeout and retry of its own"
+    )
 
 
 class FlowModel(Config):
@@ -133,6 +143,9 @@ class FlowModel(Config):
     input: dict[str, Json] = Field(default_factory=dict, description="JSON Schema of the input")
     output: TJson = Field(default=None, description="what a run gives: a value with expressions")
     concurrency: ConcurrencyModel | None = Field(default=None, description="how many runs at a time")
+    compensate: Annotated[list[Literal["cancel", "failure", "deadline"]], Field(max_length=3)] = Field(
+        default=["cancel"], description="the ends at which what was done is undone"
+    )
     defaults: DefaultsModel = Field(default_factory=DefaultsModel, description="for every step")
     triggers: Annotated[list[dict[str, Json]], Field(max_length=20)] = Field(
         default_factory=list, description="what starts the flow"

@@ -49,6 +49,7 @@ RULES: Mapping[str, str] = {
     "protects-not-downstream": "An approval protects a step that does not come after it.",
     "protected-not-computable": "What a protected step will do cannot be known when the request opens.",
     "fallback-unprotected": "A protected or irreversible step has a fallback nobody approves.",
+    "compensate-waits": "What undoes a step would wait for a person, a signal or a time.",
     "unknown-connection": "The connection does not exist.",
     "unknown-secret": "The secret does not exist.",
     "unknown-group": "The group does not exist.",

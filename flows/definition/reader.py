@@ -9,13 +9,22 @@ from pydantic import BaseModel
 
 from flows.definition import reserved, yaml_source
 from flows.definition.graph import derive_needs
-from flows.definition.models import TRIGGERS, FlowModel, StepModel, WebhookTrigger
+from flows.definition.models import TRIGGERS, FlowModel, StepModel, UndoModel, WebhookTrigger
 from flows.definition.problems import Problem, Severity
 from flows.definition.shape import Shape
 from flows.definition.yaml_source import Path, Source
 from flows.steps.configs import CONFIGS, normalise
 
 Json = Any
+
+
+@dataclass(frozen=True, slots=True)
+class UndoDoc:
+    """A step's `compensate` as written."""
+
+    model: UndoModel
+    family: str
+    config: dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class StepDoc:
     config: dict[str, Json]
     fallback_family: str | None = None
     fallback_config: dict[str, Json] | None = None
+    undo: UndoDoc | None = None
 
     @property
     def id(self) -> str:
@@ -125,9 +135,11 @@ def _read_step(document: Document, shape: Shape, index: int, raw: Json) -> None:
     for family in families:
         _read_config(shape, family, raw[family], (*path, family))
     fallback = _read_fallback(document, shape, path, raw)
+    undo = _read_undo(document, shape, path, raw)
     if model is not None and len(families) == 1 and isinstance(fallback, tuple):
         config = normalise(families[0], raw[families[0]])
-        document.steps.append(StepDoc(index, model, families[0], config if isinstance(config, dict) else {}, *fallback))
+        config = config if isinstance(config, dict) else {}
+        document.steps.append(StepDoc(index, model, families[0], config, *fallback, undo))
 
 
 def _report_families(document: Document, path: Path, raw: dict[str, Json], families: list[str]) -> None:
@@ -168,6 +180,33 @@ def _read_fallback(
         document.report("not-available", (*here, kind), said, "Use a value, http, function or kv.", key=True)
         return None
     return kind, _read_config(shape, kind, config, (*here, kind))
+
+
+#: what holds no worker and waits: nobody is asked, and nothing is awaited, while a run is undone
+_NO_UNDO = ("approval", "wait", "sleep", "call")
+
+
+def _read_undo(document: Document, shape: Shape, path: Path, raw: dict[str, Json]) -> UndoDoc | None:
+    """None where there is none, or where it is wrong (which is then reported)."""
+    given = raw.get("compensate")
+    if not isinstance(given, dict):
+        return None
+    here = (*path, "compensate")
+    families = [k for k in given if k in CONFIGS]
+    own = {k: v for k, v in given.items() if k not in CONFIGS}
+    model = shape.check(UndoModel, own, here, "compensate", also=tuple(CONFIGS))
+    waits = next((k for k in families if k in _NO_UNDO), None)
+    if len(families) != 1:
+        if model is not None:
+            hint = "Write `compensate: {http: {…}}`."
+            document.report("step-family", here, "What undoes a step is exactly one action.", hint)
+        return None
+    if waits:
+        said = f"A {waits} undoes nothing: while a run is undone nobody is asked and nothing is waited for."
+        document.report("compensate-waits", (*here, waits), said, "Use http, function or kv.", key=True)
+        return None
+    config = _read_config(shape, families[0], given[families[0]], (*here, families[0]))
+    return UndoDoc(model, families[0], config) if model is not None and config is not None else None
 
 
 def _read_trigger(document: Document, shape: Shape, index: int, raw: Json) -> None:

@@ -19,13 +19,11 @@ KEYS: dict[str, frozenset[str]] = {
             "contracts",
             "route",
             "vars",
-            "compensate",
         }
     ),
     "step": frozenset(
         {
             "sla",
-            "compensate",
             "until",
             "deadline",
             "on_deadline",
@@ -41,6 +39,7 @@ KEYS: dict[str, frozenset[str]] = {
     "approval": frozenset({"escalate", "remind"}),
     "wait": frozenset({"event"}),
     "fallback": FAMILIES,
+    "compensate": FAMILIES,
     "trigger": TRIGGERS,
     "webhook": frozenset({"overlap", "jitter"}),
     "defaults": frozenset({"sla", "priority", "queue"}),

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
 
-from flows.definition.models import TRIGGERS, FlowModel, StepModel
+from flows.definition.models import TRIGGERS, FlowModel, StepModel, UndoModel
 from flows.definition.problems import RULES
 from flows.steps.configs import CONFIGS
 from flows.steps.fields import Duration
@@ -27,6 +27,7 @@ def json_schema() -> dict[str, Json]:
     definitions["Step"] = _step(definitions)
     definitions["Trigger"] = _one_of(TRIGGERS, definitions, "What starts the flow: exactly one kind.")
     definitions["Fallback"] = _fallback()
+    definitions["Compensate"] = _compensate(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
@@ -74,6 +75,7 @@ def _step(definitions: dict[str, Json]) -> dict[str, Json]:
         "anyOf": [short, _expression(), {"$ref": "#/$defs/SleepConfig"}],
     }
     step["properties"]["fallback"] = {"$ref": "#/$defs/Fallback"}
+    step["properties"]["compensate"] = {"$ref": "#/$defs/Compensate"}
     step["oneOf"] = [{"required": [name]} for name in CONFIGS]
     return step
 
@@ -109,6 +111,19 @@ def _fallback() -> dict[str, Json]:
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
+    }
+
+
+def _compensate(definitions: dict[str, Json]) -> dict[str, Json]:
+    families = ("http", "function", "kv")
+    undo = _of(UndoModel, definitions)
+    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
+    return {
+        "type": "object",
+        "description": "What undoes the step.",
+        "properties": {**undo["properties"], **properties},
+        "additionalProperties": False,
+        "oneOf": [{"required": [name]} for name in families],
     }
 
 

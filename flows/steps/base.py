@@ -35,6 +35,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "rejected": False,  # a person said no
     "expired": False,  # a wait's time was up
     "conflict": False,
+    "compensation": False,  # of a run: something could not be undone
     "unknown_outcome": False,  # may or may not have happened; a person must say
     "internal": True,  # a bug of ours or a broken part
 }

@@ -8,8 +8,9 @@ from typing import Any
 
 from flows.definition import expr
 from flows.definition.plan import StepPlan
+from runs.engine import ending
 from runs.engine.fanout import fan_out, go_on
-from runs.engine.settle import cancel_step, fail, skip
+from runs.engine.settle import fail, skip
 from runs.engine.state import (
     BACKOFF,
     CANCELLED,
@@ -17,11 +18,11 @@ from runs.engine.state import (
     FANNED,
     PENDING,
     READY,
+    RUN_ENDED,
     RUNNING,
     SKIPPED,
     SUCCEEDED,
     UNKNOWN,
-    WAITING,
     Step,
 )
 from runs.engine.turn import RunEnded, Turn
@@ -31,10 +32,12 @@ Json = Any
 
 def advance(turn: Turn) -> None:
     """Open, skip and join until nothing changes, then name the run's status or end it."""
-    if turn.ending:
-        _finish_cancel(turn)
+    if turn.get("status") in RUN_ENDED:
         return
-    if turn.get("status") in {"queued"} or turn.before.ended:
+    if turn.ending:
+        ending.go_on(turn, _open)
+        return
+    if turn.get("status") == "queued":
         return
     moved = True
     while moved:
@@ -51,7 +54,7 @@ def _open_what_can(turn: Turn) -> bool:
         step = turn.step(plan.id)
         if step.status == FANNED:
             moved |= go_on(turn, plan, step)
-        elif step.status == PENDING and all(turn.step(n).settled for n in plan.needs):
+        elif step.status == PENDING and all(turn.step(n).settled for n in (*plan.needs, *plan.protected_by)):
             _open(turn, plan, step)
             moved = True
     return moved
@@ -92,7 +95,7 @@ def _why_not(turn: Turn, plan: StepPlan) -> str | None:
 
 
 def _satisfies(step: Step) -> bool:
-    return step.status == SUCCEEDED or (step.status == SKIPPED and step.reason in {"if", "when"})
+    return step.status == SUCCEEDED or (step.status == SKIPPED and step.reason in {"if", "when", "operator"})
 
 
 def _went_wrong(step: Step) -> bool:
@@ -104,30 +107,6 @@ def _approved(turn: Turn, approval: str) -> bool:
 
 
 # -- ending ----------------------------------------------------------------------------------------------------
-def start_cancel(turn: Turn, cancel: Mapping[str, Json]) -> None:
-    turn.set_run(cancel=dict(cancel), status="cancelling")
-    for step in list(turn.steps.values()):
-        if step.status in {READY, BACKOFF, WAITING, PENDING}:
-            cancel_step(turn, step)
-
-
-def _finish_cancel(turn: Turn) -> None:
-    if any(s.status == RUNNING for s in turn.steps.values()):
-        turn.set_run(status="cancelling")
-        return
-    for step in list(turn.steps.values()):
-        if step.status == FANNED:
-            turn.settle(step, CANCELLED, items=None)
-    cancel = turn.get("cancel") or {}
-    turn.set_run(status="cancelled", ended_at=turn.now)
-    turn.do(RunEnded())
-    turn.tell(
-        "run.cancelled",
-        data={"reason": cancel.get("reason", "")},
-        actor=cancel.get("actor", ""),
-    )
-
-
 def _finish(turn: Turn) -> None:
     bad = next(
         (s for p in turn.plan.steps if (s := turn.step(p.id)).status in {FAILED, UNKNOWN}),
@@ -147,6 +126,10 @@ def _finish(turn: Turn) -> None:
 
 
 def _end_failed(turn: Turn, error: Mapping[str, Json]) -> None:
+    if "failure" in turn.plan.compensate_on and ending.to_undo(turn):
+        ending.begin(turn, to="failed", error=error, compensate=True)
+        ending.go_on(turn, _open)
+        return
     turn.set_run(status="failed", error=dict(error), ended_at=turn.now)
     turn.do(RunEnded())
     turn.tell("run.failed", data={"error": dict(error)})

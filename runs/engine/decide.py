@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from flows.definition.canonical import digest
-from flows.definition.plan import Plan, StepPlan
+from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
+from runs.engine import ending, repair
 from runs.engine import inputs as given
-from runs.engine.advance import advance, reopen, start_cancel
+from runs.engine.advance import advance, reopen
 from runs.engine.backoff import may_help, next_try
 from runs.engine.settle import fail
 from runs.engine.state import (
@@ -49,7 +50,7 @@ def decide(
     """What follows from `event` at `now` (epoch seconds). `urls`: {wait step: its callback URL}, for expressions."""
     turn = Turn(plan, state, now, urls)
     handler = _HANDLERS[type(event)]
-    if state.ended or not handler(turn, event):
+    if (state.ended and type(event) not in repair.OF_ENDED) or not handler(turn, event):
         return turn.refused()
     advance(turn)
     return turn.decision()
@@ -57,15 +58,16 @@ def decide(
 
 # -- the run -----------------------------------------------------------------------------------------------------
 def _started(turn: Turn, event: given.Started) -> bool:
-    if turn.get("status") != "queued" and turn.get("started_at") is not None:
+    if turn.get("status") != "queued":
         return False
-    turn.set_run(status="running", started_at=turn.now)
+    started = turn.get("started_at")  # a run that was reopened began long ago
+    turn.set_run(status="running", started_at=turn.now if started is None else started)
     turn.cause("run.started", given.encode(event))
     return True
 
 
 def _pause(turn: Turn, event: given.PauseRequested) -> bool:
-    if turn.get("paused") is not None or turn.ending or turn.get("status") == "queued":
+    if turn.get("paused") is not None or _is_stopping(turn) or turn.get("status") == "queued":
         return False
     turn.set_run(paused={"actor": event.actor, "reason": event.reason, "at": turn.now})
     turn.cause("run.pause_requested", given.encode(event), actor=event.actor)
@@ -74,7 +76,7 @@ def _pause(turn: Turn, event: given.PauseRequested) -> bool:
 
 
 def _resume(turn: Turn, event: given.Resumed) -> bool:
-    if turn.get("paused") is None or turn.ending:
+    if turn.get("paused") is None:
         return False
     turn.set_run(paused=None)
     turn.cause("run.resumed", given.encode(event), actor=event.actor)
@@ -86,7 +88,19 @@ def _cancel(turn: Turn, event: given.CancelRequested) -> bool:
     if turn.ending:
         return False
     turn.cause("run.cancel_requested", given.encode(event), actor=event.actor)
-    start_cancel(turn, {"actor": event.actor, "reason": event.reason, "at": turn.now})
+    undo = "cancel" in turn.plan.compensate_on
+    ending.begin(turn, to="cancelled", actor=event.actor, reason=event.reason, compensate=undo)
+    return True
+
+
+def _is_stopping(turn: Turn) -> bool:
+    """Attempts in flight are waited for, and nothing else goes on: there is nothing to pause."""
+    return turn.ending and turn.get("status") == "cancelling"
+
+
+def _terminate(turn: Turn, event: given.TerminateRequested) -> bool:
+    turn.cause("run.terminate_requested", given.encode(event), actor=event.actor)
+    ending.terminate(turn, actor=event.actor, reason=event.reason)
     return True
 
 
@@ -145,12 +159,13 @@ def _failed(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
 def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     plan = turn.plan_of(step)
     error = dict(event.error or {})
+    step = turn.put(step, acted=step.acted or event.acted)
     if plan.irreversible and event.acted and not event.repeatable:
         turn.cause("step.attempt_failed", given.encode(event), step=step)
         _unknown(turn, step, error)
         return
     at = None
-    if may_help(_policy(plan), error.get("class", "")) and not turn.ending:
+    if may_help(_policy(plan), error.get("class", "")) and not turn.is_stopped(step):
         at = next_try(
             _policy(plan),
             tries=step.tries,
@@ -181,8 +196,11 @@ def _wait(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
         {**given.encode(event), "until": until, "kind": wait.get("kind")},
         step=step,
     )
-    if turn.ending:
+    if turn.is_stopped(step):
         turn.settle(step, CANCELLED)
+        return
+    if step.id.endswith(UNDO):
+        fail(turn, step, {"class": "internal", "message": "What undoes a step cannot wait for anything."})
         return
     spec = dict(wait.get("spec") or {})
     turn.put(step, status=WAITING, wait={"kind": wait["kind"], "until": until, "spec": spec})
@@ -207,7 +225,7 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     if step.status != RUNNING or step.attempt != event.attempt:
         return False
     turn.cause("step.lost", given.encode(event), step=step)
-    step = turn.put(step, lost=step.lost + 1)
+    step = turn.put(step, lost=step.lost + 1, acted=True)
     plan = turn.plan_of(step)
     error = {
         "class": "lost",
@@ -215,7 +233,7 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     }
     if plan.irreversible and not event.repeatable:
         _unknown(turn, step, error)
-    elif turn.ending:
+    elif turn.is_stopped(step):
         turn.settle(step, CANCELLED, error=error)
     elif step.lost >= LOST_IN_A_ROW or step.tries >= _policy(plan).max_attempts:
         fail(turn, step, error)
@@ -312,14 +330,9 @@ def _decided(turn: Turn, step: Step, answer: dict[str, Json]) -> None:
     else:
         turn.settle(step, FAILED, output=answer, error=error)
         by = ", ".join(answer.get("by", []))
-        start_cancel(
-            turn,
-            {
-                "actor": by,
-                "reason": f"{step.id} was rejected: {error['message']}",
-                "at": turn.now,
-            },
-        )
+        undo = "cancel" in turn.plan.compensate_on
+        reason = f"{step.id} was rejected: {error['message']}"
+        ending.begin(turn, to="cancelled", actor=by, reason=reason, compensate=undo)
 
 
 #: what of an action is executed, and therefore digested; the rest of what a reviewer sees is wording
@@ -352,4 +365,6 @@ _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.PauseRequested: _pause,
     given.Resumed: _resume,
     given.CancelRequested: _cancel,
+    given.TerminateRequested: _terminate,
+    **repair.HANDLERS,
 }

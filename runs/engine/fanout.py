@@ -92,7 +92,7 @@ def _open_items(turn: Turn, each: ForEach, parent: Step) -> bool:
     total = len(parent.items or ())
     room = max(_room(each, items), 0)
     put_back = [s for s in items if s.status == PENDING]
-    fresh = [Step(parent.id, index) for index in range(parent.opened, min(total, parent.opened + room))]
+    fresh = [_fresh(turn, parent, index) for index in range(parent.opened, min(total, parent.opened + room))]
     opening = (put_back + fresh)[:room]
     for item in opening:
         turn.make_ready(item, turn.now)
@@ -100,6 +100,12 @@ def _open_items(turn: Turn, each: ForEach, parent: Step) -> bool:
     if opened != parent.opened:
         turn.put(parent, opened=opened)
     return bool(opening) or bool(_running(items))
+
+
+def _fresh(turn: Turn, parent: Step, index: int) -> Step:
+    """An item of the parent's pass; one that was there in an earlier pass goes on counting its attempts."""
+    found = turn.step(parent.id, index)
+    return found if found.pass_no >= parent.pass_no else Step(parent.id, index, pass_no=parent.pass_no)
 
 
 def _room(each: ForEach, items: list[Step]) -> int:
@@ -128,7 +134,7 @@ def _refuse(turn: Turn, parent: Step, items: list[Step]) -> bool:
             skip(turn, item, "approval")
     if any(s.status != PENDING for s in _running(items)):
         return False
-    skip(turn, turn.put(parent, items=None), "approval")
+    skip(turn, parent, "approval")
     return True
 
 
@@ -139,7 +145,8 @@ def _join(turn: Turn, parent: Step) -> bool:
         _fail_parent(turn, parent, unknown)
         return True
     outputs = [s.output if s.status == SUCCEEDED else None for s in items]
-    turn.settle(parent, SUCCEEDED, output=outputs, items=None)
+    items_kept = parent.items if turn.plan_of(parent).compensate is not None else None  # they may have to be undone
+    turn.settle(parent, SUCCEEDED, output=outputs, items=items_kept)
     turn.tell("step.joined", parent, {"items": len(outputs)})
     return True
 

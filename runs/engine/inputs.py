@@ -116,6 +116,75 @@ class CancelRequested:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TerminateRequested:
+    """End at once: nothing is waited for, nothing undone."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested:
+    """A run that gave up tries its failed steps again, in the same pass."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryFromRequested:
+    """A run that gave up does a step and all that depends on it once more, in a new pass."""
+
+    step: str
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SkipRequested:
+    """A failed step is passed over."""
+
+    step: str
+    item: int = NO_ITEM
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRequested:
+    """A person did, or found done, what the step failed to do."""
+
+    step: str
+    item: int = NO_ITEM
+    output: Json = None
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeSaid:
+    """What became of a step whose outcome is unknown. `outcome`: done | not_done | again."""
+
+    step: str
+    item: int = NO_ITEM
+    outcome: str = ""
+    output: Json = None
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The run goes on from `step` of another one. `kept`: [{step, status, output, error, reason, attempt}] of it."""
+
+    step: str
+    of: str = ""
+    kept: Json = None
+    actor: str = ""
+    reason: str = ""
+
+
 Input = (
     Started
     | AttemptStarted
@@ -128,6 +197,13 @@ Input = (
     | PauseRequested
     | Resumed
     | CancelRequested
+    | TerminateRequested
+    | RetryRequested
+    | RetryFromRequested
+    | SkipRequested
+    | CompleteRequested
+    | OutcomeSaid
+    | Forked
 )
 
 _KINDS: Final[dict[str, type[Any]]] = {
@@ -142,6 +218,13 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "pause": PauseRequested,
     "resume": Resumed,
     "cancel": CancelRequested,
+    "terminate": TerminateRequested,
+    "retry": RetryRequested,
+    "retry_from": RetryFromRequested,
+    "skip": SkipRequested,
+    "complete": CompleteRequested,
+    "outcome": OutcomeSaid,
+    "fork": Forked,
 }
 _NAMES: Final = {cls: name for name, cls in _KINDS.items()}
 _OWN_COLUMNS: Final = frozenset({"step", "item", "actor"})  # the event row has them already

@@ -18,7 +18,7 @@ _NO_FALLBACK: Final = frozenset({"unknown_outcome", "rejected"})
 def fail(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
     """The step's attempts are spent: its fallback takes over, or it has failed."""
     fallback = turn.plan_of(step).fallback
-    if fallback is None or step.fallback or turn.ending or error["class"] in _NO_FALLBACK:
+    if fallback is None or step.fallback or turn.is_stopped(step) or error["class"] in _NO_FALLBACK:
         fail_for_good(turn, step, error)
         return
     if fallback.family is None:

@@ -58,7 +58,8 @@ class Step:
     granted: Mapping[str, Json] | None = None  # an approval that said yes: {"<step>:<item>": action with digest}
     items: tuple[Json, ...] | None = None  # FANNED: what is fanned over
     opened: int = 0  # FANNED: how many items were opened so far
-    order: int = 0  # the how-manieth step of the run to have ended: compensation goes backwards
+    order: int = 0  # of a step that can be undone: the how-manieth of them to have ended; undoing goes backwards
+    acted: bool = False  # an attempt (or an earlier pass) acted, or may have, without this pass's result saying so
     round_no: int = 0  # rounds of an `until` that ended without it
     checkpoint: Json = None  # what the last attempt left for the next
     progress: Mapping[str, Json] | None = None  # of the running attempt: {at, message, percent}
@@ -111,23 +112,33 @@ def idempotency_key(run_id: str, step: Step) -> str:
     return f"{run_id}:{step.id.removesuffix(UNDO)}{item}:{step.pass_no}{undo}"
 
 
+def entry_of(step: Step) -> dict[str, Json]:
+    """What `steps.<id>` shows."""
+    return {
+        "output": step.output,
+        "status": step.status,
+        "error": dict(step.error) if step.error else None,
+        "attempts": step.attempt,
+    }
+
+
 def scope_of(
     state: State,
     *,
     item: Json = None,
     item_index: int | None = None,
     urls: Mapping[str, str] | None = None,
+    own: Step | None = None,
 ) -> dict[str, Json]:
-    """What expressions may name. Every value is JSON; the same state gives the same scope."""
+    """What expressions may name. Every value is JSON; the same state gives the same scope.
+
+    `own`: an item whose undoing is worked out: `steps.<id>` is then that item, not its whole fan-out."""
     steps: dict[str, Json] = {}
     for (step_id, index), s in state.steps.items():
         if index == NO_ITEM and not step_id.endswith(UNDO):
-            steps[step_id] = {
-                "output": s.output,
-                "status": s.status,
-                "error": dict(s.error) if s.error else None,
-                "attempts": s.attempt,
-            }
+            steps[step_id] = entry_of(s)
+    if own is not None:
+        steps[own.id] = entry_of(own)
     for step_id, url in (urls or {}).items():
         steps.setdefault(step_id, {"output": None, "status": PENDING, "error": None, "attempts": 0})["url"] = url
     scope = {

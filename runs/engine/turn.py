@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flows.definition.plan import Plan, StepPlan
-from runs.engine.state import NO_ITEM, PENDING, Key, State, Step, scope_of
+from flows.definition.plan import UNDO, Plan, StepPlan
+from runs.engine.state import CANCELLED, NO_ITEM, PENDING, SKIPPED, Key, State, Step, scope_of
 
 Json = Any
 
@@ -155,7 +155,15 @@ class Turn:
 
     @property
     def ending(self) -> bool:
-        return self.get("cancel") is not None or self.get("status") in {"cancelling"}
+        """The run only comes to its end (runs/engine/ending.py)."""
+        return self.get("ending") is not None or self.get("cancel") is not None
+
+    def is_stopped(self, step: Step) -> bool:
+        """Nothing further may come of this step: the run is ending, and the step is no part of how it ends."""
+        if not self.ending or step.id.endswith(UNDO):
+            return False
+        ending = self.get("ending") or {}
+        return ending.get("phase") != "handling" or step.id not in ending.get("steps", ())
 
     # -- writing -------------------------------------------------------------------------------------------
     def put(self, step: Step, **changes: Any) -> Step:
@@ -199,6 +207,8 @@ class Turn:
 
     def settle(self, step: Step, status: str, **changes: Any) -> Step:
         """The step will do nothing more by itself. Its open wait, if any, is the caller's to close."""
+        if self.plan_of(step).compensate is not None and (status not in {CANCELLED, SKIPPED} or not step.order):
+            changes["order"] = 1 + max((s.order for s in self.steps.values()), default=0)
         step = self.put(step, status=status, ended_at=self.now, wake_at=None, wait=None, **changes)
         self.do(Dequeue(step.id, step.item))
         return step

@@ -243,6 +243,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         9,
         5,
     ),
+    (
+        "undoing that waits",
+        steps("  - id: a\n    http: {url: x}\n    timeout: 1s\n    compensate: {sleep: 1s}\n"),
+        "compensate-waits",
+        "error",
+        8,
+        18,
+    ),
     ("form not flat", steps("  - id: a\n    approval: {title: T, form: {type: array}}\n"), "bad-value", "error", 6, 32),
     (
         "expression in schema",

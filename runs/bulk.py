@@ -1,0 +1,76 @@
+"""One control for many runs: each in a transaction of its own, each with its own result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from resources.access import Actor, folder_filter
+from resources.errors import BadInput, OrchestraError
+from runs import controls, copies, recoveries
+from runs.models import Run
+
+MAX_RUNS: Final = 500
+#: seconds after which what is left is reported as not tried, so that a request ends
+MAX_SECONDS: Final = 20.0
+Apply = Callable[[Actor, str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`status`: the run's afterwards, `new_run` of a replay; else `code` and `message` say why nothing was done."""
+
+    run: str
+    done: bool
+    status: str = ""
+    new_run: str = ""
+    code: str = ""
+    message: str = ""
+
+
+def _replay(actor: Actor, run_id: str, reason: str) -> str:
+    return copies.replay_run(actor=actor, run_id=run_id, reason=reason).run.pk
+
+
+def _control(name: str) -> Apply:
+    def apply(actor: Actor, run_id: str, reason: str) -> str:
+        getattr(controls, f"{name}_run")(actor=actor, run_id=run_id, reason=reason)
+        return ""
+
+    return apply
+
+
+_APPLY: Final[Mapping[str, Apply]] = {name: _replay if name == "replay" else _control(name) for name in recoveries.BULK}
+
+
+def control_runs(*, actor: Actor, control: str, ids: Sequence[str], reason: str = "") -> list[Result]:
+    """`control` (one of recoveries.BULK) for each of these runs, in order. Runs the actor may not see are not there.
+
+    Raises BadInput `bad_control` | `too_many`; what single runs refuse is in their results.
+    """
+    if control not in _APPLY:
+        said = f"Of many runs at once can be asked: {', '.join(recoveries.BULK)}."
+        raise BadInput(said, code="bad_control")
+    wanted = list(dict.fromkeys(ids))
+    if len(wanted) > MAX_RUNS:
+        said = f"{len(wanted)} runs at once are too many; {MAX_RUNS} are allowed."
+        raise BadInput(said, code="too_many", hint="Narrow the filter, or do it in parts.")
+    visible = set(
+        Run.objects.filter(folder_filter(actor, "viewer", "flow__folder"), pk__in=wanted).values_list("pk", flat=True)
+    )
+    end = time.monotonic() + MAX_SECONDS
+    return [_one(actor, control, run_id, reason, run_id in visible, time.monotonic() < end) for run_id in wanted]
+
+
+def _one(actor: Actor, control: str, run_id: str, reason: str, visible: bool, in_time: bool) -> Result:
+    if not visible:
+        return Result(run_id, False, code="run_not_found", message="There is no such run.")
+    if not in_time:
+        return Result(run_id, False, code="not_tried", message="The time for one request was up; ask again for it.")
+    try:
+        new_run = _APPLY[control](actor, run_id, reason)
+    except OrchestraError as error:
+        return Result(run_id, False, code=error.stable_code, message=error.message)
+    return Result(run_id, True, status=Run.objects.values_list("status", flat=True).get(pk=run_id), new_run=new_run)

@@ -1,0 +1,83 @@
+"""Runs that start from others: a replay begins anew, a fork keeps what came before a step."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from django.db import transaction
+
+from resources import audit
+from resources.access import Actor
+from resources.errors import BadInput
+from runs import actions, attempts, clock, controls, store
+from runs.actions import Started
+from runs.engine import inputs as given
+from runs.engine import repair
+from runs.engine.decide import decide
+from runs.models import Run
+
+Json = Any
+#: stands for the input of the run that is replayed: None is an input, too
+SAME: Final = object()
+
+
+def replay_run(
+    *, actor: Actor, run_id: str, input: Json = SAME, release: Literal["live", "same"] = "live", reason: str = "",
+    idempotency_key: str | None = None,
+) -> Started:  # fmt: skip
+    """A new run with the same input, or with another one, on the live release or on the one it had.
+
+    Raises as start_run; NotFound, NotAllowed; Conflict `run_active`; BadInput `bad_release`.
+    """
+    run, loaded = controls.find(actor, run_id)
+    controls.check(loaded, "replay")
+    if release not in ("live", "same"):
+        raise BadInput("A replay runs on the live release or on the same one.", code="bad_release")
+    with transaction.atomic():
+        started = actions.start_run(
+            actor=actor, flow=run.flow, input=run.input if input is SAME else input, source="replay",
+            trigger=_trigger(run, "replay"), release=run.release if release == "same" else None,
+            idempotency_key=idempotency_key,
+        )  # fmt: skip
+        _record(actor, "replay", run_id, started, reason)
+    return started
+
+
+def fork_run(
+    *, actor: Actor, run_id: str, step: str, input: Json = SAME, reason: str = "", idempotency_key: str | None = None
+) -> Started:
+    """A new run of the same release that begins at `step`, with what came before it kept; protected steps are asked
+    about again. Raises as replay_run; Conflict with a code of recoveries.REFUSALS."""
+    run, loaded = controls.find(actor, run_id)
+    controls.check(loaded, "fork", step)
+    kept = [repair.keep(s) for s in repair.kept_by_fork(loaded.plan, loaded.state, step)]
+    with transaction.atomic():
+        started = actions.start_run(
+            actor=actor, flow=run.flow, input=run.input if input is SAME else input, source="fork",
+            trigger={**_trigger(run, "fork"), "step": step}, release=run.release, idempotency_key=idempotency_key,
+        )  # fmt: skip
+        if started.created:
+            _keep(started.run.pk, given.Forked(step, run_id, kept, actor.name, reason))
+        _record(actor, "fork", run_id, started, reason)
+    return started
+
+
+def _keep(run_id: str, event: given.Forked) -> None:
+    """In the transaction that made the run: no worker has seen it yet."""
+    loaded = store.load(run_id)
+    assert loaded is not None  # noqa: S101  for mypy; it was inserted just now
+    now = clock.now()
+    decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
+    assert decision.accepted  # noqa: S101  a run without steps takes them
+    store.save(loaded, store.Save([decision], now))
+
+
+def _trigger(run: Run, kind: str) -> dict[str, Json]:
+    """What the flow's expressions read of the trigger stays; who started it, and from what, is new."""
+    return {**run.trigger, "kind": kind, "of": run.pk}
+
+
+def _record(actor: Actor, control: str, run_id: str, started: Started, reason: str) -> None:
+    if started.created:
+        data = {"reason": reason, "run": started.run.pk}
+        audit.record(actor=actor, action=f"run.{control}", object_type="run", object_id=run_id, data=data)
