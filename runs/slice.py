@@ -137,7 +137,7 @@ class Slice:
         placed: list[Claim] = []
         unused: list[Claim] = []
         for one in happened:
-            event = one.make(replace(self.loaded, state=state))
+            event = one.make(self.loaded.at(state))
             decision = self._decide(state, event, now) if event is not None else None
             if decision is None:
                 unused.append(one.row)

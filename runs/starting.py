@@ -86,7 +86,8 @@ def _more(loaded: Loaded, first: Key, others: Sequence[Key], room: int) -> list[
     if room < 1 or not is_pure(loaded, first[0]):
         return []
     pure = [k for k in others if is_pure(loaded, k[0])]
-    return random.sample(pure, min(room, len(pure) // max(1, settings.WORKERS)))
+    share = min(room, len(pure) // max(1, settings.WORKERS))
+    return random.sample(pure, share) if share else []
 
 
 def serves(plan: Plan, step: str, worker: Worker) -> bool:

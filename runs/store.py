@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ from flows.models import Release
 from resources.fields import dumps
 from runs import bell, hot, limits, queue_rows, waits
 from runs.batch import Batch, Row, Writer
-from runs.engine.state import FANNED, Key, State, Step
+from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
 from runs.queue import Claim
 from runs.queue_rows import Hold
@@ -44,6 +44,15 @@ class Loaded:
     flow: str = ""
     starter_id: int | None = None
     folder: str = ""
+
+    def at(self, state: State) -> Loaded:
+        """The same run in another state."""
+        if state is self.state:
+            return self
+        return Loaded(
+            state, self.plan, self.flow_id, self.release_id, self.limit_key, self.placed, self.flow, self.starter_id,
+            self.folder,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
         bell.ring_on_commit(*channels)
     else:
         bell.ring(*channels)
-    return replace(loaded, state=state), taken
+    return loaded.at(state), taken
 
 
 def write(batch: Writer, loaded: Loaded, saving: Save) -> tuple[State, bool, dict[Key, Claim]]:
@@ -205,13 +214,13 @@ def _save_hot(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[
     before, hold = loaded.state, saving.hold
     assert hold is not None  # noqa: S101  for mypy; hot.fits checked
     seq = before.seq + sum(len(d.events) for d in saving.decisions)
-    state = replace(state, seq=seq, version=before.version + 1)
+    state = state_with(state, {"seq": seq, "version": before.version + 1})
     changed = sorted(set().union(*(d.changed for d in saving.decisions)))
     steps = [_step_row(state, state.steps[key]) for key in changed]
     traits = queue_rows.traits(loaded.plan, hold.takes[0].key[0])
     taken = hot.save(before, state, hold, traits, steps, _event_rows(state, saving))
     bell.ring(bell.EVENTS)
-    return replace(loaded, state=state), taken
+    return loaded.at(state), taken
 
 
 def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> State:
@@ -228,7 +237,7 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
     else:
         values = [text(after.output), text(after.error), dumps(control_of(after)), after.started_at, after.ended_at]
         batch.run(RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], moved)
-    return replace(after, seq=seq, version=before.version + 1)
+    return state_with(after, {"seq": seq, "version": before.version + 1})
 
 
 def moved(count: int, row: Row | None) -> None:

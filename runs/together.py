@@ -8,7 +8,7 @@ open and start. A save that opens waits, frees places or takes rows of others go
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -100,7 +100,7 @@ def _outcome(one: Record, runs: set[str], rows: set[int]) -> Outcome:
         return Stale()
     if any(row.id not in rows for row in one.rows):
         return Fenced()
-    return replace(one.loaded, state=one.state), one.taken
+    return one.loaded.at(one.state), one.taken
 
 
 # -- looking -----------------------------------------------------------------------------------------------------

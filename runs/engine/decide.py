@@ -13,7 +13,7 @@ from flows.definition.canonical import digest
 from flows.definition.plan import Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
 from runs.engine import inputs as given
-from runs.engine.advance import advance, reopen, start_cancel
+from runs.engine.advance import advance, name_status, reopen, start_cancel
 from runs.engine.backoff import may_help, next_try
 from runs.engine.settle import fail
 from runs.engine.state import (
@@ -51,7 +51,10 @@ def decide(
     handler = _HANDLERS[type(event)]
     if state.ended or not handler(turn, event):
         return turn.refused()
-    advance(turn)
+    if isinstance(event, given.AttemptStarted) and not turn.ending:
+        name_status(turn)  # nothing opens, ends or joins because an attempt starts
+    else:
+        advance(turn)
     return turn.decision()
 
 
