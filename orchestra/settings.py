@@ -134,6 +134,8 @@ if WEB_THREADS < 1:
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 #: an attempt that may take longer than this is long; one worker of a cluster takes no long ones
+#: queues this process's workers take from
+QUEUES = env.list("QUEUES", default=["default"])
 LONG_SECONDS = env.float("LONG_SECONDS", default=60.0)
 #: seconds between looks at the database when every bell is silent
 POLL_SECONDS = env.float("POLL_SECONDS", default=1.0)

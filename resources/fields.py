@@ -7,13 +7,17 @@ from typing import Any
 
 from django.db import models
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def dumps(value: Any) -> str:
     """Compact JSON text, NaN and infinity refused (ValueError): what every JSON column holds.
 
     Readable UTF-8, but for text no UTF-8 can hold (a lone surrogate, legal in JSON): that is escaped whole.
     """
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = _ENCODER.encode(value)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -137,7 +137,7 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
 def _insert(run: Run, actor: Actor, label: str, key: str | None) -> None:
     beginnings.insert_run(run, actor.name, {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger})
     if run.placed:
-        beginnings.enqueue_start(run.pk, run.created_at)
+        beginnings.enqueue_start(run.pk, run.created_at, store.plan_of(run.release_id))
     else:
         history.append(run.pk, "run.queued", data={"key": label})
 
@@ -175,7 +175,7 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
             if outcome == "accepted":
                 row.status = WaitToken.Status.ANSWERED
                 held = run.control.get("paused") is not None
-                waits.wake(run.pk, step.id, address.item, clock.now(), held=held)
+                waits.wake(plan, run.pk, step.id, address.item, clock.now(), held=held)
                 bell.ring_on_commit(bell.WORK)
             row.save(update_fields=["answer", "response", "answered_at", "status"])
         _record(row, outcome, actor)

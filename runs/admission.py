@@ -25,12 +25,12 @@ def _admit_oldest(digest: str) -> bool:
         run = waiting.select_for_update().order_by("created_at").first()
         if run is None or run.placed:
             return False
-        concurrency = store.plan_of(run.release_id).concurrency
+        plan = store.plan_of(run.release_id)
         counter = limits.lock(run.flow_id, digest, "")
-        if concurrency is not None and not limits.take(counter, concurrency.limit):
+        if plan.concurrency is not None and not limits.take(counter, plan.concurrency.limit):
             return False
         run.placed = True
         run.save(update_fields=["placed"])
-        beginnings.enqueue_start(run.pk, clock.now())
+        beginnings.enqueue_start(run.pk, clock.now(), plan)
         history.append(run.pk, "run.admitted")
     return True

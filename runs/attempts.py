@@ -34,7 +34,7 @@ MAX_LOG_LINES = 200
 
 def urls_of(plan: Plan, state: State) -> dict[str, str]:
     """{callback step: its URL}. Known before the step starts, so that an earlier one can hand it out."""
-    return {s: callback_url(token) for s, token in _tokens(plan, state).items()}
+    return {s: callback_url(token) for s, token in _tokens(plan, state).items()} if plan.callbacks else {}
 
 
 def callback_url(token: str) -> str:
@@ -42,8 +42,7 @@ def callback_url(token: str) -> str:
 
 
 def _tokens(plan: Plan, state: State) -> dict[str, str]:
-    waiting = [s.id for s in plan.steps if s.family == "wait" and "callback" in s.config]
-    return {s: waits.token_of(plan, state.run_id, s, NO_ITEM, state.step(s).pass_no) for s in waiting}
+    return {s: waits.token_of(plan, state.run_id, s, NO_ITEM, state.step(s).pass_no) for s in plan.callbacks}
 
 
 def scope_for(loaded: Loaded, step: Step | None = None) -> dict[str, Json]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psycopg
 from django.db import connection
@@ -17,6 +17,16 @@ from django.db import connection
 Row = Sequence[Any]
 #: looks at a statement's row count and first row (None where it returns none); raises what is wrong
 Check = Callable[[int, Row | None], None]
+
+
+class Writer(Protocol):
+    """Where the statements of a save go: a Batch, or what collects those of several saves."""
+
+    def run(self, sql: str, params: Sequence[Any], check: Check | None = None) -> None: ...
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]], check: Check | None = None) -> None: ...
+
+    def flush(self) -> None: ...
 
 
 class Batch:
@@ -47,14 +57,19 @@ class Batch:
         if check is not None:
             self._pending.append((cursor, check))
 
-    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        """The same statement for each of `rows`; none where there are no rows."""
+    def many(self, sql: str, rows: Sequence[Sequence[Any]], check: Check | None = None) -> None:
+        """The same statement for each of `rows`; none where there are no rows.
+
+        `check` sees the count of all of them together on SQLite, and of each of them on PostgreSQL.
+        """
         if self._pipeline is None:
             if rows:
                 self._cursor.executemany(sql, rows)
+                if check is not None:
+                    check(self._cursor.rowcount, None)
             return
         for row in rows:
-            self._send(_cursor(), sql, row)
+            self.run(sql, row, check)
 
     def flush(self) -> None:
         """Wait for everything sent so far, and check it."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import connection
 
+from flows.definition.plan import Plan
 from resources.fields import dumps
 from runs.models import Run
 
@@ -23,8 +24,8 @@ INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, act
 VALUES (%s, 1, 'run.created', 1, %s, '', -1, %s, %s, %s)
 """
 _WORK = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
-VALUES ('step', %s, '', -1, '', 'default', %s, %s, NULL, NULL, 0)
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, priority, quick, long, rank, wake_at, fence)
+VALUES ('step', %s, '', -1, '', %s, %s, %s, %s, %s, %s, 0)
 """
 
 
@@ -48,7 +49,7 @@ def insert_run(run: Run, actor: str, data: dict[str, Any]) -> None:
         cursor.execute(_CREATED, [run.pk, False, run.created_at, actor, dumps(data)])
 
 
-def enqueue_start(run_id: str, at: float) -> None:
-    """The row a worker begins the run from."""
+def enqueue_start(run_id: str, at: float, plan: Plan) -> None:
+    """The row a worker begins the run from. Beginning is quick, whatever the first step is."""
     with connection.cursor() as cursor:
-        cursor.execute(_WORK, [run_id, False, at])
+        cursor.execute(_WORK, [run_id, plan.queue, plan.priority, True, False, at, at])

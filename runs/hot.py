@@ -24,7 +24,8 @@ _SQL = """
 WITH l AS (SELECT id FROM runs_work WHERE id = %s AND owner = %s AND fence = %s FOR UPDATE),
 r AS (UPDATE runs_run SET version = version + 1, seq = %s, status = %s, started_at = %s
        WHERE id = %s AND version = %s AND EXISTS (SELECT 1 FROM l) RETURNING id),
-w AS (UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', long = %s, wake_at = %s FROM r
+w AS (UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', queue = %s, priority = %s, quick = %s,
+              long = %s, wake_at = %s FROM r
        WHERE runs_work.id = %s RETURNING 1),
 s AS (INSERT INTO runs_steprun
              (run_id, step, item, status, version, pass_no, attempt, state, output, started_at, ended_at)
@@ -65,7 +66,12 @@ def fits(before: State, after: State, decisions: Sequence[Decision], hold: Hold 
 
 
 def save(
-    before: State, after: State, hold: Hold, long: bool, steps: Sequence[Sequence[Any]], events: Sequence[Sequence[Any]]
+    before: State,
+    after: State,
+    hold: Hold,
+    traits: tuple[str, int, bool, bool],
+    steps: Sequence[Sequence[Any]],
+    events: Sequence[Sequence[Any]],
 ) -> dict[Key, Claim]:
     """Write it. `after` has its new seq and version. Raises Stale or Fenced, having written nothing."""
     row, take = hold.rows[0], hold.takes[0]
@@ -73,7 +79,7 @@ def save(
     params = [
         row.id, hold.owner, row.fence,
         after.seq, after.status, after.started_at, before.run_id, before.version,
-        *take.key, long, take.until, row.id,
+        *take.key, *traits, take.until, row.id,
         *(value for values in steps for value in values),
         *(value for values in events for value in values),
     ]  # fmt: skip

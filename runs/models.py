@@ -148,6 +148,7 @@ class Work(models.Model):
     held_by = models.CharField(
         max_length=120, blank=True, default="", db_default=""
     )  # what limit holds it back, for people
+    quick = models.BooleanField(default=False, db_default=False)  # may be claimed together with others: pure
     long = models.BooleanField(default=False)  # its attempt may take longer than LONG_SECONDS
     wake_at = models.FloatField(null=True)
     held_at = models.FloatField(null=True)
@@ -159,10 +160,12 @@ class Work(models.Model):
             models.UniqueConstraint(fields=["run", "step", "item", "kind", "name"], name="work_once"),
         ]
         indexes: ClassVar = [
-            # the claim: WHERE queue IN (…) AND wake_at <= now ORDER BY wake_at
+            # the claim: WHERE queue = … AND rank IS NOT NULL ORDER BY rank
+            models.Index(fields=["queue", "rank"], condition=Q(rank__isnull=False), name="work_ready"),
+            # the claim: WHERE queue = … AND rank IS NULL AND wake_at <= now ORDER BY wake_at
             models.Index(
                 fields=["queue", "wake_at"],
-                condition=Q(wake_at__isnull=False),
+                condition=Q(rank__isnull=True, wake_at__isnull=False),
                 name="work_due",
             ),
             # ending the leases of a dead worker: WHERE owner = …

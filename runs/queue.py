@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
@@ -32,55 +33,79 @@ class Claim:
 
 _COLUMNS = "id, kind, run_id, step, item, name, fence"
 
+# What may be claimed, from one queue: what is ready by its rank, what is due by its time. Each is one partial index.
+_READY = "SELECT id, rank AS place, quick FROM runs_work WHERE queue = '{queue}' AND rank IS NOT NULL {only_short}"
+_DUE = """SELECT id, wake_at AS place, quick FROM runs_work
+           WHERE queue = '{queue}' AND rank IS NULL AND wake_at <= {now} {only_short}{takeovers}"""
+
 # One round trip. The claim need not survive a crash of the database (the row would simply be claimable again), so it
 # does not wait for the disk; the attempt's start, which follows, does.
 _CLAIM_PG = """
 BEGIN; SET LOCAL synchronous_commit TO OFF;
-UPDATE runs_work SET owner = '{owner}', fence = fence + 1,
-       wake_at = extract(epoch FROM clock_timestamp()) + {lease}
- WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= extract(epoch FROM clock_timestamp())
-              {only_short}{takeovers} ORDER BY wake_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+WITH {parts}, u AS (SELECT id, quick, row_number() OVER (ORDER BY place) AS n FROM ({all}) AS a)
+UPDATE runs_work AS w SET owner = '{owner}', fence = fence + 1, rank = NULL, wake_at = {now} + {lease}
+  FROM u WHERE w.id = u.id AND u.n <= {limit} AND (u.n = 1 OR (u.quick AND (SELECT quick FROM u WHERE n = 1)))
 RETURNING {columns};
 SELECT extract(epoch FROM clock_timestamp())::float8; COMMIT
 """
-_DUE_SQLITE = "SELECT 1 FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short}{takeovers} LIMIT 1"
+_NOW_PG = "extract(epoch FROM now())::float8"
 _CLAIM_SQLITE = """
-UPDATE runs_work SET owner = '{owner}', fence = fence + 1, wake_at = {now!r} + {lease}
- WHERE id = (SELECT id FROM runs_work WHERE queue IN ({queues}) AND wake_at <= {now!r} {only_short}{takeovers}
-              ORDER BY wake_at LIMIT 1)
-RETURNING {columns}
+UPDATE runs_work SET owner = '{owner}', fence = fence + 1, rank = NULL, wake_at = {now} + {lease}
+ WHERE id IN ({ids}) RETURNING {columns}
 """
 
 
-def claim(owner: str, queues: Sequence[str] = ("default",), *, only_short: bool = False) -> Claim | None:
-    """Take the row that has waited longest, or None. `owner` and `queues` are our own identifiers, never input.
+def claim(owner: str, queues: Sequence[str] | None = None, *, only_short: bool = False) -> Claim | None:
+    """As `claim_some`, one row or None."""
+    found = claim_some(owner, queues, only_short=only_short)
+    return found[0] if found else None
 
-    `only_short`: leave long steps to other workers.
+
+def claim_some(
+    owner: str, queues: Sequence[str] | None = None, *, only_short: bool = False, limit: int = 1
+) -> list[Claim]:
+    """Take the row that goes first, and with a quick one up to `limit` - 1 further quick ones that follow it.
+
+    Ready rows go by rank, the others by the time they were due; the two compare. `owner` and `queues` (of this
+    process where None) are our own identifiers, never input. `only_short`: leave long steps to other workers.
     """
     values = {
         "owner": owner,
-        "queues": ", ".join(f"'{q}'" for q in queues),
         "lease": settings.LEASE_SECONDS,
-        "columns": _COLUMNS,
-        "only_short": "AND NOT long" if only_short else "",
+        "limit": limit,
+        "only_short": "AND NOT long " if only_short else "",
         "takeovers": _takeovers(),
     }
-    if connection.vendor == "postgresql":
-        return _claim_pg(_CLAIM_PG.format(**values))
-    now = time.time()
+    chosen = settings.QUEUES if queues is None else queues
+    return _claim_pg(values, chosen) if connection.vendor == "postgresql" else _claim_sqlite(values, chosen)
+
+
+def _parts(values: dict[str, Any], queues: Sequence[str], now: str) -> list[str]:
+    """The selects of what may be claimed, each at most `limit` rows in its order."""
+    tail = f"ORDER BY place LIMIT {values['limit']}"
+    return [f"{part.format(queue=q, now=now, **values)} {tail}" for q in queues for part in (_READY, _DUE)]
+
+
+def _claim_sqlite(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
+    now = repr(time.time())
+    due = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in _parts(values, queues, now))  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(_DUE_SQLITE.format(now=now, **values))  # a read first: no write lock where nothing is due
+        cursor.execute(due)  # a read first: no write lock where nothing is due
         if cursor.fetchone() is None:
-            return None
+            return []
         # like PostgreSQL's: in WAL mode NORMAL writes the claim without waiting for the disk
         cursor.execute("PRAGMA synchronous=NORMAL")
         try:
             with transaction.atomic():
-                cursor.execute(_CLAIM_SQLITE.format(now=now, **values))
-                row = cursor.fetchone()
+                cursor.execute(due)
+                found = sorted(cursor.fetchall(), key=itemgetter(1))[: values["limit"]]
+                ids = [id_ for n, (id_, _, quick) in enumerate(found) if n == 0 or (quick and found[0][2])]
+                marks = ", ".join(map(str, ids))
+                cursor.execute(_CLAIM_SQLITE.format(now=now, ids=marks, columns=_COLUMNS, **values))
+                rows = cursor.fetchall()
         finally:
             cursor.execute("PRAGMA synchronous=FULL")
-    return Claim(*row) if row else None
+    return [Claim(*row) for row in rows]
 
 
 #: of the rows that are due, those that nobody held, or whose holder surely died
@@ -102,19 +127,23 @@ def _takeovers() -> str:
     return f" AND (owner IS NULL OR owner = '' OR {sane})"
 
 
-def _claim_pg(sql: str) -> Claim | None:
+def _claim_pg(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
+    parts = [f"p{n} AS ({part} FOR UPDATE SKIP LOCKED)" for n, part in enumerate(_parts(values, queues, _NOW_PG))]
+    everything = " UNION ALL ".join(f"SELECT * FROM p{n}" for n in range(len(parts)))  # noqa: S608
+    columns = ", ".join(f"w.{name}" for name in _COLUMNS.split(", "))
+    sql = _CLAIM_PG.format(parts=", ".join(parts), all=everything, columns=columns, now=_NOW_PG, **values)
     with connection.cursor() as cursor:
         cursor.execute(sql)
         found: list[Any] = []
         more: bool | None = True
         while more:
             if cursor.description is not None:
-                found.append(cursor.fetchone())
+                found.append(cursor.fetchall())
             more = cursor.nextset()
-    row, (now,) = found
+    rows, ((now,),) = found
     clock.learn(now)
     _guard.trusts(now, time.monotonic(), settings.LEASE_SECONDS)
-    return Claim(*row) if row else None
+    return [Claim(*row) for row in rows]
 
 
 def renew(held: Claim, owner: str, until: float) -> bool:
@@ -131,8 +160,8 @@ def give_back(held: Claim, owner: str, at: float) -> None:
     """Undo a claim that led to nothing: claimable again at `at`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_work SET owner = NULL, wake_at = %s WHERE id = %s AND owner = %s AND fence = %s",
-            [at, held.id, owner, held.fence],
+            "UPDATE runs_work SET owner = NULL, wake_at = %s, rank = %s WHERE id = %s AND owner = %s AND fence = %s",
+            [at, at if at <= clock.now() else None, held.id, owner, held.fence],
         )
 
 
@@ -140,7 +169,7 @@ def hold(held: Claim, owner: str, at: float) -> None:
     """The run is paused: the row waits, unclaimable, and is due at `at` or later once the run goes on."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_work SET owner = NULL, wake_at = NULL, held_at = %s "
+            "UPDATE runs_work SET owner = NULL, wake_at = NULL, rank = NULL, held_at = %s "
             "WHERE id = %s AND owner = %s AND fence = %s AND step = %s AND item = %s",
             [at, held.id, owner, held.fence, held.step, held.item],
         )
@@ -158,10 +187,17 @@ def drop(held: Claim, owner: str) -> None:
         )
 
 
-def end_leases(owner: str, at: float) -> int:
-    """A worker died: its rows are due at once and held by nobody (`owner` empty; NULL would mean never taken)."""
+def end_leases(owner: str, at: float, run_id: str | None = None) -> int:
+    """A worker died: its rows (of one run, or all) are due at once and held by nobody.
+
+    `owner` is empty then; NULL would mean never taken.
+    """
+    sql = "UPDATE runs_work SET wake_at = %s, owner = '', fence = fence + 1 WHERE owner = %s"
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE runs_work SET wake_at = %s, owner = '', fence = fence + 1 WHERE owner = %s", [at, owner])
+        if run_id is None:
+            cursor.execute(sql, [at, owner])
+        else:
+            cursor.execute(sql + " AND run_id = %s", [at, owner, run_id])
         return int(cursor.rowcount)
 
 
@@ -183,12 +219,19 @@ def owners() -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def look(limit: int, queues: Sequence[str] = ("default",)) -> list[float]:
+def look(limit: int, queues: Sequence[str] | None = None) -> list[float]:
     """The earliest `limit` times at which something is due, soonest first."""
-    names = ", ".join(f"'{q}'" for q in queues)
+    times: list[float] = []
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT wake_at FROM runs_work WHERE queue IN ({names}) AND wake_at IS NOT NULL ORDER BY wake_at LIMIT %s",  # noqa: S608  our own identifiers
-            [limit],
-        )
-        return [row[0] for row in cursor.fetchall()]
+        for name in settings.QUEUES if queues is None else queues:
+            cursor.execute(_LOOK_READY, [name, limit])
+            times += [row[0] for row in cursor.fetchall()]
+            cursor.execute(_LOOK_DUE, [name, limit])
+            times += [row[0] for row in cursor.fetchall()]
+    return sorted(times)[:limit]
+
+
+_LOOK_READY = "SELECT wake_at FROM runs_work WHERE queue = %s AND rank IS NOT NULL ORDER BY rank LIMIT %s"
+_LOOK_DUE = """
+SELECT wake_at FROM runs_work WHERE queue = %s AND rank IS NULL AND wake_at IS NOT NULL ORDER BY wake_at LIMIT %s
+"""

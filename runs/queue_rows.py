@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 
 from flows.definition.plan import Plan
-from runs.batch import Batch, Row
+from flows.steps.registry import family
+from runs.batch import Row, Writer
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
 from runs.engine.turn import Decision
@@ -42,37 +43,41 @@ class Hold:
     takes: Sequence[Take] = ()
 
 
-_EXTEND = "UPDATE runs_work SET wake_at = %s WHERE id = %s AND owner = %s AND fence = %s"
-_MOVE = """
-UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', long = %s, wake_at = %s
+EXTEND = "UPDATE runs_work SET wake_at = %s WHERE id = %s AND owner = %s AND fence = %s"
+MOVE = """
+UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', queue = %s, priority = %s, quick = %s, long = %s,
+       wake_at = %s
  WHERE id = %s AND owner = %s AND fence = %s
 """
-_LET_GO = "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s"
-_TAKE = """
-UPDATE runs_work SET owner = %s, fence = fence + 1, wake_at = %s
+LET_GO = "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s"
+TAKE = """
+UPDATE runs_work SET owner = %s, fence = fence + 1, wake_at = %s, rank = NULL
  WHERE run_id = %s AND step = %s AND item = %s AND kind = 'step' AND owner IS NULL RETURNING id, fence
 """
-_LEASED = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, owner, fence)
-VALUES ('step', %s, %s, %s, '', 'default', %s, %s, %s, 1) RETURNING id, fence
+LEASED = """
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, priority, quick, long, wake_at, owner, fence)
+VALUES ('step', %s, %s, %s, '', %s, %s, %s, %s, %s, %s, 1) RETURNING id, fence
 """
-_QUEUED = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
-VALUES ('step', %s, %s, %s, '', 'default', %s, %s, %s, NULL, 0)
+QUEUED = """
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, priority, quick, long, rank, wake_at, held_at, owner,
+                       fence)
+VALUES ('step', %s, %s, %s, '', %s, %s, %s, %s, %s, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
-   wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
+   queue = excluded.queue, priority = excluded.priority, quick = excluded.quick, long = excluded.long,
+   rank = excluded.rank, wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
 """
-_TIMER = """
+TIMER = """
 INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
-VALUES ('timer', %s, %s, %s, %s, 'default', false, %s, %s, NULL, 0)
+VALUES ('timer', %s, %s, %s, %s, %s, false, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
    wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL, fence = runs_work.fence + 1
 """
-_NO_TIMER = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s AND kind = 'timer' AND name = %s"
-_DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
-_DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
+NO_TIMER = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s AND kind = 'timer' AND name = %s"
+DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
+DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
 _HOLD = """
-UPDATE runs_work SET held_at = wake_at, wake_at = NULL WHERE run_id = %s AND owner IS NULL AND wake_at IS NOT NULL
+UPDATE runs_work SET held_at = wake_at, wake_at = NULL, rank = NULL
+ WHERE run_id = %s AND owner IS NULL AND wake_at IS NOT NULL
 """
 _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id = %s AND held_at IS NOT NULL"
 
@@ -80,6 +85,31 @@ _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id 
 def is_long(plan: Plan, step: str) -> bool:
     """Long attempts leave one worker of each cluster to the others (rule 9 of the design)."""
     return plan.step(step).timeout > float(settings.LONG_SECONDS)
+
+
+def queue_of(plan: Plan, step: str) -> str:
+    """The queue whose workers take the step; of the run itself (`step` ""), the flow's."""
+    return (plan.step(step).queue if step else None) or plan.queue
+
+
+def is_pure(plan: Plan, step: str) -> bool:
+    """Has the step neither effects nor anything to wait for? Then it may share commits, and claims."""
+    own = plan.step(step)
+    return family(own.family).pure and not own.protected_by and own.fallback is None
+
+
+def traits(plan: Plan, step: str) -> tuple[str, int, bool, bool]:
+    """(queue, priority, quick, long) of a step's row."""
+    own = plan.step(step)
+    priority = plan.priority if own.priority is None else own.priority
+    return own.queue or plan.queue, priority, is_pure(plan, step), is_long(plan, step)
+
+
+def _times(at: float, now: float, held: bool) -> tuple[float | None, float | None, float | None]:
+    """(rank, wake_at, held_at) of a row wanted at `at`: ranked where it is ready now."""
+    if held:
+        return None, None, at
+    return (at if at <= now else None), at, None
 
 
 def is_timed(plan: Plan, step: str) -> bool:
@@ -91,7 +121,7 @@ def is_timed(plan: Plan, step: str) -> bool:
 
 
 def write(
-    batch: Batch, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None
+    batch: Writer, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None, now: float
 ) -> tuple[bool, dict[Key, Claim]]:
     """Bring the queue in line. Gives whether there is work for others now, and {step taken: its row}.
 
@@ -101,15 +131,15 @@ def write(
     taken: dict[Key, Claim] = {}
     if state.ended:
         for row in hold.rows if hold is not None else ():
-            _mine(batch, _LET_GO, hold, row)
-        batch.run(_DELETE_RUN, [state.run_id])
+            _mine(batch, LET_GO, hold, row)
+        batch.run(DELETE_RUN, [state.run_id])
         return False, taken
     wanted = _wanted(commands)
     waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
     waited |= {key for key in wanted if is_timed(plan, key[0])}  # more rows than the one held
     left = _place(batch, plan, hold, wanted, waited, taken) if hold is not None else []
-    _write_wanted(batch, plan, state, wanted)
-    _write_timers(batch, state, commands)
+    _write_wanted(batch, plan, state, wanted, now)
+    _write_timers(batch, plan, state, commands)
     for take in left:
         _take(batch, plan, state, hold, take, taken)
     released = False
@@ -122,7 +152,7 @@ def write(
     return released or any(at is not None for at in wanted.values()), taken
 
 
-def _write_timers(batch: Batch, state: State, commands: Sequence[cmd.Command]) -> None:
+def _write_timers(batch: Writer, plan: Plan, state: State, commands: Sequence[cmd.Command]) -> None:
     """What was set and not cleared since, by name or with its step."""
     timers: dict[tuple[str, int, str], float | None] = {}
     for c in commands:
@@ -133,9 +163,10 @@ def _write_timers(batch: Batch, state: State, commands: Sequence[cmd.Command]) -
         elif isinstance(c, cmd.Dequeue):
             timers = {key: at for key, at in timers.items() if key[:2] != (c.step, c.item)}
     held = state.paused is not None
-    batch.many(_NO_TIMER, [[state.run_id, *key] for key, at in timers.items() if at is None])
+    batch.many(NO_TIMER, [[state.run_id, *key] for key, at in timers.items() if at is None])
     due = [(key, at) for key, at in timers.items() if at is not None]
-    batch.many(_TIMER, [[state.run_id, *key, None if held else at, at if held else None] for key, at in due])
+    rows = [[state.run_id, *key, queue_of(plan, key[0]), None if held else at, at if held else None] for key, at in due]
+    batch.many(TIMER, rows)
 
 
 def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
@@ -150,7 +181,7 @@ def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
 
 
 def _place(
-    batch: Batch,
+    batch: Writer,
     plan: Plan,
     hold: Hold,
     wanted: dict[Key, float | None],
@@ -169,21 +200,21 @@ def _place(
         own = takes.get(mine) if row.kind == "step" else None
         fresh = next((t for t in hold.takes if t.fresh and t.key not in taken), None)
         if own is not None:
-            _mine(batch, _EXTEND, hold, row, own.until)
+            _mine(batch, EXTEND, hold, row, own.until)
             taken[mine] = row
         elif fresh is not None and wanted.get(mine) is None:
             if mine not in waited:
                 wanted.pop(mine, None)
-            _mine(batch, _MOVE, hold, row, *fresh.key, is_long(plan, fresh.key[0]), fresh.until)
+            _mine(batch, MOVE, hold, row, *fresh.key, *traits(plan, fresh.key[0]), fresh.until)
             taken[fresh.key] = replace(row, kind="step", step=fresh.key[0], item=fresh.key[1], name="")
         else:
-            _mine(batch, _LET_GO, hold, row)
+            _mine(batch, LET_GO, hold, row)
             if mine not in waited and wanted.get(mine, 0.0) is None:
                 del wanted[mine]
     return [take for take in hold.takes if take.key not in taken]
 
 
-def _take(batch: Batch, plan: Plan, state: State, hold: Hold | None, take: Take, taken: dict[Key, Claim]) -> None:
+def _take(batch: Writer, plan: Plan, state: State, hold: Hold | None, take: Take, taken: dict[Key, Claim]) -> None:
     owner = hold.owner if hold is not None else ""
 
     def note(count: int, row: Row | None) -> None:
@@ -192,29 +223,30 @@ def _take(batch: Batch, plan: Plan, state: State, hold: Hold | None, take: Take,
         taken[take.key] = Claim(row[0], "step", state.run_id, *take.key, "", row[1])
 
     if take.fresh:
-        batch.run(_LEASED, [state.run_id, *take.key, is_long(plan, take.key[0]), take.until, owner], note)
+        batch.run(LEASED, [state.run_id, *take.key, *traits(plan, take.key[0]), take.until, owner], note)
     else:
-        batch.run(_TAKE, [owner, take.until, state.run_id, *take.key], note)
+        batch.run(TAKE, [owner, take.until, state.run_id, *take.key], note)
 
 
-def _mine(batch: Batch, sql: str, hold: Hold | None, row: Claim, *values: Any) -> None:
+def _mine(batch: Writer, sql: str, hold: Hold | None, row: Claim, *values: Any) -> None:
     """Change a row that must still be ours. Raises Fenced when the batch is flushed."""
     owner = hold.owner if hold is not None else ""
-    batch.run(sql, [*values, row.id, owner, row.fence], _still_mine)
+    batch.run(sql, [*values, row.id, owner, row.fence], still_mine)
 
 
-def _still_mine(count: int, row: Row | None) -> None:
+def still_mine(count: int, row: Row | None) -> None:
+    """A check: raises Fenced."""
     if count != 1:
         raise Fenced
 
 
-def _write_wanted(batch: Batch, plan: Plan, state: State, wanted: dict[Key, float | None]) -> None:
+def _write_wanted(batch: Writer, plan: Plan, state: State, wanted: dict[Key, float | None], now: float) -> None:
     held = state.paused is not None
     deletes = [[state.run_id, *key] for key, at in wanted.items() if at is None]
     inserts = [
-        [state.run_id, *key, is_long(plan, key[0]), None if held else at, at if held else None]
+        [state.run_id, *key, *traits(plan, key[0]), *_times(at, now, held)]
         for key, at in wanted.items()
         if at is not None
     ]
-    batch.many(_DELETE, deletes)
-    batch.many(_QUEUED, inserts)
+    batch.many(DELETE, deletes)
+    batch.many(QUEUED, inserts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 from resources.fields import dumps
@@ -14,11 +15,16 @@ _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
     "order", "acted", "round_no", "checkpoint", "progress",
 )  # fmt: skip
-_DEFAULTS: Final = {name: getattr(Step(""), name) for name in _EXTRA}
+_VALUES: Final = attrgetter(*_EXTRA)
+_DEFAULTS: Final = _VALUES(Step(""))
 
 
 def step_extra(step: Step) -> dict[str, Json]:
-    return {name: value for name in _EXTRA if (value := getattr(step, name)) != _DEFAULTS[name]}
+    return {
+        name: value
+        for name, value, default in zip(_EXTRA, _VALUES(step), _DEFAULTS, strict=True)
+        if value is not default and value != default
+    }
 
 
 def step_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds an idle worker sleeps at most while the watcher is there; without it, POLL_SECONDS
 IDLE: Final = 30.0
+#: new objects between two looks of the garbage collector
+GC_EVERY: Final = 10_000
 _PR_SET_PDEATHSIG: Final = 1
 
 _stopping = False  # of this process: what is left on the task queue after a stop is not served
@@ -37,6 +40,8 @@ def serve(cluster: str) -> None:
         return
     die_with_parent()
     connections.close_all()  # nothing is inherited over the fork
+    gc.freeze()  # what was imported stays; and a step makes many small objects and no cycles worth looking for
+    gc.set_threshold(GC_EVERY, 20, 20)
     worker = Worker(watch.owner_name())
     link = Link(cluster, worker.owner)
     lost = False

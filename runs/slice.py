@@ -1,8 +1,8 @@
-"""The shell around the core: execute, decide, save, and go on inline while there is something to go on with.
+"""One run in a worker's hands: execute, decide, save, and go on inline while there is something to go on with.
 
 One commit ends a step, opens what follows, and starts the next step of this worker; pure steps side by side (the items
-of a fan-out) share one. Work itself runs outside any transaction. Losing a race is normal: the loser decides again on
-fresh state, or drops what it holds and leaves.
+of a fan-out, or runs side by side: runs/crew.py) share one. Work itself runs outside any transaction. Losing a race is
+normal: the loser decides again on fresh state, or drops what it holds and leaves.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import CLAIMABLE, RUN_HELD, RUNNING, WAITING, Key, State
 from runs.engine.turn import Decision, Event
-from runs.meaning import MakeInput, just, meaning_of
+from runs.meaning import MakeInput, just
 from runs.models import Work
 from runs.queue import Claim
-from runs.queue_rows import Fenced, Hold, Taken
+from runs.queue_rows import Fenced, Hold, Take, Taken
 from runs.starting import Start
 from runs.store import Loaded, Stale
 
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: seconds a worker goes on inline while others wait for a worker
-SLICE: Final = 0.1
-#: seconds pure results may wait for each other's commit
-SHARE: Final = 0.005
 #: seconds a lease outlives the attempt's own timeout, for the commit after it
 GRACE: Final = 10.0
 
@@ -59,51 +55,52 @@ class Tried:
     attempts: dict[Key, int]
 
 
-class Slice:
-    """One claimed row and all that this worker does on from it."""
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a slice would write. `saving` is None where there is nothing to write, only rows to let go of."""
 
-    def __init__(self, worker: Worker, loaded: Loaded, claim: Claim) -> None:
+    saving: store.Save | None
+    placed: Sequence[Claim] = ()
+    left: Sequence[Claim] = ()  # claimed, not used, and still of use to others
+    takes: Sequence[Take] = ()
+
+
+class Slice:
+    """One run as this worker carries it on, from one row claimed or several."""
+
+    def __init__(self, worker: Worker, loaded: Loaded, claim: Claim, *more: Claim) -> None:
         self.worker, self.loaded = worker, loaded
-        self.entry: Claim | None = claim
+        self.first = claim
+        self.entries: list[Claim] = [claim, *more]
         self.rows: dict[Key, Claim] = {}  # of the attempts this worker has started and not ended
-        self.began = time.monotonic()
         self.avoid: set[Key] = set()  # steps others were faster at
         self.room = 1  # pure steps to start together: grows while they are quick
         self.tried: Tried | None = None
+        self.yields = False  # others wait for a worker, and this one had its share
+        self.lead = True  # of all runs the worker carries, the one that goes on in any case
+        self.shared = False  # the worker carries other runs, too: only quick, pure steps
 
-    def go(self) -> None:
-        assert self.entry is not None  # noqa: S101  for mypy
-        running = self._commit([Happened(meaning_of(self.entry), self.entry)])
-        while running:
-            ended, rest = self._execute(running)
-            started = self._commit(ended)
-            if started is None:
-                return
-            running = [*rest, *started]
+    def timeout(self, key: Key) -> float:
+        """Of one attempt, seconds."""
+        return attempts.effective(self.loaded.plan, self.loaded.state.step(*key)).timeout
 
-    def _execute(self, running: Sequence[Key]) -> tuple[list[Happened], Sequence[Key]]:
-        """Run attempts one after the other, as long as their results may wait for each other."""
-        ended: list[Happened] = []
-        began = time.monotonic()
-        for index, key in enumerate(running):
-            attempt = attempts.Attempt(self.loaded, self.loaded.state.step(*key))
-            until = clock.now() + attempt.plan.timeout + GRACE
-            with self.worker.heart.beat(list(self.rows.values()), until):
-                ended.append(Happened(just(attempt.run()), self.rows[key], attempt.lines))
-            took = time.monotonic() - began
-            quick = took < SHARE and starting.is_pure(self.loaded, key[0])
-            self.room = min(starting.MAX_BATCH, self.room * 2) if quick else 1
-            if not quick:
-                return ended, running[index + 1 :]
-        return ended, ()
+    def execute(self, key: Key) -> Happened:
+        """Run a started attempt to its end."""
+        attempt = attempts.Attempt(self.loaded, self.loaded.state.step(*key))
+        return Happened(just(attempt.run()), self.rows[key], attempt.lines)
 
     # -- deciding and saving -----------------------------------------------------------------------------------
-    def _commit(self, happened: Sequence[Happened]) -> list[Key] | None:
-        """Decide, choose how to go on, save. Gives the steps started, or None when all is to be dropped."""
+    def commit(self, happened: Sequence[Happened], error: Exception | None = None) -> list[Key] | None:
+        """Decide, choose how to go on, save. Gives the steps started, or None when all is to be dropped.
+
+        `error`: what a first try, together with other runs, came to.
+        """
         end = time.monotonic() + settings.LEASE_SECONDS  # after that, nothing held is ours any more
         overtaken = 0
         while time.monotonic() < end:
             try:
+                if error is not None:
+                    raise error
                 return self._try_commit(happened)
             except Stale:
                 fresh = store.load(self.loaded.state.run_id, self.loaded)
@@ -112,57 +109,82 @@ class Slice:
                 fresh = store.load(self.loaded.state.run_id, self.loaded)
             except Fenced:
                 break
-            except (OperationalError, InterfaceError) as error:
-                fresh = self._reconnect(error)
+            except (OperationalError, InterfaceError) as lost:
+                fresh = self._reconnect(lost)
                 if fresh is not None and (started := self._adopt(fresh)) is not None:
                     return started
             if fresh is None:
                 return None
-            self.loaded = fresh
+            self.loaded, error = fresh, None
             overtaken += 1
             time.sleep(random.random() * min(0.05, 0.0005 * overtaken))  # noqa: S311  lets one of many through
         logger.info("run %s: what this worker held is somebody else's", self.loaded.state.run_id)
-        self.worker.recover()
+        self.worker.recover(self.loaded.state.run_id)
         return None
 
     def _try_commit(self, happened: Sequence[Happened]) -> list[Key]:
+        proposal = self.propose(happened)
+        if proposal.saving is None:
+            self._let_go(proposal.left)
+            return []
+        self.try_(proposal)
+        return self.accept(proposal, *store.save(self.loaded, proposal.saving))
+
+    def propose(self, happened: Sequence[Happened]) -> Proposal:
+        """Decide on what happened and choose how to go on. Writes nothing of the run."""
         now, state = clock.now(), self.loaded.state
         decisions: list[Decision] = []
         placed: list[Claim] = []
+        unused: list[Claim] = []
         for one in happened:
-            event = one.make(replace(self.loaded, state=state))
+            event = one.make(self.loaded.at(state))
             decision = self._decide(state, event, now) if event is not None else None
-            if decision is None or decision.accepted:
+            if decision is None:
+                unused.append(one.row)
+            elif decision.accepted:
                 placed.append(one.row)
-            if decision is not None and decision.accepted:
                 decisions.append(_with_log(decision, event, one.lines))
                 state = decision.state
         starts = self._start_more(state, now)
         decisions += [start.decision for start in starts]
         if not decisions:
-            self._let_go()
-            return []
-        self._save(decisions, now, placed, starts)
-        return [start.take.key for start in starts if start.take is not None]
+            return Proposal(None, left=self.entries)
+        takes = [start.take for start in starts if start.take is not None]
+        connections = [pair for start in starts for pair in start.connections]
+        mine = {take.key for take in takes}
+        left = [r for r in unused if (r.step, r.item) not in mine and _is_of_use(r, state)]
+        placed += [r for r in unused if r not in left]
+        self._keep_large_outputs_apart(decisions)
+        saving = store.Save(decisions, now, Hold(self.worker.owner, placed, takes), connections)
+        return Proposal(saving, placed, left, takes)
+
+    def try_(self, proposal: Proposal) -> None:
+        """Remember what is about to be committed, should the answer get lost."""
+        assert proposal.saving is not None  # noqa: S101  for mypy
+        state = proposal.saving.decisions[-1].state
+        attempts_ = {t.key: state.step(*t.key).attempt for t in proposal.takes}
+        self.tried = Tried(self.loaded.state.version, attempts_)
+
+    def accept(self, proposal: Proposal, loaded: Loaded, taken: dict[Key, Claim]) -> list[Key]:
+        """It is committed. Gives the steps started."""
+        self.loaded = loaded
+        gone = {row.id for row in proposal.placed}
+        self.rows = {key: row for key, row in self.rows.items() if row.id not in gone} | taken
+        self.entries = []
+        try:
+            self._let_go(proposal.left)
+        except Stale:  # whoever claims them next looks again
+            for row in proposal.left:
+                queue.give_back(row, self.worker.owner, clock.now())
+            self.entries = []
+        return [take.key for take in proposal.takes]
 
     def _decide(self, state: State, event: given.Input, now: float) -> Decision:
         return decide(self.loaded.plan, state, event, now, urls=attempts.urls_of(self.loaded.plan, state))
 
-    def _save(self, decisions: list[Decision], now: float, placed: list[Claim], starts: list[Start]) -> None:
-        self._keep_large_outputs_apart(decisions)
-        takes = [start.take for start in starts if start.take is not None]
-        connections = [pair for start in starts for pair in start.connections]
-        state = decisions[-1].state
-        self.tried = Tried(self.loaded.state.version, {t.key: state.step(*t.key).attempt for t in takes})
-        saving = store.Save(decisions, now, Hold(self.worker.owner, placed, takes), connections)
-        self.loaded, taken = store.save(self.loaded, saving)
-        self.entry = None
-        gone = {row.id for row in placed}
-        self.rows = {key: row for key, row in self.rows.items() if row.id not in gone} | taken
-
     # -- going on ------------------------------------------------------------------------------------------------
     def _start_more(self, state: State, now: float) -> list[Start]:
-        if state.status in RUN_HELD or self._should_yield():
+        if state.status in RUN_HELD or self.yields:
             return []
         held = [key for key in self.rows if state.step(*key).status == RUNNING]
         if held and not all(starting.is_pure(self.loaded, key[0]) for key in held):
@@ -171,10 +193,12 @@ class Slice:
             self.loaded,
             state,
             now,
-            entry=self.entry,
+            entries=self.entries,
             avoid=self.avoid,
-            short=self.worker.only_short,
+            worker=self.worker,
             room=self.room - len(held),
+            shared=self.shared,
+            lead=self.lead,
         )
         starts: list[Start] = []
         for key in keys if self.room > len(held) else ():
@@ -183,14 +207,6 @@ class Slice:
                 starts.append(start)
                 state = start.decision.state
         return starts
-
-    def _should_yield(self) -> bool:
-        if self.worker.stopping:
-            return True
-        if time.monotonic() - self.began < SLICE:
-            return False
-        due = queue.look(1)
-        return bool(due) and due[0] <= clock.now()
 
     def _keep_large_outputs_apart(self, decisions: list[Decision]) -> None:
         """A join's output is put together by the core; like any other it becomes a resource when it is large."""
@@ -204,17 +220,17 @@ class Slice:
         decisions[-1] = last
 
     # -- letting go ------------------------------------------------------------------------------------------------
-    def _let_go(self) -> None:
-        """Nothing to do for the row claimed: gone if its step has no use for it, held back with a paused run.
+    def _let_go(self, rows: Sequence[Claim]) -> None:
+        """Nothing to do for rows claimed: gone if their step has no use for them, held back with a paused run.
 
         Under the run's lock: were it resumed between looking and holding back, nobody would ever release the row.
         """
-        if self.entry is None:
-            return
-        with transaction.atomic():
-            store.lock(self.loaded)
-            self._put_back(self.entry, self.loaded.state)
-        self.entry = None
+        if rows:
+            with transaction.atomic():
+                store.lock(self.loaded)
+                for row in rows:
+                    self._put_back(row, self.loaded.state)
+        self.entries = []
 
     def _put_back(self, held: Claim, state: State) -> None:
         step = state.step(held.step, held.item)
@@ -258,9 +274,14 @@ class Slice:
                 return None
         if not tried.attempts:
             return None
-        self.loaded, self.entry = fresh, None
+        self.loaded, self.entries = fresh, []
         self.rows = {key: row for key, row in rows.items() if key in tried.attempts or key in self.rows}
         return list(tried.attempts)
+
+
+def _is_of_use(row: Claim, state: State) -> bool:
+    """Does the row's step still wait for a worker?"""
+    return row.kind == Work.Kind.STEP and state.step(row.step, row.item).status in CLAIMABLE
 
 
 def _with_log(decision: Decision, event: given.Input | None, lines: Sequence[str]) -> Decision:

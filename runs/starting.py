@@ -5,20 +5,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 
+from flows.definition.plan import Plan
 from flows.resolve import ResolveError
-from flows.steps.registry import family
-from runs import attempts
+from runs import attempts, queue_rows
 from runs.engine import inputs as given
 from runs.engine.state import CLAIMABLE, READY, Key, State, Step
 from runs.engine.turn import Decision
 from runs.models import Work
 from runs.queue import Claim
-from runs.queue_rows import Take, is_long
+from runs.queue_rows import Take, is_long, queue_of
 from runs.store import Loaded
+
+if TYPE_CHECKING:
+    from runs.worker import Worker
 
 Decide = Callable[[State, given.Input, float], Decision]
 #: (id, version) of connections that must be unchanged when the attempt starts
@@ -37,41 +40,68 @@ class Start:
 
 
 def choose(
-    loaded: Loaded, state: State, now: float, *, entry: Claim | None, avoid: Collection[Key], short: bool, room: int
+    loaded: Loaded,
+    state: State,
+    now: float,
+    *,
+    entries: Sequence[Claim],
+    avoid: Collection[Key],
+    worker: Worker,
+    room: int,
+    shared: bool,
+    lead: bool,
 ) -> list[Key]:
-    """Steps that may start now: the one claimed, else one just opened, else any that nobody has claimed.
+    """Steps that may start now: those claimed, else one just opened, else any that nobody has claimed.
 
-    More than one, up to `room`, only of pure steps: their results share a commit. `short`: no long ones.
+    More than one, up to `room` (beside those claimed), only of pure steps: their results share a commit.
+    `shared`: the worker carries other runs, too, and executes quick, pure steps only; but of one, the `lead`, what was
+    claimed even where it is slow, or nobody would ever get to it.
     """
     ready = [k for k, s in state.steps.items() if s.status == READY and (s.wake_at or 0.0) <= now]
-    if entry is not None and entry.kind == Work.Kind.STEP:
-        own = state.step(entry.step, entry.item)
-        if own.status in CLAIMABLE and (own.wake_at or 0.0) <= now:
-            return _with_more(loaded, own.key, [k for k in ready if k != own.key and k not in avoid], room)
-    if short:
-        ready = [k for k in ready if not is_long(loaded.plan, k[0])]
+    own = [
+        (e.step, e.item) for e in entries if e.kind == Work.Kind.STEP and _may_start(state.step(e.step, e.item), now)
+    ]
+    if shared:
+        ready = [k for k in ready if is_quick(loaded, k[0], worker)]
+        own = [k for k in own if is_quick(loaded, k[0], worker) or (lead and is_pure(loaded, k[0]))]
+    if own:
+        rest = [k for k in ready if k not in own and k not in avoid]
+        more = [k for k in own[1:] if is_pure(loaded, k[0])] if is_pure(loaded, own[0][0]) else []
+        return [own[0], *more, *_more(loaded, own[0], rest, room - 1 - len(more))]
+    ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     fresh = [k for k in ready if loaded.state.step(*k).status not in CLAIMABLE]
     others = [k for k in ready if k not in avoid]
-    if fresh:
-        return _with_more(loaded, fresh[0], [k for k in others if k != fresh[0]], room)
-    if not others:
+    if not fresh and not others:
         return []
-    first = random.choice(others)  # noqa: S311  spreads workers over a fan-out
-    return _with_more(loaded, first, [k for k in others if k != first], room)
+    first = fresh[0] if fresh else random.choice(others)  # noqa: S311  spreads workers over a fan-out
+    return [first, *_more(loaded, first, [k for k in others if k != first], room - 1)]
 
 
-def _with_more(loaded: Loaded, first: Key, others: Sequence[Key], room: int) -> list[Key]:
+def _may_start(step: Step, now: float) -> bool:
+    return step.status in CLAIMABLE and (step.wake_at or 0.0) <= now
+
+
+def _more(loaded: Loaded, first: Key, others: Sequence[Key], room: int) -> list[Key]:
     """A share of the other pure steps that are ready, so that workers beside this one find some, too."""
-    if room < 2 or not is_pure(loaded, first[0]):
-        return [first]
+    if room < 1 or not is_pure(loaded, first[0]):
+        return []
     pure = [k for k in others if is_pure(loaded, k[0])]
-    share = min(room - 1, len(pure) // max(1, settings.WORKERS))
-    return [first, *random.sample(pure, share)]
+    share = min(room, len(pure) // max(1, settings.WORKERS))
+    return random.sample(pure, share) if share else []
+
+
+def serves(plan: Plan, step: str, worker: Worker) -> bool:
+    """May this worker go on with the step by itself? Its queue must be one of the worker's, and its length bearable."""
+    return queue_of(plan, step) in worker.queues and not (worker.only_short and is_long(plan, step))
+
+
+def is_quick(loaded: Loaded, step_id: str, worker: Worker) -> bool:
+    """Pure, and not known to be slow."""
+    return is_pure(loaded, step_id) and not worker.pace.is_slow(loaded, step_id)
 
 
 def is_pure(loaded: Loaded, step_id: str) -> bool:
-    plan = loaded.plan.step(step_id)
-    return family(plan.family).pure and not plan.protected_by and plan.fallback is None
+    return queue_rows.is_pure(loaded.plan, step_id)
 
 
 def prepare(loaded: Loaded, state: State, key: Key, now: float, owner: str, decide: Decide) -> Start | None:

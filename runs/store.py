@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,8 @@ from flows.definition.plan import Plan
 from flows.models import Release
 from resources.fields import dumps
 from runs import bell, hot, limits, queue_rows, waits
-from runs.batch import Batch, Row
-from runs.engine.state import FANNED, Key, State, Step
+from runs.batch import Batch, Row, Writer
+from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
 from runs.queue import Claim
 from runs.queue_rows import Hold
@@ -44,6 +44,15 @@ class Loaded:
     flow: str = ""
     starter_id: int | None = None
     folder: str = ""
+
+    def at(self, state: State) -> Loaded:
+        """The same run in another state."""
+        if state is self.state:
+            return self
+        return Loaded(
+            state, self.plan, self.flow_id, self.release_id, self.limit_key, self.placed, self.flow, self.starter_id,
+            self.folder,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +148,12 @@ def _version_of(run_id: str) -> int | None:
 
 
 # -- saving ----------------------------------------------------------------------------------------------------
-_RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
-_RAISE_ALL = """
+RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
+RAISE_ALL = """
 UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s,
        started_at = %s, ended_at = %s WHERE id = %s AND version = %s
 """
-_STEP = """
+STEP = """
 INSERT INTO runs_steprun
        (run_id, step, item, status, version, pass_no, attempt, state, output, started_at, ended_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
@@ -152,7 +161,7 @@ ON CONFLICT (run_id, step, item) DO UPDATE SET
    status = excluded.status, version = excluded.version, pass_no = excluded.pass_no, attempt = excluded.attempt,
    state = excluded.state, output = excluded.output, started_at = excluded.started_at, ended_at = excluded.ended_at
 """
-_EVENT = """
+EVENT = """
 INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data)
 VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)
 """
@@ -170,13 +179,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     try:
         with transaction.atomic():
             with Batch() as batch:
-                state = _raise_version(batch, loaded.state, state, saving)
-                if any(step.status == FANNED for step in loaded.state.steps.values()):
-                    batch.flush()  # others are at this run, too: learn it before the rest is sent
-                _check_connections(batch, saving.connections)
-                _write_steps(batch, state, saving.decisions)
-                rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold)
-                _write_events(batch, state, saving)
+                state, rings, taken = write(batch, loaded, saving)
             for decision in saving.decisions:
                 rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
             if state.ended and not loaded.state.ended:
@@ -192,23 +195,35 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
         bell.ring_on_commit(*channels)
     else:
         bell.ring(*channels)
-    return replace(loaded, state=state), taken
+    return loaded.at(state), taken
+
+
+def write(batch: Writer, loaded: Loaded, saving: Save) -> tuple[State, bool, dict[Key, Claim]]:
+    """All of a save but its waits: the state as it is then, whether others have work now, the rows of steps taken."""
+    state = _raise_version(batch, loaded.state, saving.decisions[-1].state, saving)
+    if any(step.status == FANNED for step in loaded.state.steps.values()):
+        batch.flush()  # others are at this run, too: learn it before the rest is sent
+    _check_connections(batch, saving.connections)
+    _write_steps(batch, state, saving.decisions)
+    rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold, saving.now)
+    batch.many(EVENT, _event_rows(state, saving))
+    return state, rings, taken
 
 
 def _save_hot(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     before, hold = loaded.state, saving.hold
     assert hold is not None  # noqa: S101  for mypy; hot.fits checked
     seq = before.seq + sum(len(d.events) for d in saving.decisions)
-    state = replace(state, seq=seq, version=before.version + 1)
+    state = state_with(state, {"seq": seq, "version": before.version + 1})
     changed = sorted(set().union(*(d.changed for d in saving.decisions)))
     steps = [_step_row(state, state.steps[key]) for key in changed]
-    long = queue_rows.is_long(loaded.plan, hold.takes[0].key[0])
-    taken = hot.save(before, state, hold, long, steps, _event_rows(state, saving))
+    traits = queue_rows.traits(loaded.plan, hold.takes[0].key[0])
+    taken = hot.save(before, state, hold, traits, steps, _event_rows(state, saving))
     bell.ring(bell.EVENTS)
-    return replace(loaded, state=state), taken
+    return loaded.at(state), taken
 
 
-def _raise_version(batch: Batch, before: State, after: State, saving: Save) -> State:
+def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> State:
     seq = before.seq + sum(len(d.events) for d in saving.decisions)
     same = (
         before.output is after.output
@@ -218,19 +233,20 @@ def _raise_version(batch: Batch, before: State, after: State, saving: Save) -> S
         and (before.started_at, before.ended_at) == (after.started_at, after.ended_at)
     )
     if same:
-        batch.run(_RAISE, [seq, after.status, before.run_id, before.version], _moved)
+        batch.run(RAISE, [seq, after.status, before.run_id, before.version], moved)
     else:
         values = [text(after.output), text(after.error), dumps(control_of(after)), after.started_at, after.ended_at]
-        batch.run(_RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], _moved)
-    return replace(after, seq=seq, version=before.version + 1)
+        batch.run(RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], moved)
+    return state_with(after, {"seq": seq, "version": before.version + 1})
 
 
-def _moved(count: int, row: Row | None) -> None:
+def moved(count: int, row: Row | None) -> None:
+    """A check: raises Stale."""
     if count != 1:
         raise Stale
 
 
-def _check_connections(batch: Batch, wanted: Iterable[tuple[int, int]]) -> None:
+def _check_connections(batch: Writer, wanted: Iterable[tuple[int, int]]) -> None:
     for pk, version in wanted:
         batch.run("SELECT 1 FROM resources_connection WHERE id = %s AND version = %s", [pk, version], _changed)
 
@@ -240,9 +256,9 @@ def _changed(count: int, row: Row | None) -> None:
         raise Stale
 
 
-def _write_steps(batch: Batch, state: State, decisions: Sequence[Decision]) -> None:
+def _write_steps(batch: Writer, state: State, decisions: Sequence[Decision]) -> None:
     changed = set().union(*(d.changed for d in decisions))
-    batch.many(_STEP, [_step_row(state, state.steps[key]) for key in sorted(changed)])
+    batch.many(STEP, [_step_row(state, state.steps[key]) for key in sorted(changed)])
 
 
 def _step_row(state: State, step: Step) -> list[Json]:
@@ -250,10 +266,6 @@ def _step_row(state: State, step: Step) -> list[Json]:
         state.run_id, step.id, step.item, step.status, state.version, step.pass_no, step.attempt,
         dumps(step_extra(step)), text(step.output), step.started_at, step.ended_at,
     ]  # fmt: skip
-
-
-def _write_events(batch: Batch, state: State, saving: Save) -> None:
-    batch.many(_EVENT, _event_rows(state, saving))
 
 
 def _event_rows(state: State, saving: Save) -> list[list[Json]]:

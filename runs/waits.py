@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 Json = Any
 _WAKE = """
 INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
-VALUES (%s, %s, %s, %s, %s, 'default', false, %s, %s, NULL, 0)
+VALUES (%s, %s, %s, %s, %s, %s, false, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
-   wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
+   rank = NULL, wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
 """
 
 
@@ -33,11 +33,20 @@ def token_of(plan: Plan, run_id: str, step: str, item: int, pass_no: int) -> str
 
 
 def wake(
-    run_id: str, step: str, item: int, at: float, *, kind: str = Work.Kind.STEP, name: str = "", held: bool
+    plan: Plan,
+    run_id: str,
+    step: str,
+    item: int,
+    at: float,
+    *,
+    kind: str = Work.Kind.STEP,
+    name: str = "",
+    held: bool,
 ) -> None:
-    """Have a worker look at a waiting step at `at`; `held`: only once its run is resumed."""
+    """Have a worker of the step's queue look at a waiting step at `at`; `held`: only once its run is resumed."""
+    queue = (plan.step(step).queue if step else None) or plan.queue
     with connection.cursor() as cursor:
-        cursor.execute(_WAKE, [kind, run_id, step, item, name, None if held else at, at if held else None])
+        cursor.execute(_WAKE, [kind, run_id, step, item, name, queue, None if held else at, at if held else None])
 
 
 def carry_out(loaded: Loaded, state: State, commands: Sequence[cmd.Command], now: float) -> bool:
@@ -54,7 +63,7 @@ def carry_out(loaded: Loaded, state: State, commands: Sequence[cmd.Command], now
 def _open(loaded: Loaded, state: State, c: cmd.OpenWait, now: float) -> bool:
     held = state.paused is not None
     if c.until is not None:
-        wake(state.run_id, c.step, c.item, c.until, kind=Work.Kind.TIMER, name="wait", held=held)
+        wake(loaded.plan, state.run_id, c.step, c.item, c.until, kind=Work.Kind.TIMER, name="wait", held=held)
     if c.kind == "timer":
         return False
     token = token_of(loaded.plan, state.run_id, c.step, c.item, c.pass_no)
@@ -64,7 +73,7 @@ def _open(loaded: Loaded, state: State, c: cmd.OpenWait, now: float) -> bool:
     row.expires_at = c.until
     row.save(update_fields=["status", "expires_at"])
     if early:
-        wake(state.run_id, c.step, c.item, now, held=held)
+        wake(loaded.plan, state.run_id, c.step, c.item, now, held=held)
     signals.wait_opened.send(
         sender=None, run_id=state.run_id, step=c.step, item=c.item, pass_no=c.pass_no, token=token, kind=c.kind,
         spec=dict(c.spec), expires_at=c.until, now=now,

@@ -1,19 +1,27 @@
-"""A worker: claims a row, and carries it as far as it goes (runs/slice.py)."""
+"""A worker: claims rows, and carries their runs as far as they go (runs/crew.py)."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Final
 
+from django.conf import settings
 from django.db import DatabaseError
 
 from runs import admission, broken, clock, queue, store
+from runs.crew import Crew
 from runs.heart import Heart
 from runs.models import Work
+from runs.pace import Pace
 from runs.queue import Claim
 from runs.slice import Slice
 from runs.store import Loaded
 
 logger = logging.getLogger(__name__)
+
+#: rows claimed at once at most
+MAX_RUNS: Final = 16
 
 
 class Worker:
@@ -22,37 +30,62 @@ class Worker:
         self.heart = heart or Heart(owner)
         self.stopping = False
         self.only_short = False  # the one of its cluster that takes no long steps
+        self.queues: Sequence[str] = settings.QUEUES
+        self.pace = Pace()
+        self.room = 1  # rows to claim at once
         self.last: Loaded | None = None  # the next claim is often of the same run: then only what moved is read
 
     def work_once(self) -> bool:
-        """Claim one row and carry it as far as it goes. False when nothing was due."""
-        claim = queue.claim(self.owner, only_short=self.only_short)
-        if claim is None:
-            return False
+        """Claim what is due and carry it as far as it goes. False when nothing was due.
+
+        One row at first; while there is more due each time, several, so that their steps share commits.
+        """
+        claims = queue.claim_some(self.owner, self.queues, only_short=self.only_short, limit=self.room)
+        self.room = min(MAX_RUNS, 2 * self.room) if len(claims) == self.room else max(1, len(claims))
+        for claim in claims:
+            if claim.kind == Work.Kind.ADMIT:
+                self._admit(claim)
+        slices = self._slices([claim for claim in claims if claim.kind != Work.Kind.ADMIT])
+        self.last = None  # nothing is kept of a run that breaks
+        if slices:
+            crew = Crew(self, slices)
+            crew.go()
+            self.last = slices[0].loaded if len(slices) == 1 else None
+        return bool(claims)
+
+    def _admit(self, claim: Claim) -> None:
         try:
-            self._work_on(claim)
+            admission.admit(claim.run_id)
         except DatabaseError:
             raise
         except Exception:
-            logger.exception("run %s broke its worker", claim.run_id)
+            logger.exception("admitting run %s broke its worker", claim.run_id)
             broken.set_aside(claim, self.owner)
-        return True
-
-    def _work_on(self, claim: Claim) -> None:
-        if claim.kind == Work.Kind.ADMIT:
-            admission.admit(claim.run_id)
+        else:
             queue.drop(claim, self.owner)
-            return
-        before = self.last if self.last is not None and self.last.state.run_id == claim.run_id else None
-        self.last = None  # nothing is kept of a run that breaks
-        loaded = store.load(claim.run_id, before)
-        if loaded is None or loaded.state.ended:
-            queue.drop(claim, self.owner)
-            return
-        work = Slice(self, loaded, claim)
-        work.go()
-        self.last = work.loaded
 
-    def recover(self) -> None:
+    def _slices(self, claims: Sequence[Claim]) -> list[Slice]:
+        """One for each run that goes on."""
+        by_run: dict[str, list[Claim]] = {}
+        for claim in claims:
+            by_run.setdefault(claim.run_id, []).append(claim)
+        slices = []
+        for run_id, rows in by_run.items():
+            try:
+                loaded = store.load(run_id, self.last if self.last and self.last.state.run_id == run_id else None)
+            except DatabaseError:
+                raise
+            except Exception:
+                logger.exception("run %s broke its worker", run_id)
+                broken.set_aside(rows[0], self.owner)
+                continue
+            if loaded is None or loaded.state.ended:
+                for row in rows:
+                    queue.drop(row, self.owner)
+            else:
+                slices.append(Slice(self, loaded, *rows))
+        return slices
+
+    def recover(self, run_id: str | None = None) -> None:
         """After a lost database connection: whatever a lost answer left with this worker goes to whoever is free."""
-        queue.end_leases(self.owner, clock.now())
+        queue.end_leases(self.owner, clock.now(), run_id)

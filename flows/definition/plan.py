@@ -185,6 +185,11 @@ class Plan:
         undoing = {s.id + UNDO: _undo_of(s, s.compensate) for s in self.steps if s.compensate is not None}
         return {s.id: s for s in self.steps} | undoing
 
+    @cached_property
+    def callbacks(self) -> tuple[str, ...]:
+        """The steps that wait for a callback, and so have a URL."""
+        return tuple(s.id for s in self.steps if s.family == "wait" and "callback" in s.config)
+
     def step(self, step_id: str) -> StepPlan:
         """The step of that id; `<id>~` is the one that undoes it. Raises KeyError."""
         return self._by_id[step_id]

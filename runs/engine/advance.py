@@ -20,6 +20,7 @@ from runs.engine.state import (
     READY,
     RUN_ENDED,
     RUNNING,
+    SETTLED,
     SKIPPED,
     SUCCEEDED,
     UNKNOWN,
@@ -45,13 +46,15 @@ def advance(turn: Turn) -> None:
     if all(turn.step(s.id).settled for s in turn.plan.steps):
         _finish(turn)
     else:
-        _name_status(turn)
+        name_status(turn)
 
 
 def _open_what_can(turn: Turn) -> bool:
     moved = False
     for plan in turn.plan.steps:
         step = turn.step(plan.id)
+        if step.status in SETTLED:
+            continue
         if step.status == FANNED:
             moved |= go_on(turn, plan, step)
         elif step.status == PENDING and all(turn.step(n).settled for n in (*plan.needs, *plan.protected_by)):
@@ -135,7 +138,8 @@ def _end_failed(turn: Turn, error: Mapping[str, Json]) -> None:
     turn.tell("run.failed", data={"error": dict(error)})
 
 
-def _name_status(turn: Turn) -> None:
+def name_status(turn: Turn) -> None:
+    """What the run is called while it goes on."""
     statuses = {s.status for s in turn.steps.values()}
     if turn.get("paused") is not None:
         status = "pausing" if RUNNING in statuses else "paused"

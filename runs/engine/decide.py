@@ -14,7 +14,7 @@ from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
 from runs.engine import ending, repair
 from runs.engine import inputs as given
-from runs.engine.advance import advance, reopen
+from runs.engine.advance import advance, name_status, reopen
 from runs.engine.backoff import may_help, next_try
 from runs.engine.settle import fail
 from runs.engine.state import (
@@ -52,7 +52,10 @@ def decide(
     handler = _HANDLERS[type(event)]
     if (state.ended and type(event) not in repair.OF_ENDED) or not handler(turn, event):
         return turn.refused()
-    advance(turn)
+    if isinstance(event, given.AttemptStarted) and not turn.ending:
+        name_status(turn)  # nothing opens, ends or joins because an attempt starts
+    else:
+        advance(turn)
     return turn.decision()
 
 

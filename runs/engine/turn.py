@@ -6,11 +6,23 @@ Pure: a Turn is made, filled and frozen within one call of `decide`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from flows.definition.plan import UNDO, Plan, StepPlan
-from runs.engine.state import CANCELLED, NO_ITEM, PENDING, SKIPPED, Key, State, Step, scope_of
+from runs.engine.state import (
+    CANCELLED,
+    NO_ITEM,
+    PENDING,
+    SKIPPED,
+    Key,
+    State,
+    Step,
+    pending,
+    scope_of,
+    state_with,
+    step_with,
+)
 
 Json = Any
 
@@ -136,22 +148,25 @@ class Turn:
         return self.run.get(name, getattr(self.before, name))
 
     def step(self, step_id: str, item: int = NO_ITEM) -> Step:
-        return self.steps.get((step_id, item)) or Step(step_id, item)
+        return self.steps.get((step_id, item)) or pending(step_id, item)
 
     def items_of(self, parent: Step) -> list[Step]:
         """The opened items of a fan-out, in order."""
-        return [self.step(parent.id, index) for index in range(parent.opened)]
+        steps, name = self.steps, parent.id
+        return [steps.get((name, index)) or pending(name, index) for index in range(parent.opened)]
 
     def scope(self) -> dict[str, Json]:
-        return scope_of(replace(self.before, steps=self.steps), urls=self.urls)
+        return scope_of(self._now(), urls=self.urls)
 
     def scope_of(self, step: Step) -> dict[str, Json]:
         """The scope of one step: with its item where it is one of a fan-out."""
         items = self.step(step.id).items
         if step.item == NO_ITEM or items is None:
             return self.scope()
-        state = replace(self.before, steps=self.steps)
-        return scope_of(state, item=items[step.item], item_index=step.item, urls=self.urls)
+        return scope_of(self._now(), item=items[step.item], item_index=step.item, urls=self.urls)
+
+    def _now(self) -> State:
+        return state_with(self.before, {"steps": self.steps})
 
     @property
     def ending(self) -> bool:
@@ -167,7 +182,8 @@ class Turn:
 
     # -- writing -------------------------------------------------------------------------------------------
     def put(self, step: Step, **changes: Any) -> Step:
-        step = replace(step, **changes)
+        if changes:
+            step = step_with(step, changes)
         self.steps[step.key] = step
         self.changed.add(step.key)
         return step
@@ -223,7 +239,7 @@ class Turn:
 
     # -- the end ---------------------------------------------------------------------------------------------
     def decision(self) -> Decision:
-        state = replace(self.before, steps=self.steps, **self.run)
+        state = state_with(self.before, {"steps": self.steps, **self.run})
         return Decision(state, tuple(self.commands), tuple(self.events), frozenset(self.changed))
 
     def refused(self) -> Decision:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from flows.models import Draft, Flow, Release
-from runs import actions, store
+from runs import controls, store
 from runs.models import Run
 from tests.api.conftest import Caller
 
@@ -270,7 +270,7 @@ def test_a_run_that_moves_faster_than_it_is_read_can_still_be_cancelled(
     ana: Caller, live_flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = ana("POST", "/flows/greet/runs", {"input": {"name": "Ada"}}).json()["id"]
-    saved, overtaken = store.save, iter([True] * actions.FREE_TRIES)
+    saved, overtaken = store.save, iter([True] * controls.FREE_TRIES)
 
     def save(*args: Any) -> Any:
         if next(overtaken, False):

@@ -12,6 +12,7 @@ import pytest
 from django.db import connection
 
 from runs import clock, queue, queue_rows, store
+from runs.crew import Crew
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.meaning import just, meaning_of
@@ -58,11 +59,11 @@ def drain(*workers: Worker) -> None:
             pass
 
 
-def test_the_row_that_has_waited_longest_is_claimed_first(database: str) -> None:
+def test_the_row_of_the_lowest_rank_is_claimed_first(database: str) -> None:
     flow = make_flow(ONE)
     runs = [begin(flow) for _ in range(4)]
     for age, run in enumerate(reversed(runs)):
-        Work.objects.filter(run_id=run).update(wake_at=clock.now() - 100 + age)
+        Work.objects.filter(run_id=run).update(rank=clock.now() - 100 + age)
     claims = [queue.claim("w") for _ in runs]
     assert [c.run_id for c in claims if c] == list(reversed(runs))
     assert queue.claim("w") is None
@@ -70,7 +71,7 @@ def test_the_row_that_has_waited_longest_is_claimed_first(database: str) -> None
 
 def test_a_row_that_is_not_due_is_not_claimed(database: str) -> None:
     run = begin(make_flow(ONE))
-    Work.objects.filter(run_id=run).update(wake_at=clock.now() + 5)
+    Work.objects.filter(run_id=run).update(rank=None, wake_at=clock.now() + 5)
     assert queue.claim("w") is None
 
 
@@ -124,14 +125,19 @@ def started(owner: str) -> Slice:
     loaded = store.load(claim.run_id)
     assert loaded is not None
     slice_ = Slice(Worker(owner), loaded, claim)
-    assert slice_._commit([Happened(lambda _: given.Started(), claim)])
+    assert slice_.commit([Happened(lambda _: given.Started(), claim)])
     return slice_
+
+
+def carry(worker: Worker, loaded: store.Loaded, claim: queue.Claim) -> None:
+    """Go on with a run from a row that was claimed."""
+    Crew(worker, [Slice(worker, loaded, claim)]).go()
 
 
 def tell(slice_: Slice, output: object) -> object:
     """The attempt comes back with this output. None when its worker has to drop it."""
     ended = given.AttemptEnded("a", -1, slice_.loaded.state.step("a").attempt, "done", output=output)
-    return slice_._commit([Happened(lambda _: ended, slice_.rows[A])])
+    return slice_.commit([Happened(lambda _: ended, slice_.rows[A])])
 
 
 def test_an_expired_lease_is_recorded_as_lost_and_taken_over(held: Slice) -> None:
@@ -228,13 +234,13 @@ def test_two_workers_that_open_the_same_item_at_once_both_keep_their_results(dat
     loaded = store.load(claim.run_id)
     assert loaded is not None
     two = Slice(Worker("second"), loaded, claim)
-    assert two._commit([Happened(meaning_of(claim), claim)]) == [("a", 1)]
+    assert two.commit([Happened(meaning_of(claim), claim)]) == [("a", 1)]
     fresh = store.load(claim.run_id)
     assert fresh is not None
     one.loaded = fresh  # both know the run as it is now
     for slice_, item in ((two, 1), (one, 0)):
         ended = given.AttemptEnded("a", item, 1, "done", output=item)
-        slice_._commit([Happened(just(ended), slice_.rows["a", item])])
+        slice_.commit([Happened(just(ended), slice_.rows["a", item])])
     outputs = dict(StepRun.objects.filter(item__gte=0).values_list("item", "output"))
     assert (outputs[0], outputs[1]) == (0, 1)
     assert not RunEvent.objects.filter(type="step.lost").exists()

@@ -15,10 +15,10 @@ from runs import actions, clock, queue, store
 from runs.actions import deliver, start_run
 from runs.engine import inputs as given
 from runs.models import LimitKey, Run, StepRun, WaitToken, Work
-from runs.slice import Happened, Slice
+from runs.slice import Happened
 from runs.worker import Worker
 from tests.engine.cluster import SYSTEM, begin, make_flow
-from tests.engine.test_store_queue import ONE, drain, in_thread, started
+from tests.engine.test_store_queue import ONE, carry, drain, in_thread, started
 from tests.engine.test_store_waits import WAIT, check_history, token_of
 
 
@@ -111,7 +111,7 @@ def test_a_pause_that_races_a_claim_wins(database: str) -> None:
     actions.pause_run(actor=SYSTEM, run_id=run, reason="look")
     assert Run.objects.get(pk=run).status == "pausing"
     ended = given.AttemptEnded("before", -1, 1, "done", output=1)
-    assert slice_._commit([Happened(lambda _: ended, slice_.rows["before", -1])]) == []
+    assert slice_.commit([Happened(lambda _: ended, slice_.rows["before", -1])]) == []
     assert Run.objects.get(pk=run).status == "paused"
     assert queue.claim("w") is None
     actions.resume_run(actor=SYSTEM, run_id=run)
@@ -129,7 +129,7 @@ def test_a_row_claimed_before_the_pause_is_held_back_and_comes_back_at_resume(da
     actions.pause_run(actor=SYSTEM, run_id=run)
     loaded = store.load(run)
     assert loaded is not None
-    Slice(Worker("w"), loaded, claim).go()
+    carry(Worker("w"), loaded, claim)
     assert Run.objects.get(pk=run).status == "paused"
     drain(Worker("w"))
     actions.resume_run(actor=SYSTEM, run_id=run)
@@ -147,7 +147,7 @@ def test_a_resume_between_looking_and_holding_back_loses_nothing(database: str, 
     loaded = store.load(run)
     assert loaded is not None
     actions.resume_run(actor=SYSTEM, run_id=run)  # after the worker looked
-    Slice(Worker("w"), loaded, claim).go()
+    carry(Worker("w"), loaded, claim)
     drain(Worker("w"))
     assert Run.objects.get(pk=run).output == {"got": 3}
 

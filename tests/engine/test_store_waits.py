@@ -149,7 +149,7 @@ def test_an_expiry_that_looked_before_the_answer_came_does_not_close_the_wait_ov
         seen.append(answer)
         return given.Answered("call", -1, 1, answer["payload"]) if answer else given.TimeUp("call", -1, 1)
 
-    assert slice_._commit([Happened(meaning, claim)]) == [("after", -1)]
+    assert slice_.commit([Happened(meaning, claim)]) == [("after", -1)]
     assert len(seen) == 2
     assert StepRun.objects.get(step="call").status == SUCCEEDED
 

@@ -90,7 +90,8 @@ class Pool:
 def _start() -> monty.Monty:
     # the library tries to import it at every run; where it is not installed, remember that (0.2 ms a run)
     if importlib.util.find_spec("opentelemetry") is None:
-        sys.modules.setdefault("opentelemetry", None)  # type: ignore[arg-type]
+        for name in ("opentelemetry", "opentelemetry.context"):
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     return monty.Monty(
         min_processes=1,
         max_processes=4,
