@@ -99,7 +99,8 @@ def _log(data: Data) -> SafeString:
 
 _TELL: dict[str, Callable[[Data], str]] = {
     "run.created": lambda d: "Run created",
-    "run.queued": lambda d: "Waiting for a free place",
+    "run.queued": lambda d: f"In line for a place of the key {d['key']!r}" if "key" in d else "In line",
+    "run.admitted": lambda d: "Its turn has come",
     "run.started": lambda d: "Run started",
     "run.pause_requested": lambda d: _why("Pause requested", d),
     "run.paused": lambda d: "Run paused",
