@@ -133,6 +133,8 @@ if WEB_THREADS < 1:
     raise ImproperlyConfigured("WEB_THREADS must be 1 or more.")
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
+#: seconds that attempts in flight have when a cluster stops; what may be repeated is handed back some seconds earlier
+STOP_SECONDS = env.float("STOP_SECONDS", default=30.0)
 #: an attempt that may take longer than this is long; one worker of a cluster takes no long ones
 #: queues this process's workers take from
 QUEUES = env.list("QUEUES", default=["default"])

@@ -6,9 +6,9 @@ the row became ready, moved by three things, each of them bounded:
 - priority: each point is worth SECOND_A_POINT, in both directions;
 - debt: what the row's own flow has put in line lately moves it back, DEBT_MAX at most. Each row a flow makes ready
   costs SHARE seconds of debt, which time pays off;
-- lag: while there is a backlog, what comes now is ranked as if it had come with the row now at the head of the line (LAG_MAX
-  seconds earlier at most). A flow with no debt therefore goes next, however much another flow has waiting, and two
-  flows with much to do take turns.
+- lag: while there is a backlog, what comes now is ranked as if it had come with the row now at the head of the line
+  (LAG_MAX seconds earlier at most). A flow with no debt therefore goes next, however much another flow has waiting,
+  and two flows with much to do take turns.
 
 So no row is passed by anything that becomes ready more than SPAN seconds after it: that bounds what the lowest
 priority waits while a machine is saturated.

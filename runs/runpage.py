@@ -200,6 +200,7 @@ _ENDS: dict[str, dict[str, str]] = {
     "step.retrying": {"state": "failed", "label": "Failed"},
     "step.failed": {"state": "failed", "label": "Failed"},
     "step.lost": {"state": "failed", "label": "Worker lost"},
+    "step.handed_back": {"state": "cancelled", "label": "Handed back"},
     "step.unknown": {"state": "dead", "label": "Outcome unknown"},
     "step.waiting": {"state": "succeeded", "label": "Asked and waits"},
     "step.cancelled": {"state": "cancelled", "label": "Cancelled"},

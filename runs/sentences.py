@@ -118,6 +118,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     ),
     "step.failed": lambda d: format_html("failed: {}", _error(d)),
     "step.lost": lambda d: f"lost its worker during attempt {d.get('attempt', 1)}",
+    "step.handed_back": lambda d: f"attempt {d.get('attempt', 1)} was handed back: its worker stops",
     "step.unknown": lambda d: "may or may not have happened: a person must look",
     "step.waiting": lambda d: (
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"

@@ -1,4 +1,4 @@
-"""Ranks: a priority passes, an age catches up, and a flow with a thousand runs takes turns with one that has a single."""
+"""Ranks: a priority passes, an age catches up, and a flow with a thousand runs takes turns with a single one."""
 
 from __future__ import annotations
 
