@@ -14,6 +14,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 
 from approvals.api import router as approvals_router
 from flows.api import router as flows_router
+from orchestra.load import router as load_router
 from resources import tokens
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
@@ -72,7 +73,7 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for router in (flows_router, flow_runs_router, runs_router, approvals_router):
+for router in (flows_router, flow_runs_router, runs_router, approvals_router, load_router):
     api.add_router("", router)
 
 

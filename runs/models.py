@@ -305,3 +305,21 @@ class FlowGate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flow_id} {self.mode or 'open'}"
+
+
+class WorkCluster(models.Model):
+    """A cluster of workers as its watcher last saw it; only for people and autoscalers, nothing relies on it."""
+
+    name = models.CharField(primary_key=True, max_length=80)  # host and process id
+    host = models.CharField(max_length=64)
+    queues = models.CharField(max_length=400)
+    workers = models.PositiveSmallIntegerField(default=0)
+    idle = models.PositiveSmallIntegerField(default=0)
+    seen_at = models.FloatField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def queue_names(self) -> list[str]:
+        return self.queues.split(",")

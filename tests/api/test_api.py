@@ -234,6 +234,7 @@ def test_the_description_names_every_address(client: Client) -> None:
         "/api/v1/lint",
         "/api/v1/flows/{slug}/releases",
         "/api/v1/flows/{slug}/runs",
+        "/api/v1/system/load",
         "/api/v1/flows/{slug}/gate",
         "/api/v1/flows/{slug}/pause",
         "/api/v1/flows/{slug}/resume",

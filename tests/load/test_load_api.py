@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.test import Client
 
+import orchestra.load
 from flows.actions import create_flow, release_draft
 from flows.models import Flow
+from orchestra.supervisor.pool import read_signal
+from orchestra.supervisor.scale import Signal
 from resources.access import Actor
-from runs.models import FlowGate, Run
+from runs import load
+from runs.models import FlowGate, Run, Work, WorkCluster
 from tests.api.conftest import Caller, author, call_as, forget_plans, person
 
 __all__ = ["author", "call_as", "forget_plans", "person"]
@@ -142,3 +147,39 @@ def test_a_start_may_have_a_priority_of_its_own(ana: Caller, flow: Any, page: Cl
     assert Run.objects.filter(priority=7).count() == 1
     wrong = page.post("/flows/narrow/start", {"key": "b", "priority": "77"})
     assert wrong.status_code == 422 and "from -10 to 10" in wrong.content.decode()
+
+
+# -- the load ---------------------------------------------------------------------------------------------------------
+def test_the_load_is_told_by_queue_with_who_serves_it(ana: Caller, flow: Any, page: Client) -> None:
+    flow("queue: gpu")
+    ana("POST", "/flows/narrow/runs", {})
+    Work.objects.update(queue="gpu", wake_at=time.time() - 9)
+    load.note("host:1", "host", 3, 1)
+    seen = ana("GET", "/system/load").json()
+    by_name = {queue["name"]: queue for queue in seen["queues"]}
+    assert (by_name["gpu"]["ready"], by_name["gpu"]["workers"], by_name["gpu"]["wanted_workers"]) == (1, 0, 1)
+    assert 9 <= by_name["gpu"]["oldest_age"] < 60 and by_name["default"]["workers"] == 3
+    assert [(c["host"], c["queues"], c["workers"], c["idle"]) for c in seen["clusters"]] == [
+        ("host", ["default"], 3, 1)
+    ]
+    shown = page.get("/system").content.decode()
+    assert "Nobody serves it" in shown and "host:1" in shown and 'href="/system"' in shown
+    WorkCluster.objects.update(seen_at=0)
+    assert ana("GET", "/system/load").json()["clusters"] == []
+    assert "No workers were seen lately" in page.get("/system").content.decode()
+
+
+def test_the_load_is_for_operators(flow: Any, person: Callable[..., Any], call_as: Any) -> None:
+    vera = person("vera", "viewer", "team")
+    assert call_as(vera)("GET", "/system/load").status_code == 403
+    client = Client()
+    client.force_login(vera)
+    assert client.get("/system").status_code == 403
+    assert 'href="/system"' not in client.get("/").content.decode()
+
+
+def test_the_keeper_writes_the_load_for_the_supervisor(flow: Any, settings: Any, tmp_path: Any) -> None:
+    settings.LOAD_FILE = str(tmp_path / "load.json")
+    load.note("host:1", "host", 3, 1)
+    assert orchestra.load.write(100.0) == 101.0
+    assert read_signal(tmp_path / "load.json", ("default",), time.time()) == Signal()
