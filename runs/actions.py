@@ -18,7 +18,7 @@ from flows.definition.inputs import JsonError, validate_input, with_defaults
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
 from resources.access import Actor, can, require
-from resources.errors import BadInput, Conflict
+from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
