@@ -14,6 +14,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 
 from approvals.api import router as approvals_router
 from flows.api import router as flows_router
+from orchestra.load import router as load_router
 from resources import tokens
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
@@ -28,6 +29,7 @@ from resources.errors import (
 )
 from resources.jsonio import read_json
 from runs.api import router as runs_router
+from runs.flow_api import router as flow_runs_router
 
 SIGN_IN_HINT = "Send `Authorization: Bearer <token>`; `manage.py create_token USER` makes one."
 
@@ -71,7 +73,7 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for router in (flows_router, runs_router, approvals_router):
+for router in (flows_router, flow_runs_router, runs_router, approvals_router, load_router):
     api.add_router("", router)
 
 

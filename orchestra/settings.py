@@ -133,9 +133,13 @@ if WEB_THREADS < 1:
     raise ImproperlyConfigured("WEB_THREADS must be 1 or more.")
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
+#: seconds that attempts in flight have when a cluster stops; what may be repeated is handed back some seconds earlier
+STOP_SECONDS = env.float("STOP_SECONDS", default=30.0)
+#: where the keeper writes this host's load for the supervisor that scales its workers; empty: nowhere
+LOAD_FILE = env.str("LOAD_FILE", default="")
+#: queues that this process's workers take from
+QUEUES: list[str] = [name.strip() for name in env.list("QUEUES", default=["default"]) if name.strip()]
 #: an attempt that may take longer than this is long; one worker of a cluster takes no long ones
-#: queues this process's workers take from
-QUEUES = env.list("QUEUES", default=["default"])
 LONG_SECONDS = env.float("LONG_SECONDS", default=60.0)
 #: seconds between looks at the database when every bell is silent
 POLL_SECONDS = env.float("POLL_SECONDS", default=1.0)

@@ -16,7 +16,7 @@ from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
-from runs import actions
+from runs import actions, line
 from runs.models import NO_ITEM, Run, RunEvent, RunStatus
 
 router = Router(tags=["runs"])
@@ -37,6 +37,14 @@ class StepOut(Schema):
     ended_at: str | None
 
 
+class QueuedOut(Schema):
+    kind: Literal["paused", "release", "key", "worker"]
+    sentence: str
+    key: str = Field(description="The concurrency key it waits for, or empty.")
+    position: int = Field(description="1 is the next in line.")
+    holders: list[str] = Field(description="Ids of some of the runs it waits for.")
+
+
 class RunOut(Schema):
     id: str
     flow: str
@@ -48,7 +56,20 @@ class RunOut(Schema):
     input: Any
     output: Any
     error: Any
+    priority: int
+    parent: str | None = Field(description="Id of the run that started this one.")
     steps: list[StepOut]
+
+
+class RunDetailOut(RunOut):
+    queued: QueuedOut | None = Field(description="What a run that has not begun waits for.")
+
+
+class StartOut(RunDetailOut):
+    outcome: Literal["started", "known", "skipped"] = Field(
+        description="known: the idempotency key started it before; skipped: nothing was started, "
+        "since this run holds the place of the concurrency key."
+    )
 
 
 class RunsOut(Schema):
@@ -74,21 +95,32 @@ class EventsOut(Schema):
 class RunIn(Input):
     input: Any = Field(default_factory=dict)
     idempotency_key: Text | None = Field(None, min_length=1, max_length=200)
+    priority: int | None = Field(None, ge=-10, le=10, description="Instead of the flow's; needs the role operator.")
 
 
 class CancelIn(Input):
     reason: Text = Field("", max_length=1000)
 
 
-@router.post("/flows/{slug}/runs", response=declared((200, RunOut), (201, RunOut), errors=(409,)), by_alias=True)
+@router.post("/flows/{slug}/runs", response=declared((200, StartOut), (201, StartOut), errors=(409,)), by_alias=True)
 def start_run(request: HttpRequest, slug: str, body: RunIn) -> Status[dict[str, Any]]:
-    """Start a run of the live release. 201; with an `idempotency_key` used before, that run and 200."""
+    """Start a run of the live release. 201; 200 with a run that was there before, and `outcome` says why.
+
+    429 with `Retry-After` where the flow's line is full; 409 where the flow is paused or its key is taken.
+    """
     actor = actor_of(request)
     flow = visible_flow(actor, slug)
     started = actions.start_run(
-        actor=actor, flow=flow, input=body.input, idempotency_key=body.idempotency_key, source="api"
+        actor=actor,
+        flow=flow,
+        input=body.input,
+        idempotency_key=body.idempotency_key,
+        source="api",
+        priority=body.priority,
     )
-    return Status(201 if started.created else 200, _run(_visible_run(request, started.run.pk)))
+    outcome = "started" if started.created else "skipped" if started.skipped else "known"
+    found = {**_detail(_visible_run(request, started.run.pk)), "outcome": outcome}
+    return Status(201 if started.created else 200, found)
 
 
 @router.get("/runs", response=declared((200, RunsOut)), by_alias=True)
@@ -109,10 +141,10 @@ def list_runs(
     return {"items": [_run(run) for run in page.items], "next_cursor": page.next_cursor}
 
 
-@router.get("/runs/{run_id}", response=declared((200, RunOut)), by_alias=True)
+@router.get("/runs/{run_id}", response=declared((200, RunDetailOut)), by_alias=True)
 def get_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
     """One run with its steps, in the order of the flow."""
-    return _run(_visible_run(request, run_id))
+    return _detail(_visible_run(request, run_id))
 
 
 @router.get("/runs/{run_id}/events", response=declared((200, EventsOut)))
@@ -159,6 +191,10 @@ def _visible_run(request: HttpRequest, run_id: str) -> Run:
     return run
 
 
+def _detail(run: Run) -> dict[str, Any]:
+    return {**_run(run), "queued": line.of_run(run)}
+
+
 def _run(run: Run) -> dict[str, Any]:
     return {
         "id": run.pk,
@@ -171,6 +207,8 @@ def _run(run: Run) -> dict[str, Any]:
         "input": run.input,
         "output": run.output,
         "error": run.error,
+        "priority": run.priority,
+        "parent": run.parent_id,
         "steps": _steps(run),
     }
 

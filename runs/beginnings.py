@@ -16,8 +16,9 @@ ON CONFLICT (flow_id, source, key) DO NOTHING
 """
 _RUN = """
 INSERT INTO runs_run (id, flow_id, release_id, status, version, seq, input, trigger, starter_id, output, error, control,
-                      limit_key, placed, created_at, started_at, ended_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, '{}', %s, %s, %s, NULL, NULL)
+                      limit_key, placed, priority, parent_id, parent_step, parent_item, depth, created_at, started_at,
+                      ended_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, '{}', %s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL)
 """
 _CREATED = """
 INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data)
@@ -43,7 +44,8 @@ def insert_run(run: Run, actor: str, data: dict[str, Any]) -> None:
             _RUN,
             [
                 run.pk, run.flow_id, run.release_id, str(run.status), run.version, run.seq, dumps(run.input),
-                dumps(run.trigger), run.starter_id, run.limit_key, run.placed, run.created_at,
+                dumps(run.trigger), run.starter_id, run.limit_key, run.placed, run.priority,
+                run.parent_id, run.parent_step, run.parent_item, run.depth, run.created_at,
             ],
         )  # fmt: skip
         cursor.execute(_CREATED, [run.pk, False, run.created_at, actor, dumps(data)])

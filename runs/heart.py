@@ -8,20 +8,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 
 from runs import clock, queue
+from runs.drain import Drain
 from runs.queue import Claim
 
 logger = logging.getLogger(__name__)
 
+#: seconds between looks at whether the cluster stops
+LOOK: Final = 0.5
+
 
 class Heart:
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, owner: str, drain: Drain | None = None) -> None:
+        self.owner, self.drain = owner, drain
         self._beating: tuple[Sequence[Claim], float] | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -51,10 +57,15 @@ class Heart:
             connection.close()
 
     def _renew_until_stopped(self) -> None:
-        while not self._stop.wait(settings.LEASE_SECONDS / 3):
+        every = settings.LEASE_SECONDS / 3
+        renewed = time.monotonic()
+        while not self._stop.wait(min(LOOK, every)):
             beating = self._beating
-            if beating is None:
+            if beating is not None and self.drain is not None:
+                self.drain.look(beating[0])
+            if beating is None or time.monotonic() - renewed < every:
                 continue
+            renewed = time.monotonic()
             held, until = beating
             end = min(until, clock.now() + settings.LEASE_SECONDS)
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -54,7 +54,7 @@ def for_programs(view: View[P]) -> View[P]:
 
 @for_programs
 def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
-    """A delivery to a webhook trigger: 202 started, ignored or duplicate."""
+    """A delivery to a webhook trigger: 202 started, ignored, duplicate or skipped (that run holds the place)."""
     live = live_plan(slug) if SLUG.fullmatch(slug) else None
     found = live.plan.trigger(trigger) if live else None
     if live is None or found is None or found.kind != "webhook":
@@ -64,8 +64,9 @@ def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
     outcome = _received(live.plan, found, request)
     if isinstance(outcome, Ignored):
         return JsonResponse({"status": "ignored", "reason": outcome.reason}, status=202)
-    run_id, created = _start(live, found, outcome, request)
-    return JsonResponse({"status": "started" if created else "duplicate", "run": run_id}, status=202)
+    started = _start(live, found, outcome, request)
+    status = "started" if started.created else "skipped" if started.skipped else "duplicate"
+    return JsonResponse({"status": status, "run": started.run.pk}, status=202)
 
 
 @for_programs
@@ -101,8 +102,8 @@ def _secret(name: str) -> str | None:
         return None  # receive() says that it is missing
 
 
-def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest) -> tuple[str, bool]:
-    started: Any = actions.start_run(
+def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest) -> actions.Started:
+    return actions.start_run(
         actor=Actor.trigger(f"{live.slug}/{trigger.name}", live.folder, _address(request)),
         flow=Flow(pk=live.flow_id, slug=live.slug, folder=live.folder),
         release=Release(pk=live.release_id, flow_id=live.flow_id),
@@ -111,7 +112,6 @@ def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpReques
         idempotency_key=accepted.dedupe_key,
         source=f"hook:{trigger.name}",
     )
-    return started.run.pk, started.created
 
 
 def _body(request: HttpRequest) -> bytes:

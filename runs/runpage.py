@@ -9,7 +9,7 @@ from django.db.models import Count
 from flows.definition.plan import Plan, StepPlan
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, looks, timeline
+from runs import dag, filters, line, looks, timeline
 from runs.about import about
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
@@ -80,6 +80,8 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "input": run.input,
         "operates": operates,
         "why_not": why_not(run, operates),
+        "priority": run.priority,
+        "queued": line.of_run(run),
         "pausable": run.status in ("queued", "running", "waiting"),
         "resumable": run.status in ("pausing", "paused"),
     }
@@ -198,6 +200,7 @@ _ENDS: dict[str, dict[str, str]] = {
     "step.retrying": {"state": "failed", "label": "Failed"},
     "step.failed": {"state": "failed", "label": "Failed"},
     "step.lost": {"state": "failed", "label": "Worker lost"},
+    "step.handed_back": {"state": "cancelled", "label": "Handed back"},
     "step.unknown": {"state": "dead", "label": "Outcome unknown"},
     "step.waiting": {"state": "succeeded", "label": "Asked and waits"},
     "step.cancelled": {"state": "cancelled", "label": "Cancelled"},

@@ -99,7 +99,8 @@ def _log(data: Data) -> SafeString:
 
 _TELL: dict[str, Callable[[Data], str]] = {
     "run.created": lambda d: "Run created",
-    "run.queued": lambda d: "Waiting for a free place",
+    "run.queued": lambda d: f"In line for a place of the key {d['key']!r}" if "key" in d else "In line",
+    "run.admitted": lambda d: "Its turn has come",
     "run.started": lambda d: "Run started",
     "run.pause_requested": lambda d: _why("Pause requested", d),
     "run.paused": lambda d: "Run paused",
@@ -117,6 +118,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     ),
     "step.failed": lambda d: format_html("failed: {}", _error(d)),
     "step.lost": lambda d: f"lost its worker during attempt {d.get('attempt', 1)}",
+    "step.handed_back": lambda d: f"attempt {d.get('attempt', 1)} was handed back: its worker stops",
     "step.unknown": lambda d: "may or may not have happened: a person must look",
     "step.waiting": lambda d: (
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"

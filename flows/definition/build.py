@@ -37,6 +37,8 @@ def _step(
         irreversible=model.irreversible,
         fallback=_fallback(doc),
         compensate=_undo(doc, defaults),
+        priority=model.priority,
+        queue=model.queue,
         protected_by=tuple(dict.fromkeys(name for name, protects in approvals if doc.id in protects)),
     )
 
@@ -91,7 +93,11 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         labels=dict(flow.labels),
         input_schema=flow.input,
         output=flow.output,
-        concurrency=Concurrency(concurrency.key, concurrency.limit) if concurrency else None,
+        concurrency=Concurrency(concurrency.key, concurrency.limit, concurrency.on_conflict) if concurrency else None,
+        max_queued=flow.max_queued,
+        priority=flow.priority,
+        queue=flow.queue,
+        on_new_release=flow.on_new_release,
         triggers=tuple(_trigger(t) for t in document.triggers),
         compensate_on=tuple(dict.fromkeys(flow.compensate)),
     )

@@ -56,7 +56,15 @@ class ConcurrencyModel(Config):
 
     key: TJson = Field(default=None, description="an expression; runs with the same value share the limit")
     limit: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="active runs of one key")
-    on_conflict: Literal["queue"] = Field(default="queue", description="queue: wait in line")
+    on_conflict: Literal["queue", "skip", "cancel_running", "fail"] = Field(
+        default="queue",
+        description="no place is free. queue: wait in line; skip: start nothing; cancel_running: the older run is "
+        "cancelled; fail: refuse the start",
+    )
+
+
+Priority = Annotated[int, Field(ge=-10, le=10)]
+QueueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
 class DefaultsModel(Config):
@@ -117,6 +125,10 @@ class StepModel(Config):
     timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
     retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
     irreversible: bool = Field(default=False, description="true: needs an approval that protects it")
+    priority: Priority | None = Field(default=None, description="-10 to 10, higher is sooner; else the run's")
+    queue: QueueName | None = Field(
+        default=None, description="only workers that serve it take the step; else the flow's"
+    )
     fallback: dict[str, Json] | None = Field(
         default=None, description="when the attempts are spent: {value: …}, or another family and its config"
     )
@@ -145,6 +157,16 @@ class FlowModel(Config):
     concurrency: ConcurrencyModel | None = Field(default=None, description="how many runs at a time")
     compensate: Annotated[list[Literal["cancel", "failure", "deadline"]], Field(max_length=3)] = Field(
         default=["cancel"], description="the ends at which what was done is undone"
+    )
+    max_queued: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="runs that have not begun; with so many a start is refused (429)"
+    )
+    priority: Priority = Field(default=0, description="-10 to 10, higher is sooner")
+    queue: QueueName = Field(default="default", description="only workers that serve it take the flow's steps")
+    on_new_release: Literal["coexist", "drain", "supersede"] = Field(
+        default="coexist",
+        description="when this release goes live. drain: its runs wait until those of older releases have ended; "
+        "supersede: those are cancelled",
     )
     defaults: DefaultsModel = Field(default_factory=DefaultsModel, description="for every step")
     triggers: Annotated[list[dict[str, Json]], Field(max_length=20)] = Field(

@@ -9,13 +9,9 @@ TRIGGERS = frozenset({"schedule", "event"})
 KEYS: dict[str, frozenset[str]] = {
     "flow": frozenset(
         {
-            "on_new_release",
             "deadline",
             "on_deadline",
-            "max_queued",
             "sla",
-            "priority",
-            "queue",
             "contracts",
             "route",
             "vars",
@@ -29,8 +25,6 @@ KEYS: dict[str, frozenset[str]] = {
             "on_deadline",
             "route",
             "contracts",
-            "priority",
-            "queue",
             "output",
             "heartbeat",
         }
@@ -47,7 +41,6 @@ KEYS: dict[str, frozenset[str]] = {
 
 #: Values by key.
 VALUES: dict[str, frozenset[str]] = {
-    "on_conflict": frozenset({"skip", "cancel_running", "fail"}),
     "on_expiry": frozenset({"escalate"}),
     "exclude": frozenset({"promoter", "editor"}),
     "verify": frozenset({"standard", "standard-webhooks", "stripe", "gitlab", "slack"}),

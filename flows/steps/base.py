@@ -36,6 +36,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "expired": False,  # a wait's time was up
     "conflict": False,
     "compensation": False,  # of a run: something could not be undone
+    "deadlock": False,  # a child would wait for a place of a concurrency key that a run above it holds
     "unknown_outcome": False,  # may or may not have happened; a person must say
     "internal": True,  # a bug of ours or a broken part
 }

@@ -227,8 +227,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != RUNNING or step.attempt != event.attempt:
         return False
-    turn.cause("step.lost", given.encode(event), step=step)
-    step = turn.put(step, lost=step.lost + 1, acted=True)
+    turn.cause("step.handed_back" if event.handed_back else "step.lost", given.encode(event), step=step)
+    step = turn.put(step, lost=step.lost + (0 if event.handed_back else 1), acted=True)
     plan = turn.plan_of(step)
     error = {
         "class": "lost",
@@ -238,6 +238,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
         _unknown(turn, step, error)
     elif turn.is_stopped(step):
         turn.settle(step, CANCELLED, error=error)
+    elif event.handed_back:
+        turn.make_ready(step, turn.now, tries=max(0, step.tries - 1))
     elif step.lost >= LOST_IN_A_ROW or step.tries >= _policy(plan).max_attempts:
         fail(turn, step, error)
     else:

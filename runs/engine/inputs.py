@@ -53,12 +53,16 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class AttemptLost:
-    """The lease of the running attempt is over and nobody answered for it."""
+    """The lease of the running attempt is over and nobody answered for it.
+
+    `handed_back`: its worker stops in good order and leaves it to others; only of what may be repeated.
+    """
 
     step: str
     item: int
     attempt: int
     repeatable: bool = True
+    handed_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,8 +284,8 @@ def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
 
-STEP_KEYS = ["sla: 5m", "compensate: {ssh: {}}", "until: '${{ true }}'", "priority: 3", "queue: x", "route: x"]
-FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "max_queued: 9", "on_new_release: drain", "sla: 5m", "contracts: {}"]
+STEP_KEYS = ["sla: 5m", "compensate: {ssh: {}}", "until: '${{ true }}'", "route: x"]
+FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "sla: 5m", "contracts: {}"]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,6 @@ FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "max_queued: 9", "on_new_rele
     [steps(f"  - id: a\n    {key}\n    sleep: 1s\n") for key in STEP_KEYS]
     + [f"{key}\n" + steps(OK) for key in FLOW_KEYS]
     + [steps(f"  - id: a\n    {family}: {{}}\n") for family in sorted(reserved.FAMILIES)]
-    + [f"concurrency: {{on_conflict: {how}}}\n" + steps(OK) for how in ("skip", "cancel_running", "fail")]
     + [
         "triggers: [{schedule: {cron: '0 6 * * *'}}]\n" + steps(OK),
         steps("  - id: a\n    wait: {event: {name: x}}\n"),
@@ -308,6 +307,22 @@ def test_what_comes_later_is_refused_by_name(text: str) -> None:
     problems = [p for p in lint(text) if p.rule != "bad-value"]
     assert {p.rule for p in problems} == {"not-available"}
     assert "not available in this version yet" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("max_queued: 0\n" + steps(OK), 1),
+        ("priority: 11\n" + steps(OK), 1),
+        ("queue: Not A Queue\n" + steps(OK), 1),
+        ("on_new_release: replace\n" + steps(OK), 1),
+        ("concurrency: {on_conflict: wait}\n" + steps(OK), 1),
+        (steps("  - id: a\n    priority: 1.5\n    sleep: 1s\n"), 6),
+        (steps("  - id: a\n    queue: ''\n    sleep: 1s\n"), 6),
+    ],
+)
+def test_load_keys_are_checked(text: str, line: int) -> None:
+    assert [(p.rule, p.line) for p in lint(text)] == [("bad-value", line)]
 
 
 def test_a_way_around_the_approval_is_reported_on_both_ends() -> None:
