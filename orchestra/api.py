@@ -28,6 +28,7 @@ from resources.errors import (
 )
 from resources.jsonio import read_json
 from runs.api import router as runs_router
+from runs.outbound.api import router as events_router
 
 SIGN_IN_HINT = "Send `Authorization: Bearer <token>`; `manage.py create_token USER` makes one."
 
@@ -71,7 +72,7 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for router in (flows_router, runs_router, approvals_router):
+for router in (flows_router, runs_router, events_router, approvals_router):
     api.add_router("", router)
 
 

@@ -20,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("login", views.login, name="login"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("", include("runs.urls")),
+    path("", include("runs.outbound.urls")),
     path("", include("approvals.urls")),
     path("api/v1/", api.urls),
     path("", include("runs.urls_hooks")),

@@ -37,6 +37,8 @@ def create_subscription(*, actor: Actor, name: str, wanted: Wanted, secret: str 
     """
     _require_person(actor)
     check_slug(name)
+    if name == "new":
+        raise BadInput("new is a page's name.", details=[{"path": "name", "message": "Choose another name."}])
     check(wanted)
     key = _checked_secret(secret) or keys.fresh()
     clock.measure()  # by the clock that dates the history

@@ -67,10 +67,11 @@ def make_flow(slug: str = "release-service", folder: str = "payments") -> Flow:
 
 def make_run(flow: Flow, *types: str, ended_at: float | None = None, **data: Any) -> Run:
     """With one entry of its history for each of `types`."""
-    now = time.time()
+    now, release = time.time(), flow.live
+    assert release is not None
     status = "running" if ended_at is None else "succeeded"
     run = Run.objects.create(
-        id=ulid(), flow=flow, release=flow.live, status=status, created_at=ended_at or now, ended_at=ended_at
+        id=ulid(), flow=flow, release=release, status=status, created_at=ended_at or now, ended_at=ended_at
     )
     for type_ in types:
         tell(run, type_, **data)

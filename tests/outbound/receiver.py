@@ -48,9 +48,7 @@ class Received:
         key = base64.b64decode(secret.split("_", 1)[1])
         content = f"{self.id}.{self.headers['webhook-timestamp']}.".encode() + self.body
         expected = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
-        return any(
-            hmac.compare_digest(sent, f"v1,{expected}") for sent in self.headers["webhook-signature"].split(" ")
-        )
+        return any(hmac.compare_digest(sent, f"v1,{expected}") for sent in self.headers["webhook-signature"].split(" "))
 
 
 @dataclass

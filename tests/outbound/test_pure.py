@@ -16,8 +16,10 @@ from runs.outbound.types import BY_NAME, PUBLISHED, TEST_TYPE, bad_patterns, mat
 
 URL = "https://orchestra.example"
 FULL = {
-    "key": "a", "reason": "because", "error": {"class": "http_5xx", "message": "x", "step": "build", "details": {"b": 1}},
-    "attempt": 1, "pass": 1, "kind": "callback", "until": None, "wake_at": 12.5, "worker": "host:1", "payload": {"t": 1},
+    "key": "a", "reason": "because",
+    "error": {"class": "http_5xx", "message": "x", "step": "build", "details": {"b": 1}},
+    "attempt": 1, "pass": 1, "kind": "callback", "until": None, "wake_at": 12.5, "worker": "host:1",
+    "payload": {"t": 1},
     "request": "r", "title": "t", "verdict": "approve", "by": "ada", "comment": "c", "digest": "d", "output": {"a": 1},
     "lines": ["secret"], "trigger": {"body": "private"},
 }  # fmt: skip
@@ -26,7 +28,9 @@ FULL = {
 def entry(type_: str, **changes: Any) -> Entry:
     step = "" if type_.startswith("run.") else "build"
     fields = {"item": -1, "data": FULL, **changes}
-    return Entry("01run", 7, type_, step, at=1_700_000_000.5, actor="ada", flow="f", folder="p", release="1.0.0", **fields)
+    return Entry(
+        "01run", 7, type_, step, at=1_700_000_000.5, actor="ada", flow="f", folder="p", release="1.0.0", **fields
+    )
 
 
 @pytest.mark.parametrize("type_", PUBLISHED)
