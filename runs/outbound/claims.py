@@ -7,6 +7,7 @@ Lock order: subscription, deliveries.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from runs.models import Delivery, Subscription
 from runs.outbound.policy import GONE, MAX_ATTEMPTS, Answer, after
 
 #: deliveries of one subscription that are under way at once
-AT_ONCE: Final = 4
+AT_ONCE: Final = 8
 #: attempts whose outcome is kept with a delivery
 KEPT_TRIES: Final = 20
 
@@ -90,13 +91,16 @@ _LAST: Final = ("last_status", "last_error")
 
 
 @transaction.atomic
-def record(owner: str, sent: Sent, now: float, dice: float) -> None:
-    """What became of an attempt. Changes nothing where another keeper has taken the delivery over meanwhile."""
-    row = Delivery.objects.filter(pk=sent.delivery).first()
-    if row is None:
-        return
-    if sent.answer.status == GONE:
-        Subscription.objects.select_for_update().filter(pk=row.subscription_id).first()
+def record(owner: str, batch: Sequence[Sent], now: float, dice: Callable[[], float]) -> None:
+    """What became of attempts, in one commit. Changes nothing where another keeper has taken a delivery over."""
+    gone = [sent.delivery for sent in batch if sent.answer.status == GONE]
+    if gone:  # it will be paused
+        list(Subscription.objects.select_for_update(of=("self",)).filter(deliveries__in=gone).order_by("pk"))
+    for sent in batch:
+        _record_one(owner, sent, now, dice())
+
+
+def _record_one(owner: str, sent: Sent, now: float, dice: float) -> None:
     row = Delivery.objects.select_for_update().filter(pk=sent.delivery, owner=owner, fence=sent.fence).first()
     if row is None:
         return

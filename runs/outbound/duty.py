@@ -34,6 +34,9 @@ THREADS: Final = 64
 #: seconds between two looks: while something is under way, and while all is quiet
 BUSY: Final = 0.02
 QUIET: Final = 0.2
+#: seconds of one turn that are spent on quick endpoints
+SLICE: Final = 0.03
+RECORDED_AT_ONCE: Final = 50
 #: seconds given at the end to what is under way
 LAST_WAIT: Final = 5.0
 
@@ -58,8 +61,21 @@ class Outbox:
         if now >= self._read_due or now < self._read_due - QUIET:  # the latter: the clock was set back
             more = reader.read_on(self._horizon.look(), now)
             self._read_due = now if more else now + (BUSY if self._horizon.waiting else QUIET)
-        self._send(now)
+        self._send_for_a_while(now)
         return min(self._read_due, now + BUSY) if self._under_way else self._read_due
+
+    def _send_for_a_while(self, now: float) -> None:
+        """While answers come quickly, go on at once: but the keeper has other duties."""
+        end = time.monotonic() + SLICE
+        self._send(now)
+        while self._under_way and time.monotonic() < end:
+            try:
+                self._to_record.append(self._back.get(timeout=SLICE / 5))
+            except queue.Empty:
+                return
+            self._under_way -= 1
+            self._record(clock.now())
+            self._send(clock.now())
 
     @property
     def busy(self) -> bool:
@@ -80,9 +96,9 @@ class Outbox:
         while not self._back.empty():
             self._to_record.append(self._back.get())
             self._under_way -= 1
-        while self._to_record:
-            claims.record(self.owner, self._to_record[0], now, random.random())  # noqa: S311  spreads retries
-            self._to_record.pop(0)
+        while batch := self._to_record[:RECORDED_AT_ONCE]:
+            claims.record(self.owner, batch, now, random.random)
+            del self._to_record[: len(batch)]
 
     def _send(self, now: float) -> None:
         for delivery in _with_events(claims.claim(self.owner, THREADS - self._under_way, now)):

@@ -324,9 +324,9 @@ def test_a_delivery_taken_over_is_recorded_by_its_new_holder_alone(
     assert claims.claim("two", 10, now) == []
     later = now + claims.lease() + 1
     (second,) = claims.claim("two", 10, later)
-    claims.record("one", claims.Sent(first.pk, first.fence, policy.Answer(500)), later, 0.5)
+    claims.record("one", [claims.Sent(first.pk, first.fence, policy.Answer(500))], later, lambda: 0.5)
     assert Delivery.objects.get().owner == "two"
-    claims.record("two", claims.Sent(second.pk, second.fence, policy.Answer(200)), later, 0.5)
+    claims.record("two", [claims.Sent(second.pk, second.fence, policy.Answer(200))], later, lambda: 0.5)
     row = Delivery.objects.get()
     assert (row.status, row.attempts, [one["status"] for one in row.tries]) == ("delivered", 2, [None, 200])
 

@@ -20,7 +20,7 @@ from tests.outbound.conftest import make_flow, make_run
 from tests.outbound.receiver import Endpoint, status
 from tests.services import ROOT
 
-EVENTS = 150
+EVENTS = 80
 
 
 def keeper(database: str) -> subprocess.Popen[bytes]:
