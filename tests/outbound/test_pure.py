@@ -21,6 +21,7 @@ FULL = {
     "attempt": 1, "pass": 1, "kind": "callback", "until": None, "wake_at": 12.5, "worker": "host:1",
     "payload": {"t": 1},
     "request": "r", "title": "t", "verdict": "approve", "by": "ada", "comment": "c", "digest": "d", "output": {"a": 1},
+    "of": "01other", "outcome": "done", "steps": 2, "terminated": True, "not_undone": [{"step": "a", "item": None}],
     "lines": ["secret"], "trigger": {"body": "private"},
 }  # fmt: skip
 
