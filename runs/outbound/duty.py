@@ -17,6 +17,7 @@ from typing import Final
 
 import httpx2
 from django.conf import settings
+from django.db import DatabaseError
 
 from resources.errors import OrchestraError
 from resources.ids import new_id
@@ -37,6 +38,7 @@ QUIET: Final = 0.2
 #: seconds of one turn that are spent on quick endpoints
 SLICE: Final = 0.03
 RECORDED_AT_ONCE: Final = 50
+BROKE: Final = "Sending it broke on our side; the log has more."
 #: seconds given at the end to what is under way
 LAST_WAIT: Final = 5.0
 
@@ -107,11 +109,10 @@ class Outbox:
     def _post(self, delivery: Delivery, now: float) -> None:
         try:
             letter = write(delivery, now)
-        except (OrchestraError, httpx2.InvalidURL, ValueError) as error:
-            reason = error.message if isinstance(error, OrchestraError) else str(error)
-            withheld = isinstance(error, Withheld)
-            sent = claims.Sent(delivery.pk, delivery.fence, Answer(None, reason), withheld=withheld)
-            self._to_record.append(sent)
+        except DatabaseError:
+            raise
+        except Exception as error:  # noqa: BLE001  one that cannot be written must not stop the others
+            self._to_record.append(_unsent(delivery, error))
             return
         self._under_way += 1
         if self._threads is None:
@@ -121,12 +122,22 @@ class Outbox:
         work.add_done_callback(lambda done: self._back.put(_outcome(done, delivery)))
 
 
+def _unsent(delivery: Delivery, error: Exception) -> claims.Sent:
+    reason = str(error)
+    if isinstance(error, OrchestraError):
+        reason = error.message
+    elif not isinstance(error, (httpx2.InvalidURL, ValueError)):
+        logger.error("delivery %s cannot be written", delivery.pk, exc_info=error)
+        reason = BROKE
+    return claims.Sent(delivery.pk, delivery.fence, Answer(None, reason), withheld=isinstance(error, Withheld))
+
+
 def _outcome(done: Future[claims.Sent], delivery: Delivery) -> claims.Sent:
     error = done.exception()
     if error is None:
         return done.result()
     logger.error("sending delivery %s broke", delivery.pk, exc_info=error)
-    return claims.Sent(delivery.pk, delivery.fence, Answer(None, "Sending it broke on our side; the log has more."))
+    return claims.Sent(delivery.pk, delivery.fence, Answer(None, BROKE))
 
 
 def _with_events(taken: list[Delivery]) -> list[Delivery]:
@@ -134,6 +145,8 @@ def _with_events(taken: list[Delivery]) -> list[Delivery]:
         "run__release__source", "run__release__plan_json", "run__input", "run__output", "run__trigger"
     )
     found = events.in_bulk([row.event_id for row in taken if row.event_id is not None])
-    for row in taken:
-        row.event = found.get(row.event_id) if row.event_id is not None else None
-    return taken
+    whole = [row for row in taken if row.event_id is None or row.event_id in found]  # or retention just took both
+    for row in whole:
+        if row.event_id is not None:
+            row.event = found[row.event_id]
+    return whole

@@ -17,14 +17,14 @@ from resources.models import Role
 from runs.models import Delivery, RunEvent, Subscription
 from runs.outbound import keys, signing
 from runs.outbound.envelope import CONTENT_TYPE, Entry, body, event, event_id, trial_event
-from runs.outbound.types import TEST
+from runs.outbound.types import PUBLISHED
 
 #: one a subscription: a slow endpoint fills no pool but its own
 _clients: dict[int, httpx2.Client] = {}
 
 
 class Withheld(OrchestraError):
-    """Nothing is sent: the owner of the subscription may no longer see this."""
+    """Nothing is sent: the owner of the subscription may no longer see this, or it is published no more."""
 
     code = "withheld"
     status = 403
@@ -51,6 +51,8 @@ def content_of(delivery: Delivery) -> dict[str, Any]:
     if row is None:
         ids = {"message_id": message_id(delivery), "subscription": subscription.name}
         return trial_event(**ids, at=delivery.created_at, base_url=base_url)
+    if row.type not in PUBLISHED:
+        raise Withheld(f"{row.type} is not published any more.")
     return event(_entry(row), base_url=base_url, include_output=subscription.include_output)
 
 
@@ -81,7 +83,7 @@ def _address(subscription: Subscription) -> tuple[httpx2.Client, str, connection
 
 def _require_sight(delivery: Delivery) -> None:
     row, owner = delivery.event, delivery.subscription.owner
-    if row is None or delivery.type == TEST:
+    if row is None:
         return
     folder = row.run.flow.folder
     if not can(Actor.of_user(owner), Role.VIEWER, folder):

@@ -14,7 +14,7 @@ from resources.models import Role
 from runs import clock
 from runs.models import Delivery, Subscription
 from runs.outbound.history import id_before
-from runs.outbound.types import matching
+from runs.outbound.types import bad_patterns, matching
 
 MOST_IDS = 1_000
 
@@ -35,8 +35,11 @@ def replay_deliveries(*, actor: Actor, name: str, deliveries: Sequence[int]) -> 
 
 @transaction.atomic
 def replay_dead(*, actor: Actor, name: str, types: Sequence[str] = (), dry_run: bool = False) -> int:
-    """All dead letters, or those of these patterns; gives how many. Raises NotAllowed, NotFound."""
+    """All dead letters, or those of these patterns; gives how many. Raises NotAllowed, NotFound, BadInput."""
     row = _locked(actor, name)
+    if bad := bad_patterns(types):
+        message = f"No event has the type {bad[0]!r}."
+        raise BadInput(message, details=[{"path": "types", "message": message}])
     rows = row.deliveries.filter(status=Delivery.Status.DEAD)
     if types:
         rows = rows.filter(type__in=matching(types))

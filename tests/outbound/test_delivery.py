@@ -332,6 +332,24 @@ def test_a_delivery_taken_over_is_recorded_by_its_new_holder_alone(
 
 
 @one_database
+def test_one_that_cannot_be_written_stops_no_other(
+    receiver: Endpoint, subscribe: Subscribe, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runs.outbound import duty, letters
+
+    def broken(delivery: Delivery, now: float) -> Any:
+        if delivery.type == "run.created":
+            raise KeyError("a bug")
+        return letters.write(delivery, now)
+
+    monkeypatch.setattr(duty, "write", broken)
+    subscribe()
+    run = make_run(make_flow(), "run.created", "run.failed")
+    turn(outbox, lambda: receiver.ids() == [f"evt_{run.pk}_2"] and Delivery.objects.exclude(last_error="").exists())
+    assert Delivery.objects.get(type="run.created").last_error == duty.BROKE
+
+
+@one_database
 def test_an_owner_is_needed(admin: Actor) -> None:
     from resources.errors import NotAllowed
     from runs.outbound.destinations import Wanted
