@@ -30,6 +30,7 @@ from resources.errors import (
 from resources.jsonio import read_json
 from runs.api import router as runs_router
 from runs.flow_api import router as flow_runs_router
+from runs.outbound.api import router as events_router
 
 SIGN_IN_HINT = "Send `Authorization: Bearer <token>`; `manage.py create_token USER` makes one."
 
@@ -73,7 +74,8 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for router in (flows_router, flow_runs_router, runs_router, approvals_router, load_router):
+ROUTERS = (flows_router, flow_runs_router, runs_router, events_router, approvals_router, load_router)
+for router in ROUTERS:
     api.add_router("", router)
 
 

@@ -167,6 +167,16 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_INLINE_OUTPUT_BYTES = env.int("MAX_INLINE_OUTPUT_BYTES", default=64 * 1024)
 MAX_OUTPUT_BYTES = env.int("MAX_OUTPUT_BYTES", default=16 * 1024 * 1024)
 
+# -- outbound events, retention ------------------------------------------------------------------------------
+#: seconds for one delivery of an event: connecting, sending, the answer
+OUTBOUND_TIMEOUT_SECONDS = env.float("OUTBOUND_TIMEOUT_SECONDS", default=15.0)
+if not 0.1 <= OUTBOUND_TIMEOUT_SECONDS <= 120:
+    raise ImproperlyConfigured("OUTBOUND_TIMEOUT_SECONDS must be from 0.1 to 120.")
+#: days a run is kept after its end; 0: for ever
+RETENTION_DAYS = env.float("RETENTION_DAYS", default=0.0)
+if RETENTION_DAYS < 0:
+    raise ImproperlyConfigured("RETENTION_DAYS must be 0 (keep for ever) or more.")
+
 # -- people --------------------------------------------------------------------------------------------------
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"

@@ -21,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("system", load.system, name="system"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("", include("runs.urls")),
+    path("", include("runs.outbound.urls")),
     path("", include("approvals.urls")),
     path("api/v1/", api.urls),
     path("", include("runs.urls_hooks")),

@@ -199,8 +199,10 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
         return Delivery("unknown")
     with transaction.atomic():
         run = Run.objects.select_for_update(of=("self",)).select_related("flow").filter(pk=address.run_id).first()
-        plan = store.plan_of(run.release_id) if run else None
-        if run is None or plan is None or address.step_index >= len(plan.steps):
+        if run is None:
+            return _of_a_run_that_is_gone(token)
+        plan = store.plan_of(run.release_id)
+        if address.step_index >= len(plan.steps):
             return Delivery("unknown")
         step = plan.steps[address.step_index]
         if step.family == "approval" and actor.kind not in {"user", "token"}:
@@ -218,6 +220,14 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
             row.save(update_fields=["answer", "response", "answered_at", "status"])
         _record(row, outcome, actor)
     return Delivery(outcome, row.response)  # type: ignore[arg-type]
+
+
+def _of_a_run_that_is_gone(token: str) -> Delivery:
+    """Retention deleted the run; its tokens outlive it for a while."""
+    row = WaitToken.objects.filter(pk=token).first()
+    if row is None:
+        return Delivery("unknown")
+    return Delivery("late") if row.answered_at is None else Delivery("duplicate", row.response)
 
 
 def _place(run: Run, row: WaitToken) -> str:

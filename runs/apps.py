@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from django.apps import AppConfig
 
 
@@ -7,7 +9,13 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         from flows.signals import live_changed
-        from runs import keeper, releases
+        from resources import usage  # models exist from here on
+        from runs import keeper, releases, retention
+        from runs.outbound import duty, subscriptions
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
+        outbox = duty.Outbox()
+        keeper.register("outbound", outbox.run, finish=outbox.finish)
         keeper.register("releases", releases.turn)
+        keeper.register("retention", retention.run)
+        usage.register("connection", subscriptions.using_connection)
