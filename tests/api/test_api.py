@@ -245,6 +245,15 @@ def test_the_description_names_every_address(client: Client) -> None:
         "/api/v1/approvals",
         "/api/v1/approvals/{request_id}",
         "/api/v1/approvals/{request_id}/decisions",
+        "/api/v1/subscriptions",
+        "/api/v1/subscriptions/{name}",
+        "/api/v1/subscriptions/{name}/pause",
+        "/api/v1/subscriptions/{name}/resume",
+        "/api/v1/subscriptions/{name}/secret",
+        "/api/v1/subscriptions/{name}/test",
+        "/api/v1/subscriptions/{name}/replay",
+        "/api/v1/subscriptions/{name}/deliveries",
+        "/api/v1/subscriptions/{name}/deliveries/{delivery_id}",
     } == set(described["paths"])
     for methods in described["paths"].values():
         for operation in methods.values():
