@@ -32,7 +32,6 @@ BUSY = """flow: bench-busy
 steps:
   - id: work
     function: {code: "n = 0\\nwhile True:\\n    n += 1", limits: {time: 3s}}
-    retry: {max_attempts: 1}
 """
 ONE = """flow: bench-one
 steps:
