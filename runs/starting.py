@@ -67,27 +67,29 @@ def choose(
     if own:
         rest = [k for k in ready if k not in own and k not in avoid]
         more = [k for k in own[1:] if is_pure(loaded, k[0])] if is_pure(loaded, own[0][0]) else []
-        return [own[0], *more, *_more(loaded, own[0], rest, room - 1 - len(more))]
+        return [own[0], *more, *_more(loaded, own[0], rest, worker, room - 1 - len(more))]
     ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     fresh = [k for k in ready if loaded.state.step(*k).status not in CLAIMABLE]
     others = [k for k in ready if k not in avoid]
     if not fresh and not others:
         return []
     first = fresh[0] if fresh else random.choice(others)  # noqa: S311  spreads workers over a fan-out
-    return [first, *_more(loaded, first, [k for k in others if k != first], room - 1)]
+    return [first, *_more(loaded, first, [k for k in others if k != first], worker, room - 1)]
 
 
 def _may_start(step: Step, now: float) -> bool:
     return step.status in CLAIMABLE and (step.wake_at or 0.0) <= now
 
 
-def _more(loaded: Loaded, first: Key, others: Sequence[Key], room: int) -> list[Key]:
-    """A share of the other pure steps that are ready, so that workers beside this one find some, too."""
-    if room < 1 or not is_pure(loaded, first[0]):
+def _more(loaded: Loaded, first: Key, others: Sequence[Key], worker: Worker, room: int) -> list[Key]:
+    """A share of the other quick steps that are ready, so that workers beside this one find some, too."""
+    if worker.pace.is_quick(loaded, first[0]):
+        room = MAX_BATCH - 1
+    if room < 1 or not is_quick(loaded, first[0], worker):
         return []
-    pure = [k for k in others if is_pure(loaded, k[0])]
-    share = min(room, len(pure) // max(1, settings.WORKERS))
-    return random.sample(pure, share) if share else []
+    quick = [k for k in others if is_quick(loaded, k[0], worker)]
+    share = min(room, len(quick) // max(1, settings.WORKERS))
+    return random.sample(quick, share) if share else []
 
 
 def serves(plan: Plan, step: str, worker: Worker) -> bool:
