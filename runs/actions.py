@@ -22,9 +22,10 @@ from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
-from runs import attempts, beginnings, bell, clock, gates, history, limits, store, tokens, waits
+from runs import attempts, beginnings, bell, clock, gates, history, limits, ranks, store, tokens, waits
 from runs.controls import cancel_run, pause_run, resume_run
 from runs.models import NO_ITEM, Run, RunStatus, StartKey, WaitToken
+from runs.queue_rows import Line
 
 Json = Any
 __all__ = ["Delivery", "Started", "cancel_run", "deliver", "pause_run", "resume_run", "start_run"]
@@ -90,6 +91,7 @@ def start_run(
     run = _new_run(flow, release, value, started_by, actor, limit_key)
     run.priority = plan.priority if priority is None else priority
     above = _put_below(run, parent) if parent is not None else ()
+    ranks.look(plan.queue)
     try:
         with transaction.atomic():
             known = _claim_key(run, source, idempotency_key)
@@ -173,7 +175,7 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
 def _insert(run: Run, actor: Actor, plan: Plan, label: str, key: str | None) -> None:
     beginnings.insert_run(run, actor.name, {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger})
     if run.placed:
-        beginnings.enqueue_start(run.pk, run.created_at, store.plan_of(run.release_id))
+        beginnings.enqueue_start(run.pk, run.created_at, plan, run.flow_id, run.priority)
     else:
         history.append(run.pk, "run.queued", data={"key": label} if plan.concurrency else {})
         if plan.concurrency is not None and plan.concurrency.on_conflict == "cancel_running":
@@ -215,7 +217,8 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
             if outcome == "accepted":
                 row.status = WaitToken.Status.ANSWERED
                 held = run.control.get("paused") is not None
-                waits.wake(plan, run.pk, step.id, address.item, clock.now(), held=held)
+                line = Line(run.flow_id, run.priority, row.answered_at)
+                waits.wake(plan, run.pk, step.id, address.item, row.answered_at, held=held, line=line)
                 bell.ring_on_commit(bell.WORK)
             row.save(update_fields=["answer", "response", "answered_at", "status"])
         _record(row, outcome, actor)

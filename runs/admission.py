@@ -50,7 +50,7 @@ def _admit_oldest(flow_id: int, digest: str) -> bool:
                 return False
         run.placed = True
         run.save(update_fields=["placed"])
-        beginnings.enqueue_start(run.pk, clock.now(), plan)
+        beginnings.enqueue_start(run.pk, clock.now(), plan, run.flow_id, run.priority)
         history.append(run.pk, "run.admitted")
     return True
 

@@ -8,6 +8,7 @@ from django.db import connection
 
 from flows.definition.plan import Plan
 from resources.fields import dumps
+from runs import ranks
 from runs.models import Run
 
 _KEY = """
@@ -51,7 +52,8 @@ def insert_run(run: Run, actor: str, data: dict[str, Any]) -> None:
         cursor.execute(_CREATED, [run.pk, False, run.created_at, actor, dumps(data)])
 
 
-def enqueue_start(run_id: str, at: float, plan: Plan) -> None:
+def enqueue_start(run_id: str, at: float, plan: Plan, flow_id: int, priority: int) -> None:
     """The row a worker begins the run from. Beginning is quick, whatever the first step is."""
+    place = ranks.rank_of(flow_id, plan.queue, priority, at)
     with connection.cursor() as cursor:
-        cursor.execute(_WORK, [run_id, plan.queue, plan.priority, True, False, at, at])
+        cursor.execute(_WORK, [run_id, plan.queue, priority, True, False, place, at])

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from runs import clock
+from runs.rank import SECONDS_A_POINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ def give_back(held: Claim, owner: str, at: float) -> None:
     """Undo a claim that led to nothing: claimable again at `at`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_work SET owner = NULL, wake_at = %s, rank = %s WHERE id = %s AND owner = %s AND fence = %s",
+            f"UPDATE runs_work SET owner = NULL, wake_at = %s, rank = %s - {SECONDS_A_POINT} * priority "  # noqa: S608  ours
+            "WHERE id = %s AND owner = %s AND fence = %s",
             [at, at if at <= clock.now() else None, held.id, owner, held.fence],
         )
 

@@ -20,7 +20,7 @@ _HEAD = "SELECT rank, priority FROM runs_work WHERE queue = %s AND rank IS NOT N
 
 @dataclass(slots=True)
 class View:
-    debts: rank.Debts = field(default_factory=rank.Debts)
+    lines: rank.Lines = field(default_factory=rank.Lines)
     lags: dict[str, tuple[float, float]] = field(default_factory=dict)  # queue -> (lag, monotonic)
 
 
@@ -42,10 +42,10 @@ def look(queue: str) -> None:
 def rank_of(flow_id: int, queue: str, priority: int, now: float) -> float:
     """The rank of a row of this flow that becomes ready now. Asks the database nothing."""
     lag = _view.lags.get(queue, (0.0, 0.0))[0]
-    return rank.rank(now, priority=priority, debt=_view.debts.charge(flow_id, now), lag=lag)
+    return rank.rank(_view.lines.place(flow_id, priority, now, lag), priority)
 
 
 def forget() -> None:
     """For tests: another database, another line."""
     _view.lags.clear()
-    _view.debts.known.clear()
+    _view.lines.last.clear()

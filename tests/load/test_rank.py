@@ -9,18 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runs.rank import DEBT_MAX, LAG_MAX, MAX_FLOWS, SHARE, SPAN, Debts, lag_of, rank
+from runs.rank import DEBT_MAX, LAG_MAX, MAX_LINES, SHARE, SPAN, Lines, lag_of, rank
 
 priorities = st.integers(-10, 10)
 seconds = st.floats(0, 1000)
 
 
-@given(priorities, priorities, seconds, seconds, seconds, seconds, st.floats(0.001, 1000))
+@given(priorities, priorities, st.integers(0, 5000), seconds, seconds, st.floats(0.001, 1000))
 def test_nothing_is_passed_by_what_comes_a_span_later(
-    p: int, q: int, debt: float, lag: float, debt_2: float, lag_2: float, more: float
+    p: int, q: int, before: int, lag: float, lag_2: float, more: float
 ) -> None:
-    first = rank(1000.0, priority=p, debt=debt, lag=lag)
-    later = rank(1000.0 + SPAN + more, priority=q, debt=debt_2, lag=lag_2)
+    lines = Lines()
+    for _ in range(min(before, 1200)):
+        lines.place(1, p, 1000.0, lag)
+    first = rank(lines.place(1, p, 1000.0, lag), p)
+    later = rank(Lines().place(2, q, 1000.0 + SPAN + more, lag_2), q)
     assert first < later
     assert SPAN <= 60  # what "the lowest starts within a minute" rests on
 
@@ -28,24 +31,24 @@ def test_nothing_is_passed_by_what_comes_a_span_later(
 @given(seconds, st.floats(0, LAG_MAX), priorities)
 def test_the_lag_is_read_back_from_the_rank_whatever_the_priority(now: float, lag: float, priority: int) -> None:
     now += 1e6
-    assert lag_of(now, rank(now, priority=priority, lag=lag), priority) == pytest.approx(lag, abs=1e-6)
+    placed = rank(Lines().place(1, priority, now, lag), priority)
+    assert lag_of(now, placed, priority) == pytest.approx(lag, abs=1e-6)
 
 
 def test_a_higher_priority_goes_first_and_nothing_ready_means_no_lag() -> None:
-    assert rank(100.0, priority=1) < rank(100.0) < rank(100.0, priority=-1)
+    assert rank(100.0, 1) < rank(100.0, 0) < rank(100.0, -1)
     assert lag_of(100.0, None) == 0.0 == lag_of(100.0, 200.0)
 
 
-def test_debts_are_paid_off_with_time_and_stay_within_bounds() -> None:
-    debts = Debts()
-    assert [debts.charge(1, 0.0) for _ in range(3)] == [0.0, SHARE, 2 * SHARE]
-    assert debts.of(2, 0.0) == 0.0
-    for _ in range(5000):
-        debts.charge(1, 0.0)
-    assert debts.of(1, 0.0) == DEBT_MAX and debts.of(1, DEBT_MAX + 1) == 0.0
-    for flow in range(3 * MAX_FLOWS):
-        debts.charge(flow, float(flow))
-    assert len(debts.known) <= MAX_FLOWS
+def test_rows_of_a_flow_keep_their_order_within_bounds_and_lines_are_forgotten() -> None:
+    lines = Lines()
+    places = [lines.place(1, 0, 100.0, 5.0) for _ in range(5000)]
+    assert places == sorted(places) and places[:2] == [95.0, 95.0 + SHARE] and places[-1] == 100.0 + DEBT_MAX
+    assert lines.place(2, 0, 100.0, 5.0) == 95.0
+    assert lines.place(1, 0, 200.0, 0.0) == 200.0  # what it had in line is long served
+    for flow in range(3 * MAX_LINES):
+        lines.place(flow, 0, 1000.0 + flow, 0.0)
+    assert len(lines.last) <= MAX_LINES
 
 
 @dataclass(order=True)
@@ -62,7 +65,7 @@ class Machine:
     """Serves one row each `service` seconds, by rank: what the claim does, with arrivals in the order of time."""
 
     service: float
-    debts: Debts = field(default_factory=Debts)
+    lines: Lines = field(default_factory=Lines)
     line: list[Row] = field(default_factory=list)
     begun: list[tuple[Row, float]] = field(default_factory=list)
     made: int = 0
@@ -70,7 +73,7 @@ class Machine:
     def arrive(self, now: float, flow: int, priority: int = 0) -> None:
         head = self.line[0] if self.line else None
         lag = lag_of(now, head.rank, head.priority) if head else 0.0
-        placed = rank(now, priority=priority, debt=self.debts.charge(flow, now), lag=lag)
+        placed = rank(self.lines.place(flow, priority, now, lag), priority)
         self.made += 1
         heapq.heappush(self.line, Row(placed, self.made, flow, priority, now))
 
