@@ -29,6 +29,7 @@ from resources.errors import (
 )
 from resources.jsonio import read_json
 from runs.api import router as runs_router
+from runs.control_api import router as controls_router
 from runs.flow_api import router as flow_runs_router
 from runs.outbound.api import router as events_router
 
@@ -74,7 +75,7 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-ROUTERS = (flows_router, flow_runs_router, runs_router, events_router, approvals_router, load_router)
+ROUTERS = (flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router)
 for router in ROUTERS:
     api.add_router("", router)
 

@@ -119,7 +119,7 @@ def start_run(request: HttpRequest, slug: str, body: RunIn) -> Status[dict[str, 
         priority=body.priority,
     )
     outcome = "started" if started.created else "skipped" if started.skipped else "known"
-    found = {**_detail(_visible_run(request, started.run.pk)), "outcome": outcome}
+    found = {**_detail(visible_run(request, started.run.pk)), "outcome": outcome}
     return Status(201 if started.created else 200, found)
 
 
@@ -138,13 +138,13 @@ def list_runs(
     if status is not None:
         rows = rows.filter(status=status)
     page = newest_first(rows, cursor=cursor, limit=limit)
-    return {"items": [_run(run) for run in page.items], "next_cursor": page.next_cursor}
+    return {"items": [run_json(run) for run in page.items], "next_cursor": page.next_cursor}
 
 
 @router.get("/runs/{run_id}", response=declared((200, RunDetailOut)), by_alias=True)
 def get_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
     """One run with its steps, in the order of the flow."""
-    return _detail(_visible_run(request, run_id))
+    return _detail(visible_run(request, run_id))
 
 
 @router.get("/runs/{run_id}/events", response=declared((200, EventsOut)))
@@ -155,7 +155,7 @@ def list_events(
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
     """The run's history, oldest first."""
-    run = _visible_run(request, run_id)
+    run = visible_run(request, run_id)
     found = list(RunEvent.objects.filter(run=run, seq__gt=after).order_by("seq")[: limit + 1])
     more = len(found) > limit
     items = [_event(e) for e in found[:limit]]
@@ -165,9 +165,9 @@ def list_events(
 @router.post("/runs/{run_id}/cancel", response=declared((200, RunOut), errors=(409,)), by_alias=True)
 def cancel_run(request: HttpRequest, run_id: str, body: CancelIn | None = None) -> dict[str, Any]:
     """Ask the run to stop. Attempts in flight end first; open approvals are withdrawn."""
-    _visible_run(request, run_id)
+    visible_run(request, run_id)
     actions.cancel_run(actor=actor_of(request), run_id=run_id, reason=body.reason if body else "")
-    return _run(_visible_run(request, run_id))
+    return run_json(visible_run(request, run_id))
 
 
 def _text(value: str) -> str:
@@ -184,7 +184,7 @@ def _rows() -> QuerySet[Run]:
     )
 
 
-def _visible_run(request: HttpRequest, run_id: str) -> Run:
+def visible_run(request: HttpRequest, run_id: str) -> Run:
     run = _rows().filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
     if run is None or not can(actor_of(request), "viewer", run.flow.folder):
         raise NotFound(f"There is no run {run_id[:40]!r}.")
@@ -192,10 +192,10 @@ def _visible_run(request: HttpRequest, run_id: str) -> Run:
 
 
 def _detail(run: Run) -> dict[str, Any]:
-    return {**_run(run), "queued": line.of_run(run)}
+    return {**run_json(run), "queued": line.of_run(run)}
 
 
-def _run(run: Run) -> dict[str, Any]:
+def run_json(run: Run) -> dict[str, Any]:
     return {
         "id": run.pk,
         "flow": run.flow.slug,

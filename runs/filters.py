@@ -24,9 +24,10 @@ CHIPS: dict[str, tuple[str, ...]] = {
     "paused": (RunStatus.PAUSING, RunStatus.PAUSED),
     "failed": (RunStatus.FAILED, RunStatus.TIMED_OUT),
     "succeeded": (RunStatus.SUCCEEDED,),
+    "compensating": (RunStatus.COMPENSATING,),
     "cancelled": (RunStatus.CANCELLED, RunStatus.CANCELLING),
 }
-TRIGGERS = {"manual": "Person", "webhook": "Webhook", "api": "API"}
+TRIGGERS = {"manual": "Person", "webhook": "Webhook", "api": "API", "replay": "Replay", "fork": "Fork"}
 
 
 @dataclass(frozen=True, slots=True)

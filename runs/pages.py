@@ -11,13 +11,18 @@ from django.db.models.functions import Cast, Length
 
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
-from resources.access import Actor, folder_filter
+from resources.access import Actor, folder_filter, folders_for
 from runs import charts, filters, looks
 from runs.about import about
 from runs.filters import Asked
 from runs.models import NO_ITEM, Run, StepRun
 
 BUCKETS = 72
+#: what can be asked of many runs at once
+CONTROLS = (
+    ("retry", "Retry their failed steps"), ("replay", "Replay them as new runs"), ("pause", "Pause them"),
+    ("resume", "Resume them"), ("cancel", "Cancel them"), ("terminate", "Terminate them"),
+)  # fmt: skip
 SMALL_INPUT = 4096  # characters of JSON
 _TRIGGER_ICONS = {"webhook": "webhook", "api": "terminal", "manual": "user"}
 
@@ -67,6 +72,8 @@ def run_rows(actor: Actor, asked: Asked, now: float) -> dict[str, Any]:
         "fresh": asked.link(),
         "wider": asked.link(range="30d"),
         "new": new,
+        "operates": folders_for(actor, "operator") != [],
+        "controls": CONTROLS,
         "asked": asked,
         "now": now,
     }

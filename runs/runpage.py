@@ -13,6 +13,7 @@ from runs import dag, filters, line, looks, timeline
 from runs.about import about
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
+from runs.recoverpage import recover
 from runs.resolved import resolved_action
 from runs.sentences import sentence
 from runs.waiting import waiting
@@ -50,6 +51,8 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
         "event_count": run.seq,
         "hidden": max(0, len(events) - LOG),
         "inspect": inspect(run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
+        "recover": recover(run, chosen, can(actor, "operator", run.flow.folder)),
+        "undoes": [s.id for s in plan.steps if s.compensate is not None] if "cancel" in plan.compensate_on else [],
         "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
         "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen)),
         "now": now,
@@ -82,7 +85,8 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "why_not": why_not(run, operates),
         "priority": run.priority,
         "queued": line.of_run(run),
-        "pausable": run.status in ("queued", "running", "waiting"),
+        "ending": run.control.get("ending") or {},
+        "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
     }
 
@@ -93,7 +97,7 @@ def why_not(run: Run, operates: bool) -> str:
         return "The run has ended."
     if not operates:
         return "This needs the operator role on the flow's folder."
-    return "The run is being cancelled." if run.status == "cancelling" else ""
+    return "The run is coming to its end already." if run.control.get("ending") or run.control.get("cancel") else ""
 
 
 def _telling(state: dict[str, looks.Look]) -> str:

@@ -8,8 +8,14 @@ from typing import Any
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from flows.definition.plan import UNDO
+
 Data = Mapping[str, Any]
-_PEOPLE = ("approval.", "run.cancel_requested", "run.pause_requested", "run.resumed", "step.answered")
+_PEOPLE = (
+    "approval.", "run.terminate_requested", "run.retry_requested", "run.forked", "step.skip_requested",
+    "step.complete_requested", "step.outcome_said", "run.cancel_requested", "run.pause_requested", "run.resumed",
+    "step.answered",
+)  # fmt: skip
 _ERRORS = ("run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback")
 
 _LOOKS = {
@@ -18,6 +24,10 @@ _LOOKS = {
     "run.timed_out": "s-failed",
     "run.cancelled": "s-cancelled",
     "run.cancel_requested": "s-cancelled",
+    "run.terminate_requested": "s-cancelled",
+    "run.compensating": "s-compensating",
+    "run.retry_requested": "undo",
+    "run.reopened": "undo",
     "run.paused": "s-paused",
     "run.pause_requested": "s-paused",
     "run.queued": "s-queued",
@@ -67,10 +77,12 @@ def sentence(event: Any) -> dict[str, Any]:
 
 
 def _text(event: Any, data: Data) -> SafeString:
-    who = f"{event.step}[{event.item}]" if event.item >= 0 else event.step
+    undoing = event.step.endswith(UNDO)
+    name = f"Undoing {event.step.removesuffix(UNDO)}" if undoing else event.step
+    who = f"{name}[{event.item}]" if event.item >= 0 else name
     tell = _TELL.get(event.type)
     told = tell(data) if tell else event.type
-    if event.actor and event.type.startswith("run."):
+    if event.actor and event.type.startswith(("run.", "step.skip_", "step.complete_", "step.outcome_")):
         told = format_html("{} by <b>{}</b>", told, event.actor)
     return format_html("<b>{}</b> {}", who, told) if who else format_html("{}", told)
 
@@ -97,6 +109,7 @@ def _log(data: Data) -> SafeString:
     return format_html("<code>{}</code>", "\n".join(str(line) for line in data.get("lines") or ())[:2000])
 
 
+_OUTCOMES = {"done": "did happen", "not_done": "did not happen", "again": "is to be tried again"}
 _TELL: dict[str, Callable[[Data], str]] = {
     "run.created": lambda d: "Run created",
     "run.queued": lambda d: f"In line for a place of the key {d['key']!r}" if "key" in d else "In line",
@@ -106,7 +119,15 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "run.paused": lambda d: "Run paused",
     "run.resumed": lambda d: _why("Run resumed", d),
     "run.cancel_requested": lambda d: _why("Cancel requested", d),
-    "run.cancelled": lambda d: "Run cancelled",
+    "run.cancelled": lambda d: "Run terminated" if d.get("terminated") else "Run cancelled",
+    "run.terminate_requested": lambda d: _why("Termination requested", d),
+    "run.compensating": lambda d: f"Undoing what {d.get('steps', 0)} steps did, the last first",
+    "run.retry_requested": lambda d: _why("Retry requested", d),
+    "run.reopened": lambda d: "Run reopened",
+    "run.forked": lambda d: format_html("goes on from there, as a fork of run {}", str(d.get("of", ""))[-6:]),
+    "step.skip_requested": lambda d: _why("is to be skipped", d),
+    "step.complete_requested": lambda d: _why("is completed by hand", d),
+    "step.outcome_said": lambda d: _why(_OUTCOMES.get(str(d.get("outcome")), "was looked at"), d),
     "run.succeeded": lambda d: "Run succeeded",
     "run.failed": lambda d: format_html("Run failed: {}", _error(d)),
     "run.timed_out": lambda d: format_html("Run timed out: {}", _error(d)),
