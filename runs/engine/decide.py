@@ -291,7 +291,9 @@ def _action_changed(turn: Turn, event: given.ActionChanged) -> bool:
         return False
     turn.cause("step.action_changed", given.encode(event), step=step)
     for other in list(turn.steps.values()):
-        if other.status in CLAIMABLE and event.approval in turn.plan_of(other).protected_by:
+        # what is asked about is not about to act
+        asks = other.doubt is not None
+        if other.status in CLAIMABLE and not asks and event.approval in turn.plan_of(other).protected_by:
             turn.back_to_pending(other)
     reopen(turn, approval, "what it protects is not what was approved")
     return True
