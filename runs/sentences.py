@@ -131,7 +131,7 @@ def _succeeded(data: Data) -> str:
 
 
 #: why a step did not run, in words
-_SKIPS = {
+SKIPS = {
     "if": ": its `if` is false",
     "when": ": its `when` does not apply",
     "needs": ": what it needs did not succeed",
@@ -171,7 +171,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"
     ),
     "step.answered": lambda d: "got its answer",
-    "step.skipped": lambda d: f"was skipped{_SKIPS.get(str(d.get('reason', '')), '')}",
+    "step.skipped": lambda d: f"was skipped{SKIPS.get(str(d.get('reason', '')), '')}",
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
     "step.fallback": lambda d: format_html("used its fallback: {}", _error(d)),
     "step.reopened": lambda d: _why("was opened again", d),
