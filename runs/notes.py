@@ -1,4 +1,4 @@
-"""What a page says of a step beside its status: why it was skipped, what stood in, what broke, which way it took. Pure."""
+"""What a page says of a step beside its status: why it was skipped, what stood in, what broke, where it led. Pure."""
 
 from __future__ import annotations
 

@@ -36,7 +36,6 @@ class Site:
     condition: bool = False
     own: bool = False  # may read the step itself: it has ended
     whole: bool = False  # must be exactly one expression, if it is a text
-    own: bool = False  # may read the output of its own step
 
 
 def sites(document: Document) -> Iterator[Site]:
@@ -208,8 +207,6 @@ class _Checker:
         reader = site.step.id if site.step else None
         if reader is None or name not in self.steps or (site.own and name == reader):
             return None  # the flow's output reads what there is
-        if site.own and name == reader:
-            return None
         if name not in self.above.get(reader, frozenset()):
             said = f"`{reader}` does not wait for `{name}`, so its {part} need not be there."
             return "not-upstream", said, f"Add `{name}` to the `needs` of `{reader}`."

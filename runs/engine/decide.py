@@ -175,6 +175,7 @@ def _done(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
 def _broken(turn: Turn, step: Step, event: given.AttemptEnded, breach: Mapping[str, Json]) -> None:
     """It did what it does, but not what it promised: tried again only where the flow asks for that."""
     plan = turn.plan_of(step)
+    step = turn.put(step, acted=True)
     if "contract" in plan.retry.on and doubt.may_repeat(plan, step, event.repeatable):
         _again(turn, step, event, dict(breach))
     else:

@@ -58,7 +58,7 @@ def ended(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
         _no_answer(turn, step, event, {"class": "expression", "message": f"`already_done` of step {plan.id}: {error}"})
         return
     turn.cause("step.checked", {**given.encode(event), "happened": happened}, step=step)
-    step = turn.put(step, doubt=None)
+    step = turn.put(step, doubt=None, acted=happened)
     if not happened:
         _repeat(turn, step, doubt)
     elif (breach := contracts.after(turn, step, output)) is not None:

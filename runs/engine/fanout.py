@@ -151,7 +151,7 @@ def _open_keyed(turn: Turn, parent: Step, keys: tuple[str, ...], room: int) -> b
     failed: set[str] = set()
     opened = parent.opened
     for index, key in enumerate(keys):
-        item = turn.step(parent.id, index)
+        item = _fresh(turn, parent, index)
         if item.status == PENDING and key in failed:
             skip(turn, item, "key")
             opened = max(opened, index + 1)
