@@ -6,7 +6,7 @@ runs/controls.py; runs/copies.py starts runs from others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,15 +15,16 @@ from django.db import transaction
 from flows.definition import expr
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
-from flows.definition.plan import Plan
+from flows.definition.plan import Plan, StepPlan
 from flows.models import Flow, Release
 from resources.access import Actor, can, require
 from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
-from runs import attempts, beginnings, bell, clock, gates, history, limits, ranks, store, tokens, waits
+from runs import beginnings, bell, clock, gates, history, limits, ranks, store, tokens, waits
 from runs.controls import cancel_run, pause_run, resume_run
+from runs.large import storable
 from runs.models import NO_ITEM, Run, RunStatus, StartKey, WaitToken
 from runs.queue_rows import Line
 
@@ -185,10 +186,14 @@ def _insert(run: Run, actor: Actor, plan: Plan, label: str, key: str | None) -> 
 # -- answering waits -------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """outcome: accepted | early (kept for a wait that opens later) | duplicate | late | unknown."""
+    """outcome: accepted | early (kept for a wait that opens later) | duplicate | late | unknown | refused.
 
-    outcome: Literal["accepted", "early", "duplicate", "late", "unknown"]
+    Refused: the body breaks the schema the wait declares, as `problems` say ([{path, message}]); the wait stays open.
+    """
+
+    outcome: Literal["accepted", "early", "duplicate", "late", "unknown", "refused"]
     response: Json = None
+    problems: Sequence[Json] = ()
 
 
 def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -> Delivery:
@@ -211,8 +216,11 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
             return Delivery("unknown")  # only a person answers an approval, never a callback
         row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
         outcome = _place(run, row)
-        if outcome in {"accepted", "early"}:
-            kept, _ = attempts.storable(payload, run.pk, step.id, run.flow.folder)
+        problems = _refused(step, payload) if outcome in {"accepted", "early"} else []
+        if problems:
+            outcome = "refused"
+        elif outcome in {"accepted", "early"}:
+            kept, _ = storable(payload, run.pk, step.id, run.flow.folder)
             row.answer, row.response, row.answered_at = kept, response, clock.now()
             if outcome == "accepted":
                 row.status = WaitToken.Status.ANSWERED
@@ -221,8 +229,8 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
                 waits.wake(plan, run.pk, step.id, address.item, row.answered_at, held=held, line=line)
                 bell.ring_on_commit(bell.WORK)
             row.save(update_fields=["answer", "response", "answered_at", "status"])
-        _record(row, outcome, actor)
-    return Delivery(outcome, row.response)  # type: ignore[arg-type]
+        _record(row, outcome, actor, problems)
+    return Delivery(outcome, row.response, problems)  # type: ignore[arg-type]
 
 
 def _of_a_run_that_is_gone(token: str) -> Delivery:
@@ -243,9 +251,23 @@ def _place(run: Run, row: WaitToken) -> str:
     return "accepted" if row.status == WaitToken.Status.OPEN else "early"
 
 
-def _record(row: WaitToken, outcome: str, actor: Actor) -> None:
+def _refused(step: StepPlan, payload: Json) -> list[dict[str, Json]]:
+    """What is wrong with the body of a callback, as far as its wait declares one."""
+    callback = step.config.get("callback") if step.family == "wait" else None
+    schema = (callback or {}).get("schema")
+    if schema is None:
+        return []
+    try:
+        return validate_input(schema, payload)
+    except JsonError as error:
+        return [{"path": [], "message": str(error)}]
+
+
+def _record(row: WaitToken, outcome: str, actor: Actor, problems: Sequence[Json] = ()) -> None:
     if row.kind != "callback":
         return  # whoever owns the wait writes its own entry
     name = {"accepted": "received", "early": "received"}.get(outcome, outcome)
-    data = {"early": True} if outcome == "early" else {}
+    data: dict[str, Json] = {"early": True} if outcome == "early" else {}
+    if problems:
+        data = {"problems": list(problems)}
     history.append(row.run_id, f"callback.{name}", step=row.step, item=row.item, actor=actor.name, data=data)

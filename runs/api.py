@@ -31,6 +31,9 @@ class StepOut(Schema):
     id: str
     family: str
     status: str = Field(description="`pending` until the run reaches it.")
+    reason: str = Field(description="Why it was skipped (if, when, needs, approval, route, key) or withdrawn (join).")
+    stale: bool = Field(description="Its output is the last good one of an earlier run.")
+    fallback: bool = Field(description="Its fallback stood in.")
     attempts: int
     pass_no: int = Field(serialization_alias="pass")
     started_at: str | None
@@ -50,6 +53,7 @@ class RunOut(Schema):
     flow: str
     release: str
     status: str
+    degraded: bool = Field(description="A fallback stood in for a step.")
     created_at: str
     started_at: str | None
     ended_at: str | None
@@ -128,6 +132,7 @@ def list_runs(
     request: HttpRequest,
     flow: str | None = Query(None, max_length=63),
     status: StatusName | None = None,
+    degraded: bool | None = None,
     cursor: str | None = Query(None, max_length=200),
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
@@ -137,6 +142,8 @@ def list_runs(
         rows = rows.filter(flow__slug=_text(flow))
     if status is not None:
         rows = rows.filter(status=status)
+    if degraded is not None:
+        rows = rows.filter(degraded=degraded)
     page = newest_first(rows, cursor=cursor, limit=limit)
     return {"items": [run_json(run) for run in page.items], "next_cursor": page.next_cursor}
 
@@ -201,6 +208,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "flow": run.flow.slug,
         "release": run.release.version,
         "status": run.status,
+        "degraded": run.degraded,
         "created_at": iso(run.created_at),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
@@ -223,6 +231,9 @@ def _steps(run: Run) -> list[dict[str, Any]]:
                 "id": step.id,
                 "family": step.family,
                 "status": row.status if row else "pending",
+                "reason": row.state.get("reason", "") if row else "",
+                "stale": bool(row and row.state.get("stale")),
+                "fallback": bool(row and row.state.get("fallback")),
                 "attempts": row.attempt if row else 0,
                 "pass_no": row.pass_no if row else 1,
                 "started_at": iso(row.started_at) if row else None,

@@ -22,7 +22,7 @@ from flows.plans import Live, live_plan
 from flows.webhooks import Accepted, Delivery, Ignored, receive
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
-from resources.errors import Gone, MethodNotAllowed, NotFound, OrchestraError, TooLarge
+from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError, TooLarge
 from resources.jsonio import read_json
 from resources.secrets import reveal
 from runs import actions
@@ -77,6 +77,11 @@ def callback(request: HttpRequest, token: str) -> HttpResponse:
     told = {"status": "accepted"}
     actor = Actor("trigger", "callback", address=_address(request))
     delivery = actions.deliver(token=token, payload=payload, actor=actor, response=told)
+    if delivery.outcome == "refused":
+        raise BadInput(
+            "The body breaks the schema this step declares.", code="contract", details=list(delivery.problems),
+            hint="The step still waits: send a body that fits.",
+        )  # fmt: skip
     if delivery.outcome == "late":
         raise Gone("The step no longer waits: its time was up, or the run ended.", hint="Nothing was changed.")
     if delivery.outcome == "unknown":

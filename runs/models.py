@@ -62,6 +62,7 @@ class Run(models.Model):
     error = JSONText(null=True)  # {class, message, step, details}
     control = JSONText(default=dict)  # pause and cancel requests as the pure core keeps them
     limit_key = models.CharField(max_length=64, blank=True, default="")  # digest of the concurrency key
+    degraded = models.BooleanField(default=False, db_default=False)  # a fallback stood in for a step
     placed = models.BooleanField(default=False)  # holds a place of its key, or needs none; else it waits for one
     priority = models.SmallIntegerField(
         default=0, db_default=0
@@ -90,6 +91,9 @@ class Run(models.Model):
             models.Index(fields=["flow", "release"], condition=Q(ended_at__isnull=True), name="run_unended_by_flow"),
             # the children of a run
             models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="run_by_parent"),
+            models.Index(  # the runs page's chip of runs that a fallback helped
+                fields=["-created_at"], condition=Q(degraded=True), name="run_degraded"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -136,6 +140,25 @@ class StepRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id}:{self.step}"
+
+
+class LastGood(models.Model):
+    """The newest good output of a step that falls back on it, in any run of its flow. See runs/lastgood.py."""
+
+    flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="+", db_index=False)
+    step = models.CharField(max_length=64)
+    mark = models.CharField(max_length=64, blank=True)  # digest of the item's key; "" for a step that is no item
+    run_id = models.CharField(max_length=26)  # where it comes from; that run may be gone
+    at = models.FloatField()
+    output = JSONText(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["flow", "step", "mark"], name="last_good_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow_id}:{self.step}"
 
 
 class Work(models.Model):

@@ -109,6 +109,7 @@ def _row(run: Run, statuses: dict[str, str], given: Any) -> dict[str, Any]:
         "version": run.release.version,
         "state": state,
         "label": f"{label} at {failed}" if state == "failed" and failed else label,
+        "degraded": run.degraded,
         "strip": charts.strip(states),
         "done": sum(s in ("succeeded", "skipped") for s in states),
         "total": len(states),
@@ -142,7 +143,8 @@ def _chips(asked: Asked, counts: dict[str, int]) -> list[dict[str, Any]]:
         label = looks.HUMAN[1] if chip == "human" else chip.capitalize()
         chips.append(
             {
-                "state": chip,
+                "state": "paused" if chip == "degraded" else chip,  # its tone
+                "icon": "alert" if chip == "degraded" else "",
                 "label": label,
                 "n": counts[chip],
                 "link": asked.link(status=chip),

@@ -96,7 +96,7 @@ def queue_of(plan: Plan, step: str) -> str:
 def is_pure(plan: Plan, step: str) -> bool:
     """Has the step neither effects nor anything to wait for? Then it may share commits, and claims."""
     own = plan.step(step)
-    return family(own.family).pure and not own.protected_by and own.fallback is None
+    return family(own.family).pure and not own.protected_by and own.fallback is None and own.already_done is None
 
 
 def traits(plan: Plan, step: str, priority: int) -> tuple[str, int, bool, bool]:

@@ -13,7 +13,7 @@ Json = Any
 #: the fields of a Step kept in StepRun.state, left out at their default
 _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
-    "order", "acted", "round_no", "checkpoint", "progress",
+    "order", "acted", "round_no", "checkpoint", "progress", "keys", "load", "doubt", "stale",
 )  # fmt: skip
 _VALUES: Final = attrgetter(*_EXTRA)
 _DEFAULTS: Final = _VALUES(Step(""))
@@ -38,8 +38,9 @@ def step_of(
     started_at: float | None,
     ended_at: float | None,
 ) -> Step:
-    if extra.get("items") is not None:
-        extra = {**extra, "items": tuple(extra["items"])}
+    for name in ("items", "keys"):
+        if extra.get(name) is not None:
+            extra = {**extra, name: tuple(extra[name])}
     return Step(
         id=step,
         item=item,

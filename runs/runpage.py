@@ -9,7 +9,7 @@ from django.db.models import Count
 from flows.definition.plan import Plan, StepPlan
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, line, looks, timeline
+from runs import dag, filters, line, looks, notes, timeline
 from runs.about import about
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
@@ -44,7 +44,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
     start = run.started_at or run.created_at
     return {
         "run": header(actor, run),
-        "map": dag.drawing(plan, state, chosen),
+        "map": dag.drawing(plan, state, chosen, taken={s: r.output for s, r in rows.items() if r.output is not None}),
         "timeline": timeline.chart(steps, events, start=start, end=run.ended_at, now=now),
         "start": start,
         "events": [sentence(e) for e in events[-LOG:] if e.seq > after],
@@ -72,6 +72,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "state": state,
         "label": label,
         "status": run.status,
+        "degraded": run.degraded,
         "ended": run.ended,
         "trigger": trigger_of(run),
         "starter": run.starter,
@@ -150,6 +151,9 @@ def inspect(
         "irreversible": step.irreversible,
         "protected_by": step.protected_by,
         "policy": retry_policy(step),
+        "rules": notes.rules_in_words(step),
+        "notes": notes.of_step(step, row.status if row else "", kept),
+        "table": notes.table_of(step, row.output if row else None),
         "previous": order[at - 1] if at else "",
         "next": order[at + 1] if at + 1 < len(order) else "",
         "action": resolved_action(run, plan, rows, chosen),
@@ -208,4 +212,7 @@ _ENDS: dict[str, dict[str, str]] = {
     "step.unknown": {"state": "dead", "label": "Outcome unknown"},
     "step.waiting": {"state": "succeeded", "label": "Asked and waits"},
     "step.cancelled": {"state": "cancelled", "label": "Cancelled"},
+    "step.discarded": {"state": "cancelled", "label": "Came too late"},
+    "step.checked": {"state": "succeeded", "label": "Asked"},
+    "step.loaded": {"state": "succeeded", "label": "Read its items"},
 }

@@ -16,7 +16,10 @@ _PEOPLE = (
     "step.complete_requested", "step.outcome_said", "run.cancel_requested", "run.pause_requested", "run.resumed",
     "step.answered",
 )  # fmt: skip
-_ERRORS = ("run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback")
+_ERRORS = (
+    "run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback",
+    "step.refused", "callback.refused",
+)  # fmt: skip
 
 _LOOKS = {
     "run.succeeded": "s-succeeded",
@@ -37,6 +40,10 @@ _LOOKS = {
     "step.lost": "s-failed",
     "step.unknown": "s-dead",
     "step.skipped": "s-skipped",
+    "step.routed": "shapes",
+    "step.discarded": "s-cancelled",
+    "step.refused": "s-failed",
+    "callback.refused": "s-failed",
     "step.cancelled": "s-cancelled",
     "step.waiting": "s-waiting",
     "approval.requested": "s-human",
@@ -110,6 +117,46 @@ def _log(data: Data) -> SafeString:
 
 
 _OUTCOMES = {"done": "did happen", "not_done": "did not happen", "again": "is to be tried again"}
+
+
+def _routed(data: Data) -> SafeString:
+    to = ", ".join(data.get("to") or ()) or "nothing in particular"
+    return format_html("took <b>{}</b>, which leads to {}", data.get("name", "default"), to)
+
+
+def _refused(data: Data) -> SafeString:
+    first = (data.get("problems") or [{}])[0]
+    where = ".".join(str(part) for part in first.get("path", ())) or "its body"
+    return format_html("refused a callback, and still waits: <code>{}</code> {}", where, first.get("message", ""))
+
+
+def age(seconds: float) -> str:
+    """About how old, in one unit: `40 s`, `3 h`, `2 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _succeeded(data: Data) -> str:
+    stale = data.get("stale")
+    if stale:
+        return f"used its last good output, {age(stale.get('age', 0))} old"
+    return "had happened already: it was not sent again" if data.get("already_done") else "succeeded"
+
+
+#: why a step did not run, in words
+SKIPS = {
+    "if": ": its `if` is false",
+    "when": ": its `when` does not apply",
+    "needs": ": what it needs did not succeed",
+    "approval": ": it was not approved",
+    "route": ": another way was taken",
+    "key": ": an earlier item of its key went wrong",
+    "handler": ": nothing called it",
+}
+
+
 _TELL: dict[str, Callable[[Data], str]] = {
     "run.created": lambda d: "Run created",
     "run.queued": lambda d: f"In line for a place of the key {d['key']!r}" if "key" in d else "In line",
@@ -132,8 +179,10 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "run.failed": lambda d: format_html("Run failed: {}", _error(d)),
     "run.timed_out": lambda d: format_html("Run timed out: {}", _error(d)),
     "step.ready": lambda d: "is ready",
-    "step.started": lambda d: f"started, attempt {d.get('attempt', 1)}",
-    "step.succeeded": lambda d: "succeeded",
+    "step.started": lambda d: (
+        f"{'asks whether it happened' if d.get('asks') else 'started'}, attempt {d.get('attempt', 1)}"
+    ),
+    "step.succeeded": _succeeded,
     "step.retrying": lambda d: format_html(
         "attempt {} failed: {}. It will be tried again.", d.get("attempt", 1), _error(d)
     ),
@@ -145,11 +194,13 @@ _TELL: dict[str, Callable[[Data], str]] = {
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"
     ),
     "step.answered": lambda d: "got its answer",
-    "step.skipped": lambda d: _why("was skipped", d),
+    "step.skipped": lambda d: f"was skipped{SKIPS.get(str(d.get('reason', '')), '')}",
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
     "step.fallback": lambda d: format_html("used its fallback: {}", _error(d)),
     "step.reopened": lambda d: _why("was opened again", d),
-    "step.cancelled": lambda d: "was cancelled",
+    "step.cancelled": lambda d: (
+        "was withdrawn: a join went on without it" if d.get("reason") == "join" else "was cancelled"
+    ),
     "step.log": _log,
     "approval.requested": lambda d: format_html("asks for approval: {}", d.get("title", "")),
     "approval.decided": _decided,
@@ -158,5 +209,15 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "approval.superseded": lambda d: "is asked again, because what would happen changed",
     "callback.received": lambda d: "got a callback",
     "callback.duplicate": lambda d: "got the same callback again; nothing changed",
+    "callback.refused": _refused,
+    "step.refused": lambda d: "was not started",
+    "step.routed": _routed,
+    "step.stop_requested": lambda d: "is no longer needed; its result will change nothing",
+    "step.discarded": lambda d: "ended too late: its result changes nothing",
+    "step.loading": lambda d: "reads its items from a resource",
+    "step.loaded": lambda d: "read its items",
+    "step.checked": lambda d: "had happened after all" if d.get("happened") else "had not happened",
+    "step.output_kept": lambda d: "has a large output: it is kept as a resource",
+    "run.output_kept": lambda d: "The run's output is large: it is kept as a resource",
     "callback.late": lambda d: "got a callback too late; nothing changed",
 }

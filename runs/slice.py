@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import attempts, clock, queue, starting, store
+from runs import attempts, clock, kept, queue, starting, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import CLAIMABLE, RUN_HELD, RUNNING, WAITING, Key, State
@@ -154,7 +154,7 @@ class Slice:
         mine = {take.key for take in takes}
         left = [r for r in unused if (r.step, r.item) not in mine and _is_of_use(r, state)]
         placed += [r for r in unused if r not in left]
-        self._keep_large_outputs_apart(decisions)
+        kept.keep_apart(self.loaded, decisions, self._decide, now)
         saving = store.Save(decisions, now, Hold(self.worker.owner, placed, takes), connections)
         return Proposal(saving, placed, left, takes)
 
@@ -207,17 +207,6 @@ class Slice:
                 starts.append(start)
                 state = start.decision.state
         return starts
-
-    def _keep_large_outputs_apart(self, decisions: list[Decision]) -> None:
-        """A join's output is put together by the core; like any other it becomes a resource when it is large."""
-        last = decisions[-1]
-        for key in set().union(*(d.changed for d in decisions)):
-            step = last.state.steps[key]
-            if isinstance(step.output, list) and key in self.loaded.state.steps and step.settled:
-                output, _ = attempts.storable(step.output, last.state.run_id, step.id, self.loaded.folder)
-                if output is not step.output:
-                    last = replace(last, state=last.state.with_step(replace(step, output=output)))
-        decisions[-1] = last
 
     # -- letting go ------------------------------------------------------------------------------------------------
     def _let_go(self, rows: Sequence[Claim]) -> None:

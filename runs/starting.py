@@ -13,7 +13,7 @@ from flows.definition.plan import Plan
 from flows.resolve import ResolveError
 from runs import attempts, queue_rows
 from runs.engine import inputs as given
-from runs.engine.state import CLAIMABLE, READY, Key, State, Step
+from runs.engine.state import CLAIMABLE, READY, RUNNING, Key, State, Step
 from runs.engine.turn import Decision
 from runs.models import Work
 from runs.queue import Claim
@@ -32,7 +32,7 @@ MAX_BATCH: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A decision that goes on: the step taken with it, or None where its approval is asked again instead."""
+    """A decision that goes on: the step taken with it, or None where it did not start after all."""
 
     decision: Decision
     take: Take | None
@@ -111,13 +111,13 @@ def prepare(loaded: Loaded, state: State, key: Key, now: float, owner: str, deci
     step = state.step(*key)
     event: given.Input = given.AttemptStarted(step.id, step.item, owner)
     connections: Versions = ()
-    if loaded.plan.step(step.id).protected_by and not step.fallback:
+    if loaded.plan.step(step.id).protected_by and not step.fallback and step.doubt is None and step.load is None:
         event, connections = _checked_start(replace(loaded, state=state), step, owner)
     decision = decide(state, event, now)
     if not decision.accepted:
         return None
-    if not isinstance(event, given.AttemptStarted):
-        return Start(decision, None)
+    if not isinstance(event, given.AttemptStarted) or decision.state.step(*key).status != RUNNING:
+        return Start(decision, None)  # asked again instead, or what it requires does not hold
     fresh = loaded.state.step(*key).status not in CLAIMABLE
     return Start(decision, Take(key, now + settings.LEASE_SECONDS, fresh), connections)
 

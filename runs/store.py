@@ -152,7 +152,7 @@ def _version_of(run_id: str) -> int | None:
 # -- saving ----------------------------------------------------------------------------------------------------
 RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
 RAISE_ALL = """
-UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s,
+UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s, degraded = %s,
        started_at = %s, ended_at = %s WHERE id = %s AND version = %s
 """
 STEP = """
@@ -238,7 +238,10 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
     if same:
         batch.run(RAISE, [seq, after.status, before.run_id, before.version], moved)
     else:
-        values = [text(after.output), text(after.error), dumps(control_of(after)), after.started_at, after.ended_at]
+        values = [
+            text(after.output), text(after.error), dumps(control_of(after)), after.degraded,
+            after.started_at, after.ended_at,
+        ]  # fmt: skip
         batch.run(RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], moved)
     return state_with(after, {"seq": seq, "version": before.version + 1})
 

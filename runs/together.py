@@ -153,10 +153,10 @@ _WIDE: Final[dict[str, tuple[str, str]]] = {
              FROM v WHERE r.id = v.c AND r.version = v.d""",
     ),
     store.RAISE_ALL: (
-        "bigint text text text text float8 float8 text bigint",
+        "bigint text text text text bool float8 float8 text bigint",
         """UPDATE runs_run AS r SET version = r.version + 1, seq = v.a, status = v.b, output = v.c, error = v.d,
-                  control = v.e, started_at = v.f, ended_at = v.g
-             FROM v WHERE r.id = v.h AND r.version = v.i""",
+                  control = v.e, degraded = v.f, started_at = v.g, ended_at = v.h
+             FROM v WHERE r.id = v.i AND r.version = v.j""",
     ),
     store.STEP: (
         "text text int text bigint int int text text float8 float8",

@@ -12,8 +12,6 @@ KEYS: dict[str, frozenset[str]] = {
             "deadline",
             "on_deadline",
             "sla",
-            "contracts",
-            "route",
             "vars",
         }
     ),
@@ -23,9 +21,6 @@ KEYS: dict[str, frozenset[str]] = {
             "until",
             "deadline",
             "on_deadline",
-            "route",
-            "contracts",
-            "output",
             "heartbeat",
         }
     )

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 Json = Any
 
-#: The published error classes. A flow may name them in `retry.on`, `retry.give_up_on`.
+#: The published error classes. A flow may name them in `retry.on`, `retry.give_up_on`, `fallback.on` and `when`.
 #: value: can a retry help by default?
 ERROR_CLASSES: Mapping[str, bool] = {
     "timeout": True,  # the attempt's time was up; the outcome may be unknown
@@ -37,6 +37,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "conflict": False,
     "compensation": False,  # of a run: something could not be undone
     "deadlock": False,  # a child would wait for a place of a concurrency key that a run above it holds
+    "contract": False,  # what a step requires or promises does not hold
     "unknown_outcome": False,  # may or may not have happened; a person must say
     "internal": True,  # a bug of ours or a broken part
 }
