@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import attempts, clock, queue, starting, store
+from runs import asking, attempts, clock, queue, starting, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import CLAIMABLE, RUN_HELD, RUNNING, WAITING, Key, State
@@ -146,7 +146,24 @@ class Slice:
                 decisions.append(_with_log(decision, event, one.lines))
                 state = decision.state
         starts = self._start_more(state, now)
-        decisions += [start.decision for start in starts]
+        if asking.concerned(self.loaded, decisions, starts):
+            return self._finish_limited(decisions, now, placed, starts)
+        return self._finish(decisions, now, placed, starts)
+
+    def _finish_limited(
+        self, decisions: list[Decision], now: float, placed: list[Claim], starts: list[Start]
+    ) -> list[Key]:
+        """As `_finish`, with the permits of limited connections, which go and come with this very commit."""
+        with transaction.atomic():
+            store.lock(self.loaded)
+            asked = asking.ask(self.loaded, decisions, starts, placed, self.worker.owner, now, self._decide)
+            started = self._finish([*decisions, *asked.instead], now, placed, asked.starts)
+            asked.finish()
+        self.avoid |= asked.refused
+        return started
+
+    def _finish(self, decisions: list[Decision], now: float, placed: list[Claim], starts: list[Start]) -> list[Key]:
+        decisions = [*decisions, *(start.decision for start in starts)]
         if not decisions:
             return Proposal(None, left=self.entries)
         takes = [start.take for start in starts if start.take is not None]
