@@ -89,7 +89,7 @@ def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -
     NotFound, BadInput.
     """
     require(actor, Role.ADMIN)
-    connection = _locked(name)
+    connection = locked(name)
     before, after = connection.settings, _checked(connection.kind, settings)
     if before == after:
         return connection
@@ -108,7 +108,7 @@ def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -
 def delete_connection(*, actor: Actor, name: str) -> None:
     """Admins only. Raises NotAllowed, NotFound, Conflict `in_use` while something registered names it."""
     require(actor, Role.ADMIN)
-    connection = _locked(name)
+    connection = locked(name)
     usage.refuse_while_used("connection", name)
     data = {"kind": connection.kind, "settings": connection.settings, "version": connection.version}
     limits_changed.send(sender=None, connection_id=connection.pk, gone=True)
@@ -116,7 +116,8 @@ def delete_connection(*, actor: Actor, name: str) -> None:
     audit.record(actor=actor, action="connection.deleted", object_type="connection", object_id=name, data=data)
 
 
-def _locked(name: str) -> Connection:
+def locked(name: str) -> Connection:
+    """The connection's row, locked for the rest of the caller's transaction. Raises NotFound."""
     connection = Connection.objects.select_for_update().filter(name=name).first()
     if connection is None:
         raise _missing(name)

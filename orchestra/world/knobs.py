@@ -96,7 +96,7 @@ def parse_knobs(values: Mapping[str, Any], base: Knobs) -> Knobs:
             raise KnobError(f"{name} must be a number from 0 to {top}.")
         numbers[name] = number
     whole = {name: int(numbers.pop(name)) for name in _WHOLE}
-    return Knobs(**whole, **numbers)
+    return Knobs(delay_ms=whole["delay_ms"], capacity=whole["capacity"], **numbers)
 
 
 def parse_board(body: Any, kinds: tuple[str, ...]) -> Board:

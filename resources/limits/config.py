@@ -14,7 +14,7 @@ Whole = Annotated[int, Field(ge=1, le=10_000)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Rate(_Part):

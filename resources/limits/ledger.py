@@ -114,12 +114,15 @@ class Ledger:
 
     def save(self) -> None:
         """Write what changed. A connection without limits, and not opened by hand, keeps no row."""
-        if self.limits == NO_LIMITS and self.book.breaker == CLOSED and not self.counted:
+        if self.limits == NO_LIMITS and self.book.breaker == CLOSED and not self._is_used():
             self.row.delete()
         elif self.book != self.before:
             self.row.book = book_json(self.book)
             self.row.save(update_fields=["book"])
             self.before = self.book
+
+    def _is_used(self) -> bool:
+        return bool(self.counted) or Permit.objects.filter(connection_id=self.id).exists()
 
 
 def _put(permit: Permit) -> None:
