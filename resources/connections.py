@@ -63,6 +63,14 @@ def _checked(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return stored
 
 
+def _what_is_sent(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the limits, complete; as stored where an older version allowed what this one does not."""
+    try:
+        return {**parse_settings(kind, settings).model_dump(mode="json"), "limits": None}
+    except BadInput:
+        return {**settings, "limits": None}
+
+
 def _bad(path: str, message: str) -> BadInput:
     return BadInput(message, details=[{"path": path, "message": message}])
 
@@ -94,7 +102,7 @@ def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -
     if before == after:
         return connection
     connection.settings = after
-    if {**before, "limits": None} != {**after, "limits": None}:
+    if _what_is_sent(connection.kind, before) != _what_is_sent(connection.kind, after):
         connection.version += 1
     connection.save(update_fields=["settings", "version", "updated_at"])
     if before.get("limits") != after.get("limits"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from flows.definition.plan import Plan
+from flows.definition.plan import UNDO, Plan
 from resources.limits import gate, ledger
 from resources.limits.book import Outcome
 from resources.limits.ledger import Ledger
@@ -152,13 +152,13 @@ def _ask_one(asked: Asked, book: Ledger, permit: Permit, plan: Plan, state: Stat
     """False where the step does not begin: it waits, or is turned away."""
     key, new = (permit.step, permit.item), permit.pk is None
     has_fallback = plan.step(key[0]).fallback is not None and not state.step(*key).fallback
-    if permit.due is None and gate.turns_away(book.limits, book.book, book.usage, has_fallback=has_fallback):
+    may_turn_away = permit.due is None and not key[0].endswith(UNDO)  # what undoes waits, however long
+    if may_turn_away and gate.turns_away(book.limits, book.book, book.usage, has_fallback=has_fallback):
         if not new:
             book.end(permit)
         asked.instead.append(asked.decide(state, _turned_away(book, key), book.now))
         return False
-    rules = book.limits.breaker
-    permit.falls = rules is not None and (rules.on_open == "fail" or (rules.on_open == "fallback" and has_fallback))
+    permit.falls = _falls(book, has_fallback) and not key[0].endswith(UNDO)
     permits.pump(book, before=permit.since)
     book.admit(permit, asked.owner, start.decision.state.step(*key).attempt)
     if permit.taken_at is not None:
@@ -170,6 +170,12 @@ def _ask_one(asked: Asked, book: Ledger, permit: Permit, plan: Plan, state: Stat
     if told or anew:  # the step stays ready; a row of its own is written again, and then held
         asked.instead.append(Decision(state, (Enqueue(*key, book.now),) if anew else (), told))
     return False
+
+
+def _falls(book: Ledger, has_fallback: bool) -> bool:
+    """Is it turned away should the breaker open while it waits?"""
+    rules = book.limits.breaker
+    return rules is not None and (rules.on_open == "fail" or (rules.on_open == "fallback" and has_fallback))
 
 
 def _turned_away(book: Ledger, key: Key) -> given.TurnedAway:

@@ -10,7 +10,10 @@ from django.utils.safestring import SafeString
 
 Data = Mapping[str, Any]
 _PEOPLE = ("approval.", "run.cancel_requested", "run.pause_requested", "run.resumed", "step.answered")
-_ERRORS = ("run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback")
+_ERRORS = (
+    "run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.turned_away",
+    "step.fallback",
+)  # fmt: skip
 
 _LOOKS = {
     "run.succeeded": "s-succeeded",
@@ -29,6 +32,8 @@ _LOOKS = {
     "step.skipped": "s-skipped",
     "step.cancelled": "s-cancelled",
     "step.waiting": "s-waiting",
+    "step.held": "s-waiting",
+    "step.turned_away": "s-failed",
     "approval.requested": "s-human",
     "approval.expired": "s-waiting",
     "approval.withdrawn": "s-cancelled",
@@ -93,6 +98,11 @@ def _decided(data: Data) -> SafeString:
     return format_html("was {} by <b>{}</b>{}", verb, names, comment)
 
 
+def _started(data: Data) -> str:
+    held = f", held back for {data['held']:.3g} s" if data.get("held") else ""
+    return f"started, attempt {data.get('attempt', 1)}{held}"
+
+
 def _log(data: Data) -> SafeString:
     return format_html("<code>{}</code>", "\n".join(str(line) for line in data.get("lines") or ())[:2000])
 
@@ -111,7 +121,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "run.failed": lambda d: format_html("Run failed: {}", _error(d)),
     "run.timed_out": lambda d: format_html("Run timed out: {}", _error(d)),
     "step.ready": lambda d: "is ready",
-    "step.started": lambda d: f"started, attempt {d.get('attempt', 1)}",
+    "step.started": _started,
     "step.succeeded": lambda d: "succeeded",
     "step.retrying": lambda d: format_html(
         "attempt {} failed: {}. It will be tried again.", d.get("attempt", 1), _error(d)
@@ -126,6 +136,8 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "step.answered": lambda d: "got its answer",
     "step.skipped": lambda d: _why("was skipped", d),
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
+    "step.held": lambda d: f"is held back by {d.get('by', 'a limit')}",
+    "step.turned_away": lambda d: format_html("was turned away: {}", _error(d)),
     "step.fallback": lambda d: format_html("used its fallback: {}", _error(d)),
     "step.reopened": lambda d: _why("was opened again", d),
     "step.cancelled": lambda d: "was cancelled",

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from flows.steps import base
+from flows.steps.registry import family
+from resources.errors import Conflict
 from resources.limits import ledger
 from resources.models import Connection, ConnectionLimit, Permit
 from runs import actions, clock, permits, queue, store
@@ -15,8 +24,8 @@ from runs.meaning import just, meaning_of
 from runs.models import Run, RunEvent, StepRun, Work
 from runs.slice import Happened, Slice
 from runs.worker import Worker
-from tests.engine.cluster import SYSTEM, begin, check_fold, make_flow
-from tests.engine.test_store_queue import drain
+from tests.engine.cluster import SYSTEM, begin, check_fold, ended, make_flow, wait_until
+from tests.engine.test_store_queue import drain, in_thread
 
 FLOW = """
 flow: limited
@@ -404,3 +413,87 @@ def test_a_connection_without_limits_costs_no_statement(ci: Any) -> None:
         seen.append([q["sql"] for q in queries])
     assert not [sql for sql in seen[1] if ("limit" in sql.lower() and "resources_" in sql) or "permit" in sql]
     assert len(seen[0]) == len(seen[1]) + 1, "once a second, a worker reads which connections have limits"
+
+
+# -- all at once -----------------------------------------------------------------------------------------------------
+CHAIN = """
+flow: chain
+defaults: {timeout: 5s, retry: {max_attempts: 9, initial: 1ms, max: 2ms}}
+steps:
+  - id: a
+    http: {connection: ci, method: POST, path: /status, json: {}}
+  - id: b
+    http: {connection: other, method: POST, path: /status, json: {}}
+  - id: each
+    for_each: {items: [0, 1, 2]}
+    http: {connection: ci, method: POST, path: /status, json: {}}
+"""
+
+
+class Outside:
+    """Stands for the other side: counts who is there at a time, and fails now and then."""
+
+    def __init__(self) -> None:
+        self.lock, self.now, self.most = threading.Lock(), Counter[str](), Counter[str]()
+        self.dice = random.Random(7)
+
+    def __call__(self, ctx: base.StepContext) -> base.Outcome:
+        assert ctx.action.connection is not None
+        name = ctx.action.connection["name"]
+        with self.lock:
+            self.now[name] += 1
+            self.most[name] = max(self.most[name], self.now[name])
+            fails = self.dice.random() < 0.1
+        time.sleep(0.002)
+        with self.lock:
+            self.now[name] -= 1
+        return base.Retry(base.StepError("http_4xx", "…")) if fails else base.Done({})
+
+
+def test_workers_pauses_and_cancels_at_once_lose_nobody_and_break_no_limit(
+    ci: Any, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ci(concurrency=2)
+    Connection.objects.create(name="other", kind="http", settings={**URL, "limits": {"concurrency": 1}})
+    permits.forget()
+    outside = Outside()
+    monkeypatch.setattr(family("http"), "execute", outside)
+    flow = make_flow(CHAIN)
+    runs = [begin(flow) for _ in range(12)]
+    over = threading.Event()
+
+    @in_thread
+    def work(owner: str) -> None:
+        worker = Worker(owner)
+        while not over.is_set():
+            if not worker.work_once():
+                time.sleep(0.002)
+        worker.heart.stop()
+
+    @in_thread
+    def meddle() -> None:
+        dice = random.Random(3)
+        for n in range(24):
+            run = dice.choice(runs)
+            with contextlib.suppress(Conflict):
+                actions.pause_run(actor=SYSTEM, run_id=run)
+                time.sleep(0.01)
+                actions.resume_run(actor=SYSTEM, run_id=run)
+            with contextlib.suppress(Conflict):
+                if n % 8 == 7:
+                    actions.cancel_run(actor=SYSTEM, run_id=dice.choice(runs))
+
+    with ThreadPoolExecutor(5) as pool:
+        working = [pool.submit(work, f"w{i}") for i in range(4)]
+        try:
+            pool.submit(meddle).result(60)
+            wait_until(lambda: ended(runs), 40)
+        finally:
+            over.set()
+        for future in working:
+            future.result(10)
+    assert outside.most["ci"] <= 2 and outside.most["other"] == 1
+    assert set(Run.objects.values_list("status", flat=True)) <= {"succeeded", "cancelled"}
+    assert not Permit.objects.exists() and not Work.objects.exists()
+    for run in runs:
+        check_fold(run)
