@@ -227,6 +227,18 @@ def test_a_paused_run_lets_others_go_first_and_keeps_its_place(ci: Any) -> None:
     assert hand.begin() == fourth
 
 
+def test_the_promise_to_a_run_that_is_paused_goes_to_the_next_at_once(ci: Any) -> None:
+    ci(concurrency=1)
+    flow = make_flow(FLOW)
+    first, second, third = (begin(flow) for _ in range(3))
+    one = Hand("one")
+    assert one.begin() == first and one.begin() is None and one.begin() is None
+    one.end()
+    assert Work.objects.get(run_id=third).wake_at is None
+    actions.pause_run(actor=SYSTEM, run_id=second)
+    assert one.begin() == third
+
+
 def test_a_promise_that_nobody_takes_up_goes_to_the_next(ci: Any) -> None:
     ci(concurrency=1)
     flow = make_flow(FLOW)
