@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -14,8 +14,7 @@ from resources.models import Permit
 from runs import attempts, permits
 from runs.engine import inputs as given
 from runs.engine.state import NO_ITEM, Key, State
-from runs.engine.turn import Decision, Enqueue, Event
-from runs.queue import Claim
+from runs.engine.turn import Decision, Event
 from runs.starting import Start
 from runs.store import Loaded
 
@@ -86,7 +85,6 @@ class Asked:
 
     run_id: str
     books: dict[str, Ledger]
-    own: Collection[Key]  # steps whose queue rows this commit writes anew
     owner: str
     decide: Decide
     starts: list[Start] = field(default_factory=list)
@@ -104,13 +102,12 @@ class Asked:
 
 
 def ask(
-    loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[Start], placed: Sequence[Claim], owner: str,
-    now: float, decide: Decide,
-) -> Asked:  # fmt: skip
+    loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[Start], owner: str, now: float, decide: Decide
+) -> Asked:
     """Inside the transaction of the commit, the run locked: give permits back, ask for those of `starts`."""
     run_id, plan = loaded.state.run_id, loaded.plan
     books = {book.name: book for book in ledger.lock(concerned(loaded, decisions, starts).values(), now)}
-    asked = Asked(run_id, books, {(row.step, row.item) for row in placed if row.kind == "step"}, owner, decide)
+    asked = Asked(run_id, books, owner, decide)
     mine = {(p.step, p.item): p for p in Permit.objects.filter(run_id=run_id)}
     _give_back(books, mine, ended_in(decisions))
     state = decisions[-1].state if decisions else loaded.state
@@ -165,10 +162,8 @@ def _ask_one(asked: Asked, book: Ledger, permit: Permit, plan: Plan, state: Stat
         asked.starts.append(start if new else _was_held(start, permit))
         return True
     asked.held.append(permit)
-    told = (Event("step.held", *key, data={"by": permit.why}),) if new and key[1] == NO_ITEM else ()
-    anew = start.take is not None and (start.take.fresh or key in asked.own)
-    if told or anew:  # the step stays ready; a row of its own is written again, and then held
-        asked.instead.append(Decision(state, (Enqueue(*key, book.now),) if anew else (), told))
+    if new and key[1] == NO_ITEM:  # the step stays ready; the history says so once
+        asked.instead.append(Decision(state, events=(Event("step.held", *key, data={"by": permit.why}),)))
     return False
 
 

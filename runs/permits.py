@@ -7,7 +7,7 @@ dies, a breaker that closes, new settings) promises it to the oldest held, in th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -36,6 +36,11 @@ def limited() -> dict[str, int]:
         rows = Connection.objects.select_related("limit")
         _known = (steady, {row.name: row.pk for row in rows if row.settings.get("limits") or hasattr(row, "limit")})
     return _known[1]
+
+
+def concern(names: Collection[str]) -> bool:
+    """Is any of these connections limited?"""
+    return bool(names) and any(name in limited() for name in names)
 
 
 def forget() -> None:
@@ -152,12 +157,12 @@ def end_owner(owner: str, run_id: str | None = None) -> None:
                 book.save()
 
 
-def follow(before: State, after: State, names: Iterable[str], now: float) -> None:
+def follow(before: State, after: State, names: Collection[str], now: float) -> None:
     """After a decision that ended no attempt of ours: steps that were cancelled, skipped, or ended with their run.
 
     `names`: of the connections its plan uses. In the transaction of the save.
     """
-    if not any(name in limited() for name in names):
+    if not concern(names):
         return
     mine = list(Permit.objects.filter(run_id=after.run_id))
     gone = [p for p in mine if _is_over(after, p)]

@@ -67,7 +67,7 @@ class Hand:
         loaded = store.load(claim.run_id)
         assert loaded is not None
         slice_ = Slice(self.worker, loaded, claim)
-        if not slice_._commit([Happened(meaning_of(claim), claim)]):
+        if not slice_.commit([Happened(meaning_of(claim), claim)]):
             return None
         self.slice = slice_
         return claim.run_id
@@ -77,7 +77,7 @@ class Hand:
         error = {"class": cls, "message": "…"} if cls else None
         attempt = self.slice.loaded.state.step("a").attempt
         ended = given.AttemptEnded("a", -1, attempt, outcome, error=error, after=after)
-        self.slice._commit([Happened(just(ended), self.slice.rows[A])])
+        self.slice.commit([Happened(just(ended), self.slice.rows[A])])
         self.slice = None
 
 
