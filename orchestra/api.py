@@ -28,6 +28,7 @@ from resources.errors import (
     TooLarge,
 )
 from resources.jsonio import read_json
+from resources.limits.api import router as limits_router
 from runs.api import router as runs_router
 from runs.control_api import router as controls_router
 from runs.flow_api import router as flow_runs_router
@@ -75,7 +76,10 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-ROUTERS = (flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router)
+ROUTERS = (
+    flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
+    limits_router,
+)  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)
 

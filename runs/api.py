@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.db.models import QuerySet
@@ -17,6 +18,7 @@ from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
 from runs import actions, line
+from runs.held import HeldBack, held_back
 from runs.models import NO_ITEM, Run, RunEvent, RunStatus
 
 router = Router(tags=["runs"])
@@ -38,6 +40,7 @@ class StepOut(Schema):
     pass_no: int = Field(serialization_alias="pass")
     started_at: str | None
     ended_at: str | None
+    held_by: str | None = Field(description="The limit that holds it, or some of its items, back right now.")
 
 
 class QueuedOut(Schema):
@@ -145,7 +148,8 @@ def list_runs(
     if degraded is not None:
         rows = rows.filter(degraded=degraded)
     page = newest_first(rows, cursor=cursor, limit=limit)
-    return {"items": [run_json(run) for run in page.items], "next_cursor": page.next_cursor}
+    held = held_back([run.pk for run in page.items if not run.ended])
+    return {"items": [run_json(run, held) for run in page.items], "next_cursor": page.next_cursor}
 
 
 @router.get("/runs/{run_id}", response=declared((200, RunDetailOut)), by_alias=True)
@@ -202,7 +206,9 @@ def _detail(run: Run) -> dict[str, Any]:
     return {**run_json(run), "queued": line.of_run(run)}
 
 
-def run_json(run: Run) -> dict[str, Any]:
+def run_json(run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None) -> dict[str, Any]:
+    if held is None:
+        held = {} if run.ended else held_back([run.pk])
     return {
         "id": run.pk,
         "flow": run.flow.slug,
@@ -217,11 +223,11 @@ def run_json(run: Run) -> dict[str, Any]:
         "error": run.error,
         "priority": run.priority,
         "parent": run.parent_id,
-        "steps": _steps(run),
+        "steps": _steps(run, held.get(run.pk, {})),
     }
 
 
-def _steps(run: Run) -> list[dict[str, Any]]:
+def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
     rows = {row.step: row for row in run.step_runs.all() if row.item == NO_ITEM}
     steps = []
     for step in plan_of(run.release_id, run.release.checksum).steps:
@@ -238,6 +244,7 @@ def _steps(run: Run) -> list[dict[str, Any]]:
                 "pass_no": row.pass_no if row else 1,
                 "started_at": iso(row.started_at) if row else None,
                 "ended_at": iso(row.ended_at) if row else None,
+                "held_by": held[step.id].by if step.id in held else None,
             }
         )
     return steps

@@ -10,7 +10,8 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         from flows.signals import live_changed
         from resources import usage  # models exist from here on
-        from runs import keeper, releases, retention
+        from resources.signals import limits_changed
+        from runs import keeper, permits, releases, retention
         from runs.outbound import duty, subscriptions
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
@@ -19,3 +20,5 @@ class RunsConfig(AppConfig):
         keeper.register("releases", releases.turn)
         keeper.register("retention", retention.run)
         usage.register("connection", subscriptions.using_connection)
+        limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
+        keeper.register("limits", permits.tend)

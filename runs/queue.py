@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from runs import clock
+from runs import clock, permits
 from runs.rank import SECONDS_A_POINT
 
 
@@ -200,7 +200,9 @@ def end_leases(owner: str, at: float, run_id: str | None = None) -> int:
             cursor.execute(sql, [at, owner])
         else:
             cursor.execute(sql + " AND run_id = %s", [at, owner, run_id])
-        return int(cursor.rowcount)
+        ended = int(cursor.rowcount)
+    permits.end_owner(owner, run_id)
+    return ended
 
 
 def held_by(owner: str, run_id: str) -> list[Claim]:

@@ -11,6 +11,7 @@ from resources.access import Actor, can
 from resources.errors import NotFound
 from runs import dag, filters, line, looks, notes, timeline
 from runs.about import about
+from runs.held import held_back
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
 from runs.recoverpage import recover
@@ -163,6 +164,7 @@ def inspect(
         "has_output": _tried(row),
         "error": kept.get("error"),
         "attempts": attempts_of(mine),
+        "held": held_back([run.pk]).get(run.pk, {}).get(chosen) if not run.ended else None,
         "items": [
             {"state": looks.of_step(s)[0], "label": looks.of_step(s)[1], "n": n}
             for s, n in items.get(chosen, {}).items()

@@ -18,7 +18,7 @@ _PEOPLE = (
 )  # fmt: skip
 _ERRORS = (
     "run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback",
-    "step.refused", "callback.refused",
+    "step.refused", "callback.refused", "step.turned_away",
 )  # fmt: skip
 
 _LOOKS = {
@@ -46,6 +46,8 @@ _LOOKS = {
     "callback.refused": "s-failed",
     "step.cancelled": "s-cancelled",
     "step.waiting": "s-waiting",
+    "step.held": "s-waiting",
+    "step.turned_away": "s-failed",
     "approval.requested": "s-human",
     "approval.expired": "s-waiting",
     "approval.withdrawn": "s-cancelled",
@@ -110,6 +112,12 @@ def _decided(data: Data) -> SafeString:
     names = ", ".join(by) if isinstance(by, list) else str(by or "Somebody")
     comment = format_html(": “{}”", data["comment"]) if data.get("comment") else ""
     return format_html("was {} by <b>{}</b>{}", verb, names, comment)
+
+
+def _started(data: Data) -> str:
+    held = f", held back for {data['held']:.3g} s" if data.get("held") else ""
+    what = "asks whether it happened" if data.get("asks") else "started"
+    return f"{what}, attempt {data.get('attempt', 1)}{held}"
 
 
 def _log(data: Data) -> SafeString:
@@ -179,9 +187,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "run.failed": lambda d: format_html("Run failed: {}", _error(d)),
     "run.timed_out": lambda d: format_html("Run timed out: {}", _error(d)),
     "step.ready": lambda d: "is ready",
-    "step.started": lambda d: (
-        f"{'asks whether it happened' if d.get('asks') else 'started'}, attempt {d.get('attempt', 1)}"
-    ),
+    "step.started": _started,
     "step.succeeded": _succeeded,
     "step.retrying": lambda d: format_html(
         "attempt {} failed: {}. It will be tried again.", d.get("attempt", 1), _error(d)
@@ -196,6 +202,8 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "step.answered": lambda d: "got its answer",
     "step.skipped": lambda d: f"was skipped{SKIPS.get(str(d.get('reason', '')), '')}",
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
+    "step.held": lambda d: f"is held back by {d.get('by', 'a limit')}",
+    "step.turned_away": lambda d: format_html("was turned away: {}", _error(d)),
     "step.fallback": lambda d: format_html("used its fallback: {}", _error(d)),
     "step.reopened": lambda d: _why("was opened again", d),
     "step.cancelled": lambda d: (

@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from flows.definition.plan import Plan
 from flows.models import Release
 from resources.fields import dumps
-from runs import bell, hot, limits, queue_rows, waits
+from runs import bell, hot, limits, permits, queue_rows, waits
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
@@ -184,6 +184,8 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
                 state, rings, taken = write(batch, loaded, saving)
             for decision in saving.decisions:
                 rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
+            if loaded.plan.connections:
+                permits.follow(loaded.state, state, loaded.plan.connections, saving.now)
             if state.ended and not loaded.state.ended:
                 rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
     except IntegrityError as error:

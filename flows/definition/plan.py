@@ -217,6 +217,13 @@ class Plan:
                 found.setdefault(target, []).append(step)
         return {step: tuple(routes) for step, routes in found.items()}
 
+    @cached_property
+    def connections(self) -> frozenset[str]:
+        """Every connection its steps may use, with their fallbacks, compensations and checks."""
+        parts = [p for s in self.steps for p in (s, s.fallback, s.compensate, s.already_done) if p is not None]
+        named = [(p.config or {}).get("connection") for p in parts]
+        return frozenset(name for name in named if isinstance(name, str))
+
     def step(self, step_id: str) -> StepPlan:
         """The step of that id; `<id>~` is the one that undoes it. Raises KeyError."""
         return self._by_id[step_id]

@@ -25,6 +25,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "http_429": True,
     "http_5xx": True,
     "rate_limited": True,
+    "circuit_open": False,  # the connection's circuit breaker is open; nothing was sent
     "lost": True,  # the worker died or lost its lease
     "expression": False,  # an expression or template could not be resolved
     "config": False,  # the resolved config breaks the family's schema

@@ -285,6 +285,15 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     return True
 
 
+def _turned_away(turn: Turn, event: given.TurnedAway) -> bool:
+    step = turn.step(event.step, event.item)
+    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE:
+        return False
+    turn.cause("step.turned_away", given.encode(event), step=step)
+    fail(turn, step, event.error or {})
+    return True
+
+
 def _action_changed(turn: Turn, event: given.ActionChanged) -> bool:
     step, approval = turn.step(event.step, event.item), turn.step(event.approval)
     protects = event.approval in turn.plan_of(step).protected_by
@@ -420,6 +429,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.AttemptEnded: _attempt_ended,
     given.AttemptLost: _lost,
     given.ActionChanged: _action_changed,
+    given.TurnedAway: _turned_away,
     given.Answered: _answered,
     given.TimeUp: _time_up,
     given.TimerDue: _timer_due,

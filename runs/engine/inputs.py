@@ -80,6 +80,15 @@ class ActionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The step's next attempt may not even wait for its connection: a circuit breaker is open. Nothing was sent."""
+
+    step: str
+    item: int
+    error: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """The first signal to a step's wait of this pass. `checked`, `breach`: as of AttemptEnded."""
 
@@ -211,6 +220,7 @@ Input = (
     | AttemptEnded
     | AttemptLost
     | ActionChanged
+    | TurnedAway
     | Answered
     | TimeUp
     | TimerDue
@@ -233,6 +243,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "ended": AttemptEnded,
     "lost": AttemptLost,
     "changed": ActionChanged,
+    "turned_away": TurnedAway,
     "answered": Answered,
     "time_up": TimeUp,
     "timer": TimerDue,

@@ -148,6 +148,18 @@ class RunMachine(RuleBasedStateMachine):
             shown = self.digests_of(step)
             assert not self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
 
+    @precondition(lambda self: self.has(*CLAIMABLE))
+    @rule(data=st.data())
+    def its_connection_turns_it_away(self, data: st.DataObject) -> None:
+        step, attempts = self.pick(data, *CLAIMABLE), {k: s.attempt for k, s in self.game.state.steps.items()}
+        held = self.game.state.paused or self.game.state.cancel
+        error = {"class": "circuit_open", "message": "…"}
+        decision = self.give(given.TurnedAway(step.id, step.item, error))
+        assert not (decision.accepted and held), "a paused or cancelled run decides nothing new"
+        now = decision.state.step(*step.key)
+        assert now.attempt == attempts[step.key], "no attempt is spent"
+        assert not decision.accepted or now.status in ("failed", SUCCEEDED) or now.fallback
+
     @precondition(lambda self: self.has(RUNNING))
     @rule(data=st.data(), outcome=st.sampled_from(["done", "done", "done", "retry", "fail"]), repeatable=st.booleans())
     def finish(self, data: st.DataObject, outcome: str, repeatable: bool) -> None:
