@@ -116,7 +116,7 @@ class RunMachine(RuleBasedStateMachine):
         needs = [steps.get((n, -1), Step(n)) for n in plan.needs]
         good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in ("if", "when", "route")) for n in needs]
         if plan.join is not None:
-            return sum(n.status == SUCCEEDED or n.pass_no > 1 for n in needs) >= plan.join
+            return bool(sum(n.status == SUCCEEDED or n.pass_no > 1 for n in needs) >= plan.join)
         if not all(n.settled for n in needs):
             # only an approval that is asked again may be open beside a step that had started before
             return all(n.settled or n.pass_no > 1 for n in needs)
