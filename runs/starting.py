@@ -64,11 +64,11 @@ def choose(
     if shared:
         ready = [k for k in ready if is_quick(loaded, k[0], worker)]
         own = [k for k in own if is_quick(loaded, k[0], worker) or (lead and is_pure(loaded, k[0]))]
+    ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     if own:
         rest = [k for k in ready if k not in own and k not in avoid]
         more = [k for k in own[1:] if is_pure(loaded, k[0])] if is_pure(loaded, own[0][0]) else []
         return [own[0], *more, *_more(loaded, own[0], rest, worker, room - 1 - len(more))]
-    ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     fresh = [k for k in ready if loaded.state.step(*k).status not in CLAIMABLE]
     others = [k for k in ready if k not in avoid]
     if not fresh and not others:
