@@ -82,13 +82,16 @@ def _may_start(step: Step, now: float) -> bool:
 
 
 def _more(loaded: Loaded, first: Key, others: Sequence[Key], worker: Worker, room: int) -> list[Key]:
-    """A share of the other quick steps that are ready, so that workers beside this one find some, too."""
-    if worker.pace.is_quick(loaded, first[0]):
-        room = MAX_BATCH - 1
+    """Of the other quick steps that are ready, a share, so that workers beside this one find some, too.
+
+    Where steps are known to take no time, as many as go into one commit: to hand them round would cost more.
+    """
     if room < 1 or not is_quick(loaded, first[0], worker):
         return []
     quick = [k for k in others if is_quick(loaded, k[0], worker)]
     share = min(room, len(quick) // max(1, settings.WORKERS))
+    if worker.pace.is_quick(loaded, first[0]):
+        share = min(MAX_BATCH - 1, len(quick))
     return random.sample(quick, share) if share else []
 
 
