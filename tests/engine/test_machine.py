@@ -272,6 +272,8 @@ class RunMachine(RuleBasedStateMachine):
         if isinstance(event, (given.AttemptEnded, given.AttemptLost)):
             step = self.game.state.step(event.step, event.item)
             return step.status == RUNNING and step.attempt == event.attempt
+        if isinstance(event, given.TurnedAway):
+            return self.game.state.step(event.step, event.item).status in CLAIMABLE
         if isinstance(event, (given.Answered, given.TimeUp)):
             step = self.game.state.step(event.step, event.item)
             return step.status == WAITING and step.pass_no == event.pass_no
