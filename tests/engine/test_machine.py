@@ -158,6 +158,7 @@ class RunMachine(RuleBasedStateMachine):
         assert not (decision.accepted and held), "a paused or cancelled run decides nothing new"
         now = decision.state.step(*step.key)
         assert now.attempt == attempts[step.key], "no attempt is spent"
+        assert not (decision.accepted and step.doubt), "what may have happened is not called failed"
         assert not decision.accepted or now.status in ("failed", SUCCEEDED) or now.fallback
 
     @precondition(lambda self: self.has(RUNNING))
