@@ -158,6 +158,7 @@ class RunMachine(RuleBasedStateMachine):
         assert not (decision.accepted and held), "a paused or cancelled run decides nothing new"
         now = decision.state.step(*step.key)
         assert now.attempt == attempts[step.key], "no attempt is spent"
+        assert not (decision.accepted and step.doubt), "what may have happened is not called failed"
         assert not decision.accepted or now.status in ("failed", SUCCEEDED) or now.fallback
 
     @precondition(lambda self: self.has(RUNNING))
@@ -272,6 +273,8 @@ class RunMachine(RuleBasedStateMachine):
         if isinstance(event, (given.AttemptEnded, given.AttemptLost)):
             step = self.game.state.step(event.step, event.item)
             return step.status == RUNNING and step.attempt == event.attempt
+        if isinstance(event, given.TurnedAway):
+            return self.game.state.step(event.step, event.item).status in CLAIMABLE
         if isinstance(event, (given.Answered, given.TimeUp)):
             step = self.game.state.step(event.step, event.item)
             return step.status == WAITING and step.pass_no == event.pass_no

@@ -17,7 +17,7 @@ from tests.pages import seed
 from tests.pages.test_browser import axe, lively, visit
 
 __all__ = ["lively", "visit"]
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "concurrency": 4,
     "rate": {"count": 30, "per": "minute", "burst": 2},
     "breaker": {"failures": 3},
