@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -58,9 +59,9 @@ def make_runs() -> dict[str, str]:
     found = {}
     for name, given in (("good", {"n": 5}), ("stale", {"n": 20, "bad": True})):
         found[name] = start_run(actor=Actor.system("test"), flow=flow, input=given).run.pk
-        worker = Worker("w")
-        while worker.work_once():
-            pass
+        worker, end = Worker("w"), time.monotonic() + 20
+        while not Run.objects.get(pk=found[name]).ended and time.monotonic() < end:
+            worker.work_once()
     return found
 
 
