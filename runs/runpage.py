@@ -56,9 +56,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
         "recover": recover(run, chosen, can(actor, "operator", run.flow.folder)),
         "undoes": [s.id for s in plan.steps if s.compensate is not None] if "cancel" in plan.compensate_on else [],
         "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
-        "tab": tab
-        if tab in TABS
-        else _first_tab(rows.get(chosen), state.get(chosen), plan.step(chosen) if chosen else None),
+        "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen), plan, chosen),
         "now": now,
     }
 
