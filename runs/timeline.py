@@ -75,7 +75,7 @@ def _apply(track: Track, event: Event) -> None:
     elif kind == "step.retrying":
         track.close(event.at, "fail", f"Attempt {attempt} failed")
         track.open("back", event.at, "Waiting to retry")
-    elif kind in ("step.failed", "step.lost", "step.unknown"):
+    elif kind in ("step.attempt_failed", "step.failed", "step.lost", "step.unknown"):
         track.close(event.at, "fail", f"Attempt {attempt} failed")
     elif kind in _CLOSES:
         last = track.spans[-1] if track.spans else None
@@ -85,7 +85,7 @@ def _apply(track: Track, event: Event) -> None:
 _CLOSES = frozenset(
     {
         "step.succeeded", "step.cancelled", "step.answered", "step.skipped", "step.discarded", "step.checked",
-        "step.loaded", "step.attempt_failed",
+        "step.loaded",
     }
 )  # fmt: skip
 
