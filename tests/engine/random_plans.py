@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flows.definition.plan import Fallback, ForEach, Plan, Retry, StepPlan
+from flows.definition.plan import End, Fallback, ForEach, Plan, Retry, StepPlan, Undo
 
 RETRIES = st.builds(
     Retry,
@@ -23,6 +23,8 @@ FAN_OUTS = st.builds(
     max_parallel=st.sampled_from([None, 1, 2]),
     on_item_error=st.sampled_from(["fail", "continue"]),
 )
+UNDOS = st.sampled_from([None, Undo("http", {}, retry=Retry(max_attempts=2, initial=0.0, jitter="none"))])
+ENDS: st.SearchStrategy[tuple[End, ...]] = st.sampled_from([("cancel",), ("cancel", "failure"), ("failure",), ()])
 CONDITIONS = st.sampled_from([None, None, None, True, False, "${{ input.go }}", "${{ !input.go }}"])
 
 
@@ -31,7 +33,14 @@ def plans(draw: st.DrawFn, most: int = 12) -> Plan:
     steps: list[StepPlan] = []
     for index in range(draw(st.integers(1, most))):
         steps.append(draw(_steps(f"s{index}", steps)))
-    return Plan(language=1, flow="random", title="Random", steps=tuple(steps), output={"n": "${{ input.go }}"})
+    return Plan(
+        language=1,
+        flow="random",
+        title="Random",
+        steps=tuple(steps),
+        output={"n": "${{ input.go }}"},
+        compensate_on=draw(ENDS),
+    )
 
 
 @st.composite
@@ -58,4 +67,5 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         common["needs"] = tuple(dict.fromkeys((*common["needs"], *common["protected_by"])))
         common["irreversible"] = draw(st.booleans())
     each = draw(st.none() | FAN_OUTS)
+    common["compensate"] = draw(UNDOS) if family != "wait" else None
     return StepPlan(id=id_, family=family, config={}, for_each=each, fallback=draw(FALLBACKS), **common)
