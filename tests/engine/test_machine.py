@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from runs.engine import inputs as given
-from runs.engine.repair import MENDABLE
+from runs.engine.repair import DEAD, MENDABLE
 from runs.engine.state import CLAIMABLE, FAILED, NO_ITEM, RUNNING, SKIPPED, SUCCEEDED, WAITING, Key, Step
 from runs.engine.turn import CloseWait, Decision, Dequeue, Enqueue, OpenWait
 from runs.recoveries import refusal
@@ -40,7 +40,7 @@ class RunMachine(RuleBasedStateMachine):
         self.disturbed: set[Key] = set()
         self.results: set[tuple[str, int, int]] = set()
         self.mended: set[str] = set()  # steps people spoke for: what had begun because of them goes on
-        self.mending = False
+        self.mending = self.troubled = False
         self.ends: list[Key] = []  # steps in the order they ended, undoable ones or not
         self.given: list[given.Input] = []
         self.game = Game(plan, input={"go": go}, started=False)
@@ -285,7 +285,9 @@ class RunMachine(RuleBasedStateMachine):
         steps = [s for s in self.steps(*wanted) if not s.id.endswith(UNDO)]
         if not steps:
             return
-        step = data.draw(st.sampled_from(steps), label="step")
+        self.mend(data.draw(st.sampled_from(steps)), control, data.draw(st.sampled_from(["done", "not_done", "again"])))
+
+    def mend(self, step: Step, control: str, outcome: str = "") -> None:
         of = ("", NO_ITEM) if control == "retry" else (step.id, NO_ITEM) if control == "retry_from" else step.key
         code = refusal(self.plan, self.game.state, control, *of)
         events: dict[str, given.Input] = {
@@ -293,7 +295,7 @@ class RunMachine(RuleBasedStateMachine):
             "retry_from": given.RetryFromRequested(step.id, "o"),
             "skip": given.SkipRequested(*step.key, actor="o"),
             "complete": given.CompleteRequested(*step.key, output="by hand", actor="o"),
-            "outcome": given.OutcomeSaid(*step.key, outcome=data.draw(st.sampled_from(["done", "not_done", "again"]))),
+            "outcome": given.OutcomeSaid(*step.key, outcome=outcome, actor="o"),
         }
         protected = bool(self.plan.step(step.id).protected_by)
         asked = all(self.game.state.step(a).granted for a in self.plan.step(step.id).protected_by)
@@ -342,12 +344,33 @@ class RunMachine(RuleBasedStateMachine):
         if not hasattr(self, "game"):
             return
         self.fold_again()
+        much = len(self.given)
+        self.troubled = much % 2 == 1
+        if not self.troubled:  # on its way, then cancelled: what was done is undone
+            self.drive_to_the_end(moves=10 + much % 30)
+            self.give(given.CancelRequested("o", "enough"))
+        self.drive_to_the_end(moves=40)
+        self.troubled = False
         self.drive_to_the_end()
+        for turn in range(3):
+            if self.game.state.status in DEAD:
+                self.mend_all(turn)
+                self.drive_to_the_end()
         self.fold_again()
 
-    def drive_to_the_end(self) -> None:
+    def mend_all(self, turn: int) -> None:
+        """Try everything on everything that is broken; then a retry, of all or from some step."""
+        for step in self.steps(FAILED, "unknown", SUCCEEDED):
+            kinds = ("outcome", "skip", "complete")
+            for control in kinds if not step.id.endswith(UNDO) and (turn or step.status == "unknown") else ():
+                self.mend(step, control, ("again", "done", "not_done")[turn])
+        broken = self.steps(FAILED, "cancelled")
+        if self.game.state.status in DEAD and broken and not broken[0].id.endswith(UNDO):
+            self.mend(broken[0], "retry_from" if turn == 1 else "retry")
+
+    def drive_to_the_end(self, moves: int = 500) -> None:
         """Whatever happened: a willing world brings the run to an end."""
-        for _ in range(500):
+        for _ in range(moves):
             if self.game.state.ended:
                 break
             if self.game.state.paused is not None:
@@ -359,8 +382,9 @@ class RunMachine(RuleBasedStateMachine):
             movable = self.steps(RUNNING, WAITING, *CLAIMABLE)
             assert movable, f"stuck: {[(s.key, s.status) for s in self.game.state.steps.values()]}"
             self.move(movable[0])
-        assert self.game.state.ended
-        assert not self.waits and not self.has(RUNNING)
+        if moves == 500:
+            assert self.game.state.ended
+            assert not self.waits and not self.has(RUNNING)
 
     def move(self, step: Step) -> None:
         plan = self.plan.step(step.id)
@@ -377,12 +401,19 @@ class RunMachine(RuleBasedStateMachine):
             if wrong and not step.fallback:
                 assert self.give(given.ActionChanged(step.id, step.item, wrong[0])).accepted
             else:
+                before = self.game.state.steps
                 assert self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
+                if step.id.endswith(UNDO):
+                    self._check_undoing(step, before)
         elif plan.family == "approval":
             actions = self.actions_protected_by(step.id)
             self.asked[step.id] = {f"{a['step']}:{-1 if a['item'] is None else a['item']}": digest(a) for a in actions}
             wait = {"kind": "approval", "timeout": 60.0, "until": None, "spec": {"actions": actions}}
             self.give(given.AttemptEnded(step.id, step.item, step.attempt, "wait", wait=wait))
+        elif self.troubled and len(self.given) % 9 == 8:
+            self.give(given.AttemptLost(step.id, step.item, step.attempt, repeatable=len(self.given) % 2 == 0))
+        elif self.troubled and len(self.given) % 7 == 6:
+            self.give(given.AttemptEnded(step.id, step.item, step.attempt, "fail", error=ERROR))
         else:
             self.give(given.AttemptEnded(step.id, step.item, step.attempt, "done", output=1))
 
