@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flows.definition.plan import AlreadyDone, Check, Fallback, ForEach, Plan, Retry, StepPlan
+from flows.definition.plan import AlreadyDone, Check, End, Fallback, ForEach, Plan, Retry, StepPlan, Undo
 
 RETRIES = st.builds(
     Retry,
@@ -42,6 +42,8 @@ FAN_OUTS = st.builds(
     on_item_error=st.sampled_from(["fail", "continue"]),
     key=st.just("${{ item }}"),
 )
+UNDOS = st.sampled_from([None, Undo("http", {}, retry=Retry(max_attempts=2, initial=0.0, jitter="none"))])
+ENDS: st.SearchStrategy[tuple[End, ...]] = st.sampled_from([("cancel",), ("cancel", "failure"), ("failure",), ()])
 CONDITIONS = st.sampled_from([None, None, None, True, False, "${{ input.go }}", "${{ !input.go }}"])
 
 
@@ -51,7 +53,14 @@ def plans(draw: st.DrawFn, most: int = 12) -> Plan:
     for index in range(draw(st.integers(1, most))):
         steps.append(draw(_steps(f"s{index}", steps)))
     steps = [_with_targets(draw, s, steps) if s.family == "route" else s for s in steps]
-    return Plan(language=1, flow="random", title="Random", steps=tuple(steps), output={"n": "${{ input.go }}"})
+    return Plan(
+        language=1,
+        flow="random",
+        title="Random",
+        steps=tuple(steps),
+        output={"n": "${{ input.go }}"},
+        compensate_on=draw(ENDS),
+    )
 
 
 @st.composite
@@ -91,6 +100,7 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         common |= {"already_done": draw(ASKS), "effect": draw(EFFECTS)}
     common["ensures"] = draw(CHECKS)
     each = draw(st.none() | FAN_OUTS)
+    common["compensate"] = draw(UNDOS) if family != "wait" else None
     return StepPlan(id=id_, family=family, config={}, for_each=each, fallback=draw(FALLBACKS), **common)
 
 
