@@ -13,6 +13,7 @@ class RunsConfig(AppConfig):
         from resources.signals import limits_changed
         from runs import keeper, permits, releases, retention
         from runs.outbound import duty, subscriptions
+        from runs.schedules import firing, pruning, sync
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
         outbox = duty.Outbox()
@@ -22,3 +23,6 @@ class RunsConfig(AppConfig):
         usage.register("connection", subscriptions.using_connection)
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
         keeper.register("limits", permits.tend)
+        live_changed.connect(sync.on_live_changed, dispatch_uid="schedules")
+        keeper.register("schedules", firing.turn)
+        keeper.register("schedules: old times", pruning.Pruning().turn)
