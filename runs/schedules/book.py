@@ -38,6 +38,12 @@ def lock(schedule: Schedule) -> Schedule:
     return _rows().select_for_update(of=("self",)).get(pk=schedule.pk)
 
 
+def try_lock(schedule: Schedule) -> Schedule | None:
+    """The same, or None where somebody has it now. (On SQLite one waits for one's turn to write.)"""
+    free = Flow.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=schedule.flow_id)
+    return lock(schedule) if free.values_list("pk").first() else None
+
+
 def _rows() -> QuerySet[Schedule]:
     return Schedule.objects.select_related("flow__live").defer("flow__live__source", "flow__live__plan_json")
 

@@ -35,6 +35,8 @@ TIMES_A_TURN: Final = 10
 STARTS_A_TURN: Final = 5
 #: seconds until a turn where a time waits for the end of a run
 WAIT: Final = 1.0
+#: seconds until the next turn where more is due: others have theirs meanwhile
+MOMENT: Final = 0.02
 #: seconds until a schedule that broke is tried again
 AFTER_ERROR: Final = 60.0
 #: overlap policy -> the action that ends the other runs
@@ -51,7 +53,7 @@ def turn(now: float) -> float | None:
     for pk in waits:
         _guarded(tend, pk, now)
     if more:
-        return now
+        return now + MOMENT
     wakes = Schedule.objects.filter(wake_at__isnull=False).order_by("wake_at").values_list("wake_at", flat=True)
     soonest = wakes.first()
     return min(soonest or now + WAIT, now + WAIT) if waits else soonest
@@ -74,14 +76,17 @@ def _guarded(work: Callable[[Schedule, float], bool], pk: int, now: float) -> bo
         return work(schedule, now)
     except (OperationalError, InterfaceError):
         raise
+    except CronError as error:
+        logger.warning("schedule %s cannot be worked on: %s", schedule, error)
+        _say_broken(schedule, str(error), now)
+        return False
     except Exception as error:  # said on the schedule's page and in the log, tried again later
         logger.exception("schedule %s broke", schedule)
-        _say_broken(schedule, error, now)
+        _say_broken(schedule, f"An error inside of Orchestra: {type(error).__name__}.", now)
         return False
 
 
-def _say_broken(schedule: Schedule, error: Exception, now: float) -> None:
-    said = str(error) if isinstance(error, CronError) else f"An error inside of Orchestra: {type(error).__name__}."
+def _say_broken(schedule: Schedule, said: str, now: float) -> None:
     row = Schedule.objects.filter(pk=schedule.pk)
     row.update(problem=f"{said} It is tried again every minute."[:500])
     row.filter(wake_at__isnull=False).update(wake_at=now + AFTER_ERROR)
@@ -143,11 +148,18 @@ def _started(schedule: Schedule, row: ScheduledTime, prepared: Prepared) -> str:
 
 
 # -- a due time ------------------------------------------------------------------------------------------------
+class Elsewhere(Exception):
+    """Another process is at this schedule, or was faster, or a release goes live: look again in a moment."""
+
+
 def fire(schedule: Schedule, now: float) -> bool:
     """Due times of a schedule, one transaction each. True where more of them are due."""
     for _ in range(TIMES_A_TURN):
-        if not _fire_one(schedule, now):
-            return False
+        try:
+            if not _fire_one(schedule, now):
+                return False
+        except Elsewhere:
+            return True
         fresh = book.read(schedule.pk)
         if fresh is None:
             return False
@@ -162,9 +174,9 @@ def _fire_one(read: Schedule, now: float) -> bool:
     found = policy.look(timing, read.due_at, now)
     prepared = prepare(read, found.fire, Cause.DUE) if found.fire is not None else None
     with transaction.atomic():
-        schedule = book.lock(read)
-        if _moved(read, schedule):
-            return True  # another process was faster, or a release went live: look again
+        schedule = book.try_lock(read)
+        if schedule is None or _moved(read, schedule):
+            raise Elsewhere
         before = schedule.paused_at
         book.settle(schedule, now)
         if schedule.active:
@@ -233,7 +245,9 @@ def _start_waiting(read: Schedule, now: float) -> bool:
         return False
     prepared = prepare(read, head.due_at, head.cause) if head is not None and free else None
     with transaction.atomic():
-        schedule = book.lock(read)
+        schedule = book.try_lock(read)
+        if schedule is None:
+            return False
         before = schedule.paused_at
         book.settle(schedule, now)
         first = book.first_waiting(schedule)
