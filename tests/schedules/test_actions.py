@@ -17,8 +17,8 @@ from tests.schedules.conftest import Place, at, key
 
 pytestmark = [pytest.mark.django_db, pytest.mark.db_matrix]
 HOURLY = "cron: '0 * * * *'"
-WHERE: dict[str, str] = {"slug": "nightly", "name": "schedule"}
-RANGE = {"start": at("2026-02-01T00:00"), "end": at("2026-02-01T03:30")}
+WHERE: dict[str, Any] = {"slug": "nightly", "name": "schedule"}
+RANGE: dict[str, Any] = {"start": at("2026-02-01T00:00"), "end": at("2026-02-01T03:30")}
 Verb = Callable[..., Any]
 VERBS: dict[str, tuple[Verb, dict[str, Any]]] = {
     "pause": (actions.pause_schedule, {"note": "The source is down."}),
