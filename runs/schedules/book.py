@@ -88,7 +88,8 @@ def settle(schedule: Schedule, now: float) -> None:
             schedule.failures = 0
         elif status in (RunStatus.FAILED, RunStatus.TIMED_OUT):
             count_failure(schedule, now, f"run {run_id}")
-    ScheduledTime.objects.filter(pk__in=ended).update(open=False)
+    # looked at again: a person may have reopened one just now
+    ScheduledTime.objects.filter(_ENDED, pk__in=ended).update(open=False)
 
 
 def count_failure(schedule: Schedule, now: float, what: str) -> None:

@@ -19,7 +19,7 @@ from flows.definition.expr import ExprError
 from flows.definition.lint_schedules import input_of
 from resources.access import Actor
 from resources.errors import Conflict, NotFound, OrchestraError
-from runs import actions, store
+from runs import actions, controls, store
 from runs.models import ENDED, Run, RunStatus
 from runs.schedules import book, policy
 from runs.schedules.book import Cause, State
@@ -39,8 +39,6 @@ WAIT: Final = 1.0
 MOMENT: Final = 0.02
 #: seconds until a schedule that broke is tried again
 AFTER_ERROR: Final = 60.0
-#: overlap policy -> the action that ends the other runs
-STOP: Final = {"cancel_other": "cancel_run", "terminate_other": "terminate_run"}
 
 
 def turn(now: float) -> float | None:
@@ -263,7 +261,7 @@ def _stop_others(schedule: Schedule) -> None:
     """Ask its runs to end, so that the time that waits may start. A run of a backfill is left to end by itself."""
     rows = schedule.times.filter(open=True).exclude(cause=Cause.BACKFILL).values_list("run_id", flat=True)
     ending = (*ENDED, RunStatus.CANCELLING, RunStatus.COMPENSATING)
-    stop = getattr(actions, STOP[schedule.overlap])
+    stop = controls.cancel_run if schedule.overlap == "cancel_other" else controls.terminate_run
     for run_id in Run.objects.filter(pk__in=list(rows)).exclude(Q(status__in=ending)).values_list("pk", flat=True):
         try:
             stop(

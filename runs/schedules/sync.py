@@ -9,7 +9,7 @@ from flows.definition.plan import Plan
 from flows.models import Flow
 from runs import clock
 from runs.schedules import book
-from runs.schedules.models import Schedule
+from runs.schedules.models import Schedule, ScheduledTime
 
 GONE: Final = "The schedule is no longer in the live release."
 
@@ -24,6 +24,13 @@ def on_live_changed(*, flow: Flow, plan: Plan, **_: Any) -> None:
     for name, row in known.items():
         if name not in wanted and row.retired_at is None:
             _retire(row, now)
+
+
+def on_run_reopened(*, run_id: str, flow_id: int, trigger: Any, **_: Any) -> None:
+    """Receiver of runs.signals.run_reopened: a run of a schedule goes again, and counts as running."""
+    if isinstance(trigger, dict) and trigger.get("kind") == "schedule":
+        schedules = Schedule.objects.filter(flow_id=flow_id, name=trigger.get("name", ""))
+        ScheduledTime.objects.filter(schedule__in=schedules, run_id=run_id).update(open=True)
 
 
 def _model(name: str, config: Any) -> ScheduleTrigger:

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from flows.models import Flow
 from resources.errors import TooMany
 from resources.models import AuditEntry
-from runs import actions
+from runs import actions, controls, signals
 from runs.models import Run
 from runs.schedules import firing, pruning
 from runs.schedules.models import Schedule, ScheduledTime
@@ -118,7 +118,7 @@ def test_a_run_that_takes_long_to_cancel_is_waited_for_and_only_the_latest_time_
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(actions, "cancel_run", lambda *, actor, run_id, reason: asked.append(reason))
+    monkeypatch.setattr(controls, "cancel_run", lambda *, actor, run_id, reason: asked.append(reason))
     place.release(HOURLY + ", overlap: cancel_other")
     for hour in (1, 2, 3):
         place.keep(f"2026-03-01T0{hour}:00")
@@ -129,18 +129,27 @@ def test_a_run_that_takes_long_to_cancel_is_waited_for_and_only_the_latest_time_
     assert place.runs() == ["2026-03-01T01:00:00Z", "2026-03-01T03:00:00Z"]
 
 
-def test_terminate_other_ends_the_earlier_run_without_its_compensation(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def terminate(*, actor: Any, run_id: str, reason: str) -> None:
-        Run.objects.filter(pk=run_id).update(status="cancelled", ended_at=place.time.now)
-
-    monkeypatch.setattr(actions, "terminate_run", terminate, raising=False)
+def test_terminate_other_ends_the_earlier_run_without_undoing_anything(place: Place) -> None:
     place.release(HOURLY + ", overlap: terminate_other")
     place.keep("2026-03-01T01:00")
     place.keep("2026-03-01T02:00")
     assert place.runs() == ["2026-03-01T01:00:00Z", "2026-03-01T02:00:00Z"]
-    assert Run.objects.filter(status="cancelled").count() == 1
+    ended = Run.objects.get(status="cancelled")
+    assert ended.events.filter(type="run.terminate_requested").exists()
+
+
+def test_a_run_that_is_reopened_counts_as_running_again(place: Place) -> None:
+    place.release(HOURLY)
+    place.keep("2026-03-01T01:00")
+    run = Run.objects.get()
+    place.end("failed")
+    place.keep("2026-03-01T01:30")
+    Schedule.objects.update(due_at=at("2026-03-01T03:00"), wake_at=at("2026-03-01T03:00"))
+    ScheduledTime.objects.update(open=False)  # as the next due time would note
+    Run.objects.update(status="queued", ended_at=None)
+    signals.run_reopened.send(sender=Run, run_id=run.pk, flow_id=run.flow_id, trigger=run.trigger)
+    place.keep("2026-03-01T03:00")
+    assert place.times()[-1] == (key("2026-03-01T03:00"), "skipped")
 
 
 def test_another_schedule_of_the_flow_and_runs_by_hand_do_not_count_as_running(place: Place) -> None:
