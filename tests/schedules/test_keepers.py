@@ -55,10 +55,10 @@ def keepers(url: str, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     assert "Traceback" not in log.read_text(), log.read_text()[-3000:]
 
 
-def prepare(slugs: tuple[str, ...], due: float) -> None:
+def prepare(slugs: tuple[str, ...], due: float, source: str = FLOW) -> None:
     """Flows whose schedules have been due since `due`."""
     for slug in slugs:
-        flow = make_flow(FLOW.format(slug=slug))
+        flow = make_flow(source.format(slug=slug))
         assert flow.live is not None
         with transaction.atomic():
             live_changed.send(sender=None, flow=flow, plan=flow.live.plan)
