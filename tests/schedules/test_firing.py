@@ -232,6 +232,35 @@ def test_a_process_that_read_before_another_fired_does_nothing(place: Place) -> 
     assert len(place.runs()) == 1
 
 
+def test_a_process_that_read_before_a_release_went_live_does_not_undo_it(place: Place) -> None:
+    place.release(HOURLY)
+    stale = Schedule.objects.select_related("flow__live").get()
+    place.time.now = at("2026-03-01T01:00")
+    place.release("cron: '30 18 * * *'")
+    assert firing.fire(stale, place.time.now) is True  # to be looked at again
+    assert (place.schedule.due_at, place.runs()) == (at("2026-03-01T18:30"), [])
+
+
+def test_a_due_time_that_was_decided_does_not_start_again_when_the_next_time_is_set_back(place: Place) -> None:
+    place.release(HOURLY)
+    place.keep("2026-03-01T01:00")
+    Schedule.objects.update(due_at=at("2026-03-01T01:00"), wake_at=at("2026-03-01T01:00"))
+    place.keep("2026-03-01T01:10")
+    assert place.times() == [(key("2026-03-01T01:00"), "started")]
+    assert (place.runs(), place.schedule.problem) == (["2026-03-01T01:00:00Z"], "")
+    assert place.schedule.due_at == at("2026-03-01T02:00")
+
+
+def test_a_failure_that_is_seen_only_when_the_next_time_is_due_pauses_before_it(place: Place) -> None:
+    place.release(f"{HOURLY}, pause_on_failure: true")
+    place.keep("2026-03-01T01:00")
+    place.end("failed")
+    place.keep("2026-03-01T02:00")
+    found = place.schedule
+    assert (place.runs(), found.wake_at, found.problem) == (["2026-03-01T01:00:00Z"], None, "")
+    assert found.paused_by == "schedule"
+
+
 @pytest.mark.parametrize("allowed", ["true", "2"])
 def test_failures_in_a_row_pause_it_with_a_note(place: Place, allowed: str) -> None:
     place.release(f"{HOURLY}, pause_on_failure: {allowed}")
