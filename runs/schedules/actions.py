@@ -103,9 +103,8 @@ def _refuse(row: ScheduledTime) -> None:
     """By hand, what does not start is told at once, and nothing of it is kept."""
     if row.state == State.SKIPPED:
         hint = "Wait for it, cancel it, or start the flow itself."
-        raise Conflict(
-            "A run of this schedule still goes, and its overlap policy starts no other.", hint=hint, code="overlap"
-        )
+        said = "A run of this schedule still goes, and its overlap policy starts no other."
+        raise Conflict(row.detail if "concurrency" in row.detail else said, hint=hint, code="overlap")
     if row.state == State.REFUSED:
         raise Conflict(row.detail, code="start_refused")
 

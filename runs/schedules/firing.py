@@ -117,23 +117,28 @@ def prepare(schedule: Schedule, due_at: float, cause: str) -> Prepared:
 def start(schedule: Schedule, row: ScheduledTime, prepared: Prepared, now: float) -> None:
     """Start a time's run, or keep why it was refused. In the caller's transaction, with the schedule locked."""
     row.at, row.detail = now, prepared.problem
+    started: actions.Started | None = None
     if not prepared.problem:
         try:
             with transaction.atomic():
-                row.run_id = _started(schedule, row, prepared)
+                started = _started(schedule, row, prepared)
+            row.run_id = "" if started.skipped else str(started.run.pk)
+            if started.skipped:  # by the flow's own concurrency; that run is none of this schedule's
+                row.detail = f"The run {started.run.pk} holds the place of its concurrency key (on_conflict: skip)."
         except OrchestraError as refusal:
             row.detail = f"{refusal.message} {refusal.hint}".strip()
-    row.state = State.STARTED if row.run_id else State.REFUSED
+    skipped = started is not None and started.skipped
+    row.state = State.STARTED if row.run_id else State.SKIPPED if skipped else State.REFUSED
     row.open, row.detail = bool(row.run_id), row.detail[:500]
     row.save(update_fields=["state", "run_id", "open", "detail", "at"])
     if row.state == State.REFUSED:
         book.count_failure(schedule, now, f"its start was refused ({row.detail[:200]})")
 
 
-def _started(schedule: Schedule, row: ScheduledTime, prepared: Prepared) -> str:
+def _started(schedule: Schedule, row: ScheduledTime, prepared: Prepared) -> actions.Started:
     flow = schedule.flow
     actor = Actor.of_user(row.asked_by) if row.asked_by else Actor.trigger(f"{flow.slug}/{schedule.name}", flow.folder)
-    started = actions.start_run(
+    return actions.start_run(
         actor=actor,
         flow=flow,
         release=flow.live,
@@ -142,7 +147,6 @@ def _started(schedule: Schedule, row: ScheduledTime, prepared: Prepared) -> str:
         idempotency_key=row.key,
         source=f"schedule:{schedule.name}",
     )
-    return str(started.run.pk)
 
 
 # -- a due time ------------------------------------------------------------------------------------------------

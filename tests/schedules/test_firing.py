@@ -179,6 +179,19 @@ def test_a_start_that_is_refused_is_kept_and_the_next_time_comes(
     assert place.schedule.failures == 1
 
 
+def test_what_the_flows_own_concurrency_skips_is_skipped_and_no_run_of_the_schedule(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = place.release(HOURLY)
+    other = actions.start_run(actor=place.actor, flow=flow, input={}).run
+    skipped = actions.Started(other, created=False, skipped=True)
+    monkeypatch.setattr(actions, "start_run", lambda **given: skipped)
+    place.keep("2026-03-01T01:00")
+    row = ScheduledTime.objects.get()
+    assert (row.state, row.run_id, row.open, place.schedule.failures) == ("skipped", "", False, 0)
+    assert other.pk in row.detail
+
+
 def test_a_full_queue_refuses_a_start_and_stops_no_other_schedule(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
