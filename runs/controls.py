@@ -16,7 +16,7 @@ from resources import audit
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict, NotFound
 from resources.models import Role
-from runs import attempts, bell, clock, history, limits, recoveries, store
+from runs import attempts, bell, clock, history, limits, recoveries, signals, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import NO_ITEM, RUN_ENDED, State
@@ -144,6 +144,7 @@ def _once(
         store.save(loaded, store.Save([decision], now))
         if loaded.state.status in RUN_ENDED and decision.state.status == "queued":
             _queue_again(decision.state, now)
+            signals.run_reopened.send(sender=Run, run_id=run_id, flow_id=loaded.flow_id, trigger=loaded.state.trigger)
         data = {"reason": reason} | ({"step": step} if step else {})
         audit.record(actor=actor, action=f"run.{control}", object_type="run", object_id=run_id, data=data)
     return Run.objects.select_related("flow", "release").get(pk=run_id)
