@@ -13,7 +13,7 @@ Json = Any
 #: the fields of a Step kept in StepRun.state, left out at their default
 _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
-    "order", "acted", "round_no", "checkpoint", "progress",
+    "order", "acted", "round_no", "checkpoint", "progress", "stopping", "late", "calling", "calls", "previous_digest",
 )  # fmt: skip
 _VALUES: Final = attrgetter(*_EXTRA)
 _DEFAULTS: Final = _VALUES(Step(""))
@@ -40,6 +40,8 @@ def step_of(
 ) -> Step:
     if extra.get("items") is not None:
         extra = {**extra, "items": tuple(extra["items"])}
+    if extra.get("calls") is not None:
+        extra = {**extra, "calls": tuple(extra["calls"])}
     return Step(
         id=step,
         item=item,
@@ -64,6 +66,8 @@ def control_of(state: State) -> dict[str, Json]:
         control["ending"] = dict(state.ending)
     if state.degraded:
         control["degraded"] = True
+    if state.overdue is not None:
+        control["overdue"] = dict(state.overdue)
     return control
 
 

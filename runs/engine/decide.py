@@ -12,7 +12,7 @@ from typing import Any, Final
 from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
-from runs.engine import ending, repair
+from runs.engine import clockwork, ending, repair, rounds, timing
 from runs.engine import inputs as given
 from runs.engine.advance import advance, name_status, reopen
 from runs.engine.backoff import may_help, next_try
@@ -66,6 +66,7 @@ def _started(turn: Turn, event: given.Started) -> bool:
     started = turn.get("started_at")  # a run that was reopened began long ago
     turn.set_run(status="running", started_at=turn.now if started is None else started)
     turn.cause("run.started", given.encode(event))
+    timing.run_started(turn)
     return True
 
 
@@ -121,7 +122,9 @@ def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
         started_at=turn.now if step.started_at is None else step.started_at,
         wake_at=None,
         ended_at=None,
+        stopping="",
     )
+    timing.attempt_started(turn, step)
     data = {"attempt": step.attempt, "pass": step.pass_no, **given.encode(event)}
     turn.cause("step.started", data, step=step)
     return True
@@ -144,12 +147,15 @@ def _attempt_ended(turn: Turn, event: given.AttemptEnded) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != RUNNING or step.attempt != event.attempt:
         return False  # fenced off: somebody else holds the step by now
-    step = turn.put(step, lost=0)
+    step = turn.put(step, lost=0, checkpoint=step.checkpoint if event.checkpoint is None else event.checkpoint)
     _OUTCOMES[event.outcome](turn, step, event)
     return True
 
 
 def _done(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    if turn.plan_of(step).until is not None and not step.fallback:
+        rounds.ended(turn, step, event)
+        return
     turn.cause("step.succeeded", given.encode(event), step=step)
     turn.settle(step, SUCCEEDED, output=event.output, error=None)
 
@@ -167,6 +173,11 @@ def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
         turn.cause("step.attempt_failed", given.encode(event), step=step)
         _unknown(turn, step, error)
         return
+    if error.get("class") == "cancelled":
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        turn.settle(step, CANCELLED, error=error)
+        turn.tell("step.cancelled", step)
+        return
     at = None
     if may_help(_policy(plan), error.get("class", "")) and not turn.is_stopped(step):
         at = next_try(
@@ -177,6 +188,10 @@ def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
             rand=event.rand,
             after=event.after,
         )
+    if timing.too_late(turn, step, turn.now if at is None else at):
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        fail(turn, step, timing.missed(turn, step, error))
+        return
     if at is None:
         _failed(turn, step, event)
         return
@@ -205,6 +220,9 @@ def _wait(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     if step.id.endswith(UNDO):
         fail(turn, step, {"class": "internal", "message": "What undoes a step cannot wait for anything."})
         return
+    if timing.too_late(turn, step, turn.now):
+        fail(turn, step, timing.missed(turn, step))
+        return
     spec = dict(wait.get("spec") or {})
     turn.put(step, status=WAITING, wait={"kind": wait["kind"], "until": until, "spec": spec})
     turn.do(OpenWait(step.id, step.item, step.pass_no, wait["kind"], until, spec))
@@ -228,7 +246,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     if step.status != RUNNING or step.attempt != event.attempt:
         return False
     turn.cause("step.lost", given.encode(event), step=step)
-    step = turn.put(step, lost=step.lost + 1, acted=True)
+    left = step.checkpoint if event.checkpoint is None else event.checkpoint
+    step = turn.put(step, lost=step.lost + 1, acted=True, checkpoint=left)
     plan = turn.plan_of(step)
     error = {
         "class": "lost",
@@ -238,6 +257,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
         _unknown(turn, step, error)
     elif turn.is_stopped(step):
         turn.settle(step, CANCELLED, error=error)
+    elif timing.too_late(turn, step, turn.now):
+        fail(turn, step, timing.missed(turn, step, error))
     elif step.lost >= LOST_IN_A_ROW or step.tries >= _policy(plan).max_attempts:
         fail(turn, step, error)
     else:
@@ -355,7 +376,10 @@ _OUTCOMES: Final[dict[str, Callable[[Turn, Step, given.AttemptEnded], None]]] = 
     "wait": _wait,
 }
 #: by the timer's name; each records the cause and says whether it had a place
-_TIMERS: Final[dict[str, Callable[[Turn, given.TimerDue], bool]]] = {}
+_TIMERS: Final[dict[str, Callable[[Turn, given.TimerDue], bool]]] = {
+    timing.DEADLINE: clockwork.deadline,
+    timing.SLA: clockwork.sla,
+}
 _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.Started: _started,
     given.AttemptStarted: _attempt_started,

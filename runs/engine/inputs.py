@@ -49,6 +49,7 @@ class AttemptEnded:
     repeatable: bool = True
     wait: Mapping[str, Json] | None = None  # {kind, timeout, until, spec}
     rand: float = 0.0
+    checkpoint: Json = None  # the last one the attempt left
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class AttemptLost:
     item: int
     attempt: int
     repeatable: bool = True
+    checkpoint: Json = None  # the last one it left
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flows.definition import expr
+from runs.engine import timing
 from runs.engine.state import CANCELLED, FAILED, SKIPPED, SUCCEEDED, WAITING, Step
 from runs.engine.turn import CloseWait, Turn
 
@@ -16,8 +17,11 @@ _NO_FALLBACK: Final = frozenset({"unknown_outcome", "rejected"})
 
 
 def fail(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
-    """The step's attempts are spent: its fallback takes over, or it has failed."""
-    fallback = turn.plan_of(step).fallback
+    """The step's attempts or its time are spent: what its on_… says, its fallback takes over, or it has failed."""
+    if timing.handle(turn, step, error):
+        return
+    plan = turn.plan_of(step)
+    fallback = None if timing.gives_up_at_once(plan, error) else plan.fallback
     if fallback is None or step.fallback or turn.is_stopped(step) or error["class"] in _NO_FALLBACK:
         fail_for_good(turn, step, error)
         return
