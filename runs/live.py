@@ -104,7 +104,7 @@ class Live:
         if "progress" in kept:  # masked here: a family may tell its progress thousands of times a second
             message = str(self.mask(kept["progress"]["message"]))[:MAX_MESSAGE]
             kept["progress"] = {**kept["progress"], "message": message}
-        row = [dumps({"attempt": self.step.attempt, **kept}), self.run_id, *self.step.key, self.step.attempt]
+        row: list[Any] = [dumps({"attempt": self.step.attempt, **kept}), self.run_id, *self.step.key, self.step.attempt]
         try:
             with connection.cursor() as cursor:
                 cursor.execute(_WRITE, row)

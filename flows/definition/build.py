@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from flows.definition import models_time
 from flows.definition.models import DefaultsModel, ForEachModel, RetryModel
-from flows.definition.plan import Concurrency, Fallback, ForEach, Plan, Retry, StepPlan, Trigger, Undo
+from flows.definition.plan import Concurrency, Fallback, ForEach, Handler, Plan, Retry, StepPlan, Trigger, Undo, Until
 from flows.definition.reader import Document, StepDoc, TriggerDoc
 
 Json = Any
@@ -17,7 +19,9 @@ def build_steps(document: Document) -> tuple[StepPlan, ...]:
     defaults = document.flow.defaults if document.flow else DefaultsModel()
     needs = document.needs()
     approvals = [(s.id, s.config.get("protects") or []) for s in document.steps if s.family == "approval"]
-    return tuple(_step(s, defaults, needs[s.id], approvals) for s in document.steps)
+    handlers = document.handlers
+    built = (_step(s, defaults, needs[s.id], approvals) for s in document.steps)
+    return tuple(replace(s, handler=s.id in handlers) for s in built)
 
 
 def _step(
@@ -38,6 +42,14 @@ def _step(
         fallback=_fallback(doc),
         compensate=_undo(doc, defaults),
         protected_by=tuple(dict.fromkeys(name for name, protects in approvals if doc.id in protects)),
+        deadline=model.deadline or defaults.deadline,
+        sla=model.sla or defaults.sla,
+        stall_after=model.stall_after,
+        on_timeout=_handler(model.on_timeout),
+        on_deadline=_handler(model.on_deadline),
+        on_sla=_handler(model.on_sla),
+        on_stall=_handler(model.on_stall),
+        until=_until(model.until),
     )
 
 
@@ -63,6 +75,23 @@ def _fallback(doc: StepDoc) -> Fallback | None:
     if doc.fallback_family:
         return Fallback(family=doc.fallback_family, config=doc.fallback_config or {})
     return Fallback(value=given.get("value"))
+
+
+def _handler(said: models_time.OnMissed | models_time.OnRunMissed | None) -> Handler | None:
+    match said:
+        case None:
+            return None
+        case models_time.Instead():
+            return Handler("value", value=said.value)
+        case models_time.HandlerSteps():
+            return Handler("steps", steps=tuple(dict.fromkeys(said.steps)))
+    return Handler(said)
+
+
+def _until(said: str | models_time.UntilModel | None) -> Until | None:
+    if isinstance(said, models_time.UntilModel):
+        return Until(said.condition, said.every, said.max_rounds)
+    return None if said is None else Until(said)
 
 
 def _undo(doc: StepDoc, defaults: DefaultsModel) -> Undo | None:
@@ -94,6 +123,10 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         concurrency=Concurrency(concurrency.key, concurrency.limit) if concurrency else None,
         triggers=tuple(_trigger(t) for t in document.triggers),
         compensate_on=tuple(dict.fromkeys(flow.compensate)),
+        deadline=flow.deadline,
+        on_deadline=_handler(flow.on_deadline),
+        sla=flow.sla,
+        on_sla=_handler(flow.on_sla),
     )
 
 

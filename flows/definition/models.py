@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from flows.definition.models_time import FlowTimes, StepTimes, Time
 from flows.steps.base import ERROR_CLASSES
 from flows.steps.fields import Config, Duration, Json, Name, Plain, StepId, Templated, TJson
 
@@ -64,6 +65,8 @@ class DefaultsModel(Config):
 
     timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
     retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
+    deadline: Time | None = Field(default=None, description="time limit of a step: all attempts, waits and rounds")
+    sla: Time | None = Field(default=None, description="time after which people are alerted of a step")
 
 
 class ManualTrigger(Config):
@@ -102,7 +105,7 @@ class UndoModel(Config):
 TRIGGERS: Mapping[str, type[BaseModel]] = {"manual": ManualTrigger, "webhook": WebhookTrigger}
 
 
-class StepModel(Config):
+class StepModel(StepTimes):
     """What every step may say, whatever it does. The family key stands beside these."""
 
     id: StepId = Field(description="names the step in expressions and on pages")
@@ -125,7 +128,7 @@ class StepModel(Config):
     )
 
 
-class FlowModel(Config):
+class FlowModel(FlowTimes):
     """One flow."""
 
     language: Literal[1] = Field(default=1, description="version of the definition language")

@@ -10,10 +10,7 @@ KEYS: dict[str, frozenset[str]] = {
     "flow": frozenset(
         {
             "on_new_release",
-            "deadline",
-            "on_deadline",
             "max_queued",
-            "sla",
             "priority",
             "queue",
             "contracts",
@@ -23,16 +20,11 @@ KEYS: dict[str, frozenset[str]] = {
     ),
     "step": frozenset(
         {
-            "sla",
-            "until",
-            "deadline",
-            "on_deadline",
             "route",
             "contracts",
             "priority",
             "queue",
             "output",
-            "heartbeat",
         }
     )
     | FAMILIES,
@@ -42,7 +34,7 @@ KEYS: dict[str, frozenset[str]] = {
     "compensate": FAMILIES,
     "trigger": TRIGGERS,
     "webhook": frozenset({"overlap", "jitter"}),
-    "defaults": frozenset({"sla", "priority", "queue"}),
+    "defaults": frozenset({"priority", "queue"}),
 }
 
 #: Values by key.

@@ -144,8 +144,8 @@ class StepContext:
     irreversible: Callable[[str], bool] = field(default=lambda step: True)
     #: an approval asked again: the digest of the request this one supersedes
     previous_digest: str | None = None
-    #: asked to stop (cancelled, out of time, stalled): end soon, whatever the outcome says then. Families that block wake
-    #: up by `cancelled.wait(seconds)` instead of sleeping, or by `cancelled.on_stop(close)`; others are waited for
+    #: asked to stop (cancelled, out of time, stalled): end soon, whatever the outcome says then. Families that block
+    #: wake up by `cancelled.wait(seconds)` instead of sleeping, or by `cancelled.on_stop(close)`; others are waited for
     cancelled: Stop = field(default_factory=Stop)
     #: what the attempt before left by `checkpoint`; None: nothing, or a new pass
     previous_checkpoint: Json = None
