@@ -48,7 +48,8 @@ def _give_up(turn: Turn, step: Step, why: str) -> None:
         timing.ask_to_stop(turn, step, why)
         return
     if step.status == WAITING:
-        turn.do(CloseWait(step.id, step.item, step.pass_no, "expired"))
+        nobody_answers = (step.wait or {}).get("kind") == "timer"
+        turn.do(CloseWait(step.id, step.item, step.pass_no, "withdrawn" if nobody_answers else "expired"))
     step = turn.put(step, stopping=why)
     fail(turn, step, timing.missed(turn, step, step.error))
 
