@@ -25,8 +25,9 @@ def tell(now: float) -> float:
     old = Run.objects.filter(status__in=_OPEN, created_at__lt=before).annotate(began=began).filter(began__lt=before)
     told = 0
     for run in old.only("pk", "release_id", "control").iterator(chunk_size=500):
-        if store.plan_of(run.release_id).deadline is not None:
-            continue  # it has a timer of its own
+        since = (run.control.get("times") or {}).get("since", 0.0)
+        if since >= before or store.plan_of(run.release_id).deadline is not None:
+            continue  # it was reopened since, or has a timer of its own
         if not Work.objects.filter(run_id=run.pk, step="", kind=Work.Kind.TIMER, name=DEADLINE).exists():
             held = run.control.get("paused") is not None
             waits.wake(run.pk, "", NO_ITEM, now, kind=Work.Kind.TIMER, name=DEADLINE, held=held)

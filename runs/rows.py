@@ -66,8 +66,8 @@ def control_of(state: State) -> dict[str, Json]:
         control["ending"] = dict(state.ending)
     if state.degraded:
         control["degraded"] = True
-    if state.overdue is not None:
-        control["overdue"] = dict(state.overdue)
+    if state.times is not None:
+        control["times"] = dict(state.times)
     return control
 
 

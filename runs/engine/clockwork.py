@@ -70,7 +70,7 @@ def _run_sla(turn: Turn, event: given.TimerDue) -> bool:
     turn.cause("run.sla_missed", {"sla": turn.plan.sla, **given.encode(event)})
     handler = turn.plan.on_sla
     steps = list(handler.steps) if handler is not None and handler.kind == "steps" else []
-    turn.set_run(overdue={"at": turn.now, "calling": "", "calls": steps})
+    turn.set_run(times={**(turn.get("times") or {}), "late": turn.now, "calling": "", "calls": steps})
     if handler is not None and handler.kind in {"fail", "compensate"}:
         _time_out(turn, f"The run took longer than its sla of {turn.plan.sla or 0:g} s.", handler)
     return True

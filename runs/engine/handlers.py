@@ -45,9 +45,9 @@ def go_on(turn: Turn) -> bool:
     moved = False
     for step in [s for s in turn.steps.values() if s.calling or s.calls]:
         moved |= _go_on_for(turn, step)
-    overdue = turn.get("overdue")
-    if overdue and (overdue["calling"] or overdue["calls"]):
-        moved |= _go_on_for_run(turn, overdue)
+    times = turn.get("times") or {}
+    if times.get("calling") or times.get("calls"):
+        moved |= _go_on_for_run(turn, times)
     return moved
 
 
@@ -64,11 +64,11 @@ def _go_on_for(turn: Turn, step: Step) -> bool:
     return True
 
 
-def _go_on_for_run(turn: Turn, overdue: Mapping[str, Json]) -> bool:
-    if overdue["calling"] and not turn.step(overdue["calling"]).settled:
+def _go_on_for_run(turn: Turn, times: Mapping[str, Json]) -> bool:
+    if times["calling"] and not turn.step(times["calling"]).settled:
         return False
-    first, rest = next(iter(overdue["calls"]), ""), list(overdue["calls"][1:])
-    turn.set_run(overdue={**overdue, "calling": first, "calls": rest})
+    first, rest = next(iter(times["calls"]), ""), list(times["calls"][1:])
+    turn.set_run(times={**times, "calling": first, "calls": rest})
     if first:
         open_handler(turn, first)
     return True
@@ -76,10 +76,10 @@ def _go_on_for_run(turn: Turn, overdue: Mapping[str, Json]) -> bool:
 
 def idle(turn: Turn) -> bool:
     """Is no handler under way or waiting its turn?"""
-    overdue = turn.get("overdue")
-    return not (overdue and (overdue["calling"] or overdue["calls"])) and not any(
-        s.calling or s.calls for s in turn.steps.values()
-    )
+    times = turn.get("times") or {}
+    if times.get("calling") or times.get("calls"):
+        return False
+    return not any(s.calling or s.calls for s in turn.steps.values())
 
 
 def skip_uncalled(turn: Turn) -> None:

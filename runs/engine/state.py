@@ -104,7 +104,7 @@ class State:
     cancel: Mapping[str, Json] | None = None  # {actor, reason, at}
     ending: Mapping[str, Json] | None = None  # what the run is coming to: see runs/engine/ending.py
     degraded: bool = False  # a fallback stood in for a step
-    overdue: Mapping[str, Json] | None = None  # the run's sla was missed: {at, calling, calls}
+    times: Mapping[str, Json] | None = None  # {since: of a reopened run, late: its sla was missed at, calling, calls}
     created_at: float = 0.0
     started_at: float | None = None
     ended_at: float | None = None

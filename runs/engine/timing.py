@@ -33,8 +33,10 @@ def step_ends_at(plan: StepPlan, step: Step) -> float | None:
 
 
 def run_ends_at(plan: Plan, state: State) -> float:
-    """When the run's deadline is; of a run that waits in line, counted from its creation."""
+    """When the run's deadline is; of one that waits in line counted from its creation, of one that was reopened from
+    when it began anew."""
     began = state.created_at if state.started_at is None else state.started_at
+    began = float((state.times or {}).get("since", began))
     return began + (DEFAULT_DEADLINE if plan.deadline is None else plan.deadline)
 
 
@@ -49,7 +51,11 @@ def attempt_time(plan: Plan, state: State, step: Step, timeout: float, now: floa
 
 # -- setting the clocks ------------------------------------------------------------------------------------------
 def run_started(turn: Turn) -> None:
-    """Explicit times of the run get timers; the default deadline is watched from outside."""
+    """Explicit times of the run get timers; the default deadline is watched from outside.
+
+    Those of a run that was reopened count anew."""
+    if turn.before.started_at is not None:
+        turn.set_run(times={"since": turn.now})
     for name, seconds in ((DEADLINE, turn.plan.deadline), (SLA, turn.plan.sla)):
         if seconds is not None:
             turn.do(SetTimer("", NO_ITEM, name, turn.now + seconds))

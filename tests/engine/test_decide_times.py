@@ -222,7 +222,7 @@ def test_a_missed_sla_is_told_and_changes_nothing() -> None:
     due(game, "sla", "a")
     assert game.told("step.sla_missed")[0]["sla"] == 5.0 and game["a"].late
     due(game, "sla")
-    assert game.told("run.sla_missed")[0]["sla"] == 60.0 and game.state.overdue is not None
+    assert game.told("run.sla_missed")[0]["sla"] == 60.0 and game.state.times is not None
     game.end("a", "done")
     assert game.state.status == "succeeded"
     folds(game)
@@ -272,6 +272,19 @@ def test_a_runs_deadline_calls_its_steps_before_the_end() -> None:
         game.begin(name)
         game.end(name, "done")
     assert game.state.status == "timed_out"
+    folds(game)
+
+
+def test_a_run_that_is_tried_again_has_its_whole_time_anew() -> None:
+    game = Game(plan(step("a"), deadline=60.0, sla=50.0))
+    due(game, "deadline")
+    assert game.state.status == "timed_out"
+    game.now += 3600
+    game.give(given.RetryRequested("o", "again"))
+    game.give(given.Started())
+    game.begin("a")
+    assert timers(game)[-2:] == [("", "deadline", game.now + 60), ("", "sla", game.now + 50)]
+    assert timing.attempt_time(game.plan, game.state, game["a"], 30.0, game.now) == 30.0
     folds(game)
 
 
