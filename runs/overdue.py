@@ -26,11 +26,12 @@ def tell(now: float) -> float:
     told = 0
     for run in old.only("pk", "release_id", "control").iterator(chunk_size=500):
         since = (run.control.get("times") or {}).get("since", 0.0)
-        if since >= before or store.plan_of(run.release_id).deadline is not None:
+        plan = store.plan_of(run.release_id)
+        if since >= before or plan.deadline is not None:
             continue  # it was reopened since, or has a timer of its own
         if not Work.objects.filter(run_id=run.pk, step="", kind=Work.Kind.TIMER, name=DEADLINE).exists():
             held = run.control.get("paused") is not None
-            waits.wake(run.pk, "", NO_ITEM, now, kind=Work.Kind.TIMER, name=DEADLINE, held=held)
+            waits.wake(plan, run.pk, "", NO_ITEM, now, kind=Work.Kind.TIMER, name=DEADLINE, held=held)
             told += 1
     if told:
         bell.ring(bell.WORK)

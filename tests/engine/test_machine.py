@@ -14,7 +14,7 @@ from flows.definition.canonical import digest
 from flows.definition.plan import Plan, StepPlan
 from runs.engine import inputs as given
 from runs.engine.state import CLAIMABLE, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING, Key, Step
-from runs.engine.turn import CloseWait, Decision, Dequeue, Enqueue, OpenWait
+from runs.engine.turn import ClearTimer, CloseWait, Decision, Dequeue, Enqueue, OpenWait, SetTimer
 from tests.engine.fold import fold
 from tests.engine.game import ERROR, Game, action
 from tests.engine.random_plans import plans
@@ -31,6 +31,7 @@ class RunMachine(RuleBasedStateMachine):
         self.agreed: dict[str, dict[str, str]] = {}  # the same, once they agreed
         self.queue: set[Key] = set()
         self.waits: set[tuple[str, int, int]] = set()
+        self.timers: set[tuple[str, int, str]] = set()
         self.disturbed: set[Key] = set()
         self.results: set[tuple[str, int, int]] = set()
         self.given: list[given.Input] = []
@@ -54,6 +55,11 @@ class RunMachine(RuleBasedStateMachine):
                 self.queue.add((step, item))
             case Dequeue(step, item):
                 self.queue.discard((step, item))
+                self.timers = {t for t in self.timers if t[:2] != (step, item)}
+            case SetTimer(step, item, name, _):
+                self.timers.add((step, item, name))
+            case ClearTimer(step, item, name):
+                self.timers.discard((step, item, name))
             case OpenWait(step, item, pass_no):
                 assert (step, item, pass_no) not in self.waits
                 self.waits.add((step, item, pass_no))
@@ -208,6 +214,16 @@ class RunMachine(RuleBasedStateMachine):
         step = self.pick(data, WAITING)
         assert self.give(given.TimeUp(step.id, step.item, step.pass_no)).accepted
 
+    @precondition(lambda self: self.timers)
+    @rule(data=st.data(), really=st.integers(0, 2))
+    def a_time_is_missed(self, data: st.DataObject, really: int) -> None:
+        step, item, name = data.draw(st.sampled_from(sorted(self.timers)), label="timer")
+        if self.game.state.paused is not None or (name == "deadline" and really):
+            return  # a pause holds every timer
+        self.timers.discard((step, item, name))
+        told = self.give(given.TimerDue(step, item, name))
+        assert told.accepted or self.game.state.ended or self.game.state.cancel or self.game.state.ending
+
     @precondition(lambda self: any(s.protected_by for s in self.plan.steps))
     @rule(data=st.data(), item=st.integers(-1, 3))
     def the_world_changes(self, data: st.DataObject, item: int) -> None:
@@ -280,7 +296,8 @@ class RunMachine(RuleBasedStateMachine):
             assert movable, f"stuck: {[(s.key, s.status) for s in self.game.state.steps.values()]}"
             self.move(movable[0])
         assert self.game.state.ended
-        assert not self.waits and not self.has(RUNNING)
+        assert not self.waits and not self.has(RUNNING) and not self.has("handling")
+        assert all(self.game.state.step(s.id).settled for s in self.plan.steps if s.handler) or self.game.state.ending
 
     def move(self, step: Step) -> None:
         plan = self.plan.step(step.id)
