@@ -16,8 +16,8 @@ from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
-from runs import actions
-from runs.models import NO_ITEM, Run, RunEvent, RunStatus
+from runs import actions, times
+from runs.models import NO_ITEM, Run, RunEvent, RunStatus, StepRun
 
 router = Router(tags=["runs"])
 RUN_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     StatusName = str
 else:  # the published list, for checking and for the description
     StatusName = Literal[tuple(RunStatus.values)]
+
+
+class ProgressOut(Schema):
+    message: str
+    percent: float | None
+    at: str
 
 
 class StepOut(Schema):
@@ -35,6 +41,9 @@ class StepOut(Schema):
     pass_no: int = Field(serialization_alias="pass")
     started_at: str | None
     ended_at: str | None
+    round: int = Field(description="Rounds of an `until` that ended without it.")
+    sla_missed: bool
+    progress: ProgressOut | None = Field(description="What the running attempt reported last.")
 
 
 class RunOut(Schema):
@@ -48,6 +57,8 @@ class RunOut(Schema):
     input: Any
     output: Any
     error: Any
+    sla_missed: bool
+    deadline: str | None = Field(description="When the run's time is over; null once it has ended.")
     steps: list[StepOut]
 
 
@@ -171,6 +182,8 @@ def _run(run: Run) -> dict[str, Any]:
         "input": run.input,
         "output": run.output,
         "error": run.error,
+        "sla_missed": times.is_late(run),
+        "deadline": iso(times.deadline_of(run, plan_of(run.release_id, run.release.checksum))),
         "steps": _steps(run),
     }
 
@@ -189,9 +202,17 @@ def _steps(run: Run) -> list[dict[str, Any]]:
                 "pass_no": row.pass_no if row else 1,
                 "started_at": iso(row.started_at) if row else None,
                 "ended_at": iso(row.ended_at) if row else None,
+                "round": row.state.get("round_no", 0) if row else 0,
+                "sla_missed": bool(row and row.state.get("late")),
+                "progress": _progress(row),
             }
         )
     return steps
+
+
+def _progress(row: StepRun | None) -> dict[str, Any] | None:
+    shown = times.live_of(row)
+    return {"message": shown["message"], "percent": shown["percent"], "at": iso(shown["at"])} if shown else None
 
 
 def _event(event: RunEvent) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.db.models import Count
 from flows.definition.plan import Plan, StepPlan
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, looks, timeline
+from runs import dag, filters, looks, timeline, times
 from runs.about import about
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
@@ -82,6 +82,8 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "why_not": why_not(run, operates),
         "pausable": run.status in ("queued", "running", "waiting"),
         "resumable": run.status in ("pausing", "paused"),
+        "late": times.is_late(run),
+        "deadline": times.deadline_of(run, plan_of(run.release)),
     }
 
 
@@ -144,6 +146,8 @@ def inspect(
         "irreversible": step.irreversible,
         "protected_by": step.protected_by,
         "policy": retry_policy(step),
+        "times": times.of_step(step, row),
+        "live": times.live_of(row),
         "previous": order[at - 1] if at else "",
         "next": order[at + 1] if at + 1 < len(order) else "",
         "action": resolved_action(run, plan, rows, chosen),
@@ -197,6 +201,8 @@ _ENDS: dict[str, dict[str, str]] = {
     "step.succeeded": {"state": "succeeded", "label": "Succeeded"},
     "step.retrying": {"state": "failed", "label": "Failed"},
     "step.failed": {"state": "failed", "label": "Failed"},
+    "step.attempt_failed": {"state": "failed", "label": "Failed"},
+    "step.round": {"state": "succeeded", "label": "Not yet"},
     "step.lost": {"state": "failed", "label": "Worker lost"},
     "step.unknown": {"state": "dead", "label": "Outcome unknown"},
     "step.waiting": {"state": "succeeded", "label": "Asked and waits"},

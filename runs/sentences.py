@@ -10,7 +10,20 @@ from django.utils.safestring import SafeString
 
 Data = Mapping[str, Any]
 _PEOPLE = ("approval.", "run.cancel_requested", "run.pause_requested", "run.resumed", "step.answered")
-_ERRORS = ("run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback")
+_ERRORS = (
+    "run.failed",
+    "run.timed_out",
+    "step.failed",
+    "step.retrying",
+    "step.lost",
+    "step.unknown",
+    "step.fallback",
+    "step.deadline",
+    "step.sla_missed",
+    "run.sla_missed",
+    "run.deadline",
+    "step.stalled",
+)
 
 _LOOKS = {
     "run.succeeded": "s-succeeded",
@@ -29,6 +42,13 @@ _LOOKS = {
     "step.skipped": "s-skipped",
     "step.cancelled": "s-cancelled",
     "step.waiting": "s-waiting",
+    "step.round": "s-waiting",
+    "step.sla_missed": "s-waiting",
+    "run.sla_missed": "s-waiting",
+    "step.deadline": "s-failed",
+    "run.deadline": "s-failed",
+    "step.stalled": "s-failed",
+    "step.attempt_failed": "s-failed",
     "approval.requested": "s-human",
     "approval.expired": "s-waiting",
     "approval.withdrawn": "s-cancelled",
@@ -122,6 +142,15 @@ _TELL: dict[str, Callable[[Data], str]] = {
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"
     ),
     "step.answered": lambda d: "got its answer",
+    "step.attempt_failed": lambda d: format_html("attempt failed: {}", _error(d)),
+    "step.round": lambda d: f"round {d.get('round', 1)}: not yet",
+    "step.deadline": lambda d: "missed its deadline",
+    "step.sla_missed": lambda d: f"takes longer than its sla of {d.get('sla', 0):g} s",
+    "step.stalled": lambda d: f"reported no progress for {d.get('after', 0):g} s and is asked to stop",
+    "step.handling": lambda d: f"has {', '.join(d.get('steps') or ())} run before it fails",
+    "step.time_up": lambda d: "waited long enough" if d.get("kind") == "timer" else "got no answer in time",
+    "run.deadline": lambda d: f"The run missed its deadline of {d.get('deadline', 0):g} s",
+    "run.sla_missed": lambda d: f"The run takes longer than its sla of {d.get('sla', 0):g} s",
     "step.skipped": lambda d: _why("was skipped", d),
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
     "step.fallback": lambda d: format_html("used its fallback: {}", _error(d)),

@@ -159,6 +159,8 @@ CREATE TABLE skew.by (seconds float8);
 INSERT INTO skew.by VALUES (0);
 CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
   $$ SELECT pg_catalog.clock_timestamp() + make_interval(secs => (SELECT seconds FROM skew.by)) $$;
+CREATE FUNCTION skew.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+  $$ SELECT pg_catalog.now() + make_interval(secs => (SELECT seconds FROM skew.by)) $$;
 """
 
 
