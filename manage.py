@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> int:
-    if sys.argv[1:] == ["serve"]:
+    if sys.argv[1:2] == ["serve"]:
         from orchestra.supervisor.run import main as serve
 
         return serve()

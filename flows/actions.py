@@ -10,6 +10,7 @@ from flows.definition.plan import Plan
 from flows.headline import MAX_BYTES, MAX_TITLE, SLUG, Headline, invalid, read_headline
 from flows.known import known_names
 from flows.models import Draft, DraftRevision, Flow, Release
+from flows.signals import live_changed
 from resources import audit
 from resources.access import Actor, can, require
 from resources.errors import BadInput, Conflict, NotFound, PreconditionFailed, TooLarge
@@ -230,6 +231,7 @@ def _point_live(actor: Actor, flow: Flow, release: Release) -> None:
     flow.save(update_fields=["live", "updated_at"])
     plan = release.plan
     _place(actor, flow, plan.folder, (plan.title or flow.slug)[:MAX_TITLE])
+    live_changed.send(sender=Flow, flow=flow, plan=plan)
     audit.record(
         actor=actor,
         action="flow.live_changed",

@@ -16,11 +16,13 @@ from flows.definition.plan import ForEach, Plan
 from flows.steps.base import Action, Refused, StepError
 from flows.steps.configs import ConfigError, parse_config
 from flows.steps.registry import family
-from resources import connections
+from resources import artifacts, connections
 from resources.errors import NotFound, OrchestraError
 
 Json = Any
 MAX_ITEMS = 10_000
+#: the key that marks a reference to a resource in place of a value
+REF = "$res"
 
 
 class ResolveError(OrchestraError):
@@ -81,16 +83,41 @@ def resolve_action(
 
 
 def resolve_items(step_id: str, for_each: ForEach, scope: Mapping[str, Json] | expr.Scope) -> list[Json]:
-    """The items of a fan-out. Raises ResolveError when they are no list, or too many."""
+    """The items of a fan-out, or its batches. Raises ResolveError when they are no list, or too many."""
     try:
         items = expr.render(for_each.items, scope)
     except expr.ExprError as e:
         raise _expression(step_id, e) from e
+    if isinstance(items, dict) and REF in items:
+        values = scope.values if isinstance(scope, expr.Scope) else scope
+        items = load_kept(items, str((values.get("run") or {}).get("id", "")))
     if not isinstance(items, list):
         raise _error(step_id, "expression", f"for_each needs a list, not a {type(items).__name__}", None)
+    if for_each.batch is not None:
+        items = [items[i : i + for_each.batch] for i in range(0, len(items), for_each.batch)]
     if len(items) > MAX_ITEMS:
         raise _error(step_id, "limit", f"for_each has {len(items)} items; {MAX_ITEMS} are allowed", None)
     return items
+
+
+def load_kept(ref: Mapping[str, Json], run_id: str) -> Json:
+    """The value behind a reference in the state of that run, and of no other: an author could write any.
+
+    Raises ResolveError of class refused, or limit where it cannot be read.
+    """
+    try:
+        artifact = artifacts.get(str(ref.get(REF)))
+        if artifact.run_id != run_id:
+            raise _unreadable("refused", "the resource belongs to another run")
+        return artifacts.load(artifact)
+    except ResolveError:
+        raise
+    except (OrchestraError, ValueError) as e:
+        raise _unreadable("limit", str(e)) from e
+
+
+def _unreadable(cls: str, why: str) -> ResolveError:
+    return ResolveError(StepError(cls, f"A value kept as a resource cannot be used: {why.rstrip('.')}."))
 
 
 def _scope(step_id: str, scope: Mapping[str, Json]) -> expr.Scope:

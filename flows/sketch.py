@@ -42,6 +42,13 @@ def _detail(step: dict[str, Any], family: str, irreversible: bool) -> str:
     config = step.get(family)
     if irreversible:
         return "irreversible"
+    needs = step.get("needs")
+    if step.get("join", "all") != "all" and isinstance(needs, list):
+        return f"{step['join']} of {len(needs)}, then {family}"[:26]
+    if family == "route" and isinstance(config, dict):
+        rules = config.get("rules")
+        count = len(rules) if isinstance(rules, list) else 0
+        return f"{count} rule{'' if count == 1 else 's'}, else default"
     if family == "approval" and isinstance(config, dict):
         return _reviewers(config.get("reviewers"))
     if family == "sleep":

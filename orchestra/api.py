@@ -14,6 +14,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 
 from approvals.api import router as approvals_router
 from flows.api import router as flows_router
+from orchestra.load import router as load_router
 from resources import tokens
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
@@ -27,7 +28,11 @@ from resources.errors import (
     TooLarge,
 )
 from resources.jsonio import read_json
+from resources.limits.api import router as limits_router
 from runs.api import router as runs_router
+from runs.control_api import router as controls_router
+from runs.flow_api import router as flow_runs_router
+from runs.outbound.api import router as events_router
 
 SIGN_IN_HINT = "Send `Authorization: Bearer <token>`; `manage.py create_token USER` makes one."
 
@@ -71,7 +76,11 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for router in (flows_router, runs_router, approvals_router):
+ROUTERS = (
+    flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
+    limits_router,
+)  # fmt: skip
+for router in ROUTERS:
     api.add_router("", router)
 
 

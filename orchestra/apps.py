@@ -4,3 +4,12 @@ from django.apps import AppConfig
 class OrchestraConfig(AppConfig):
     name = "orchestra"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django.conf import settings
+
+        from orchestra import load
+        from runs import keeper
+
+        if settings.LOAD_FILE:
+            keeper.register("load", load.write)

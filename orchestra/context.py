@@ -9,18 +9,26 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from approvals.queries import mine_now
+from orchestra.load import operates
 from resources.access import Actor
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the count on the inbox."""
+    """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the count on the inbox, whether the
+    person operates anything."""
     theme = request.COOKIES.get("theme", "")
     return {
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "theme": theme if theme in ("light", "dark") else "",
         "host": request.get_host(),
+        "operates_anywhere": SimpleLazyObject(lambda: _operates(request)),
         "inbox_count": SimpleLazyObject(lambda: _inbox_count(request)),
     }
+
+
+def _operates(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)
+    return bool(user and user.is_authenticated and operates(Actor.of(request)))
 
 
 def _inbox_count(request: HttpRequest) -> int:

@@ -133,9 +133,13 @@ if WEB_THREADS < 1:
     raise ImproperlyConfigured("WEB_THREADS must be 1 or more.")
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
+#: seconds that attempts in flight have when a cluster stops; what may be repeated is handed back some seconds earlier
+STOP_SECONDS = env.float("STOP_SECONDS", default=30.0)
+#: where the keeper writes this host's load for the supervisor that scales its workers; empty: nowhere
+LOAD_FILE = env.str("LOAD_FILE", default="")
+#: queues that this process's workers take from
+QUEUES: list[str] = [name.strip() for name in env.list("QUEUES", default=["default"]) if name.strip()]
 #: an attempt that may take longer than this is long; one worker of a cluster takes no long ones
-#: queues this process's workers take from
-QUEUES = env.list("QUEUES", default=["default"])
 LONG_SECONDS = env.float("LONG_SECONDS", default=60.0)
 #: seconds between looks at the database when every bell is silent
 POLL_SECONDS = env.float("POLL_SECONDS", default=1.0)
@@ -162,6 +166,16 @@ MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_INLINE_OUTPUT_BYTES = env.int("MAX_INLINE_OUTPUT_BYTES", default=64 * 1024)
 MAX_OUTPUT_BYTES = env.int("MAX_OUTPUT_BYTES", default=16 * 1024 * 1024)
+
+# -- outbound events, retention ------------------------------------------------------------------------------
+#: seconds for one delivery of an event: connecting, sending, the answer
+OUTBOUND_TIMEOUT_SECONDS = env.float("OUTBOUND_TIMEOUT_SECONDS", default=15.0)
+if not 0.1 <= OUTBOUND_TIMEOUT_SECONDS <= 120:
+    raise ImproperlyConfigured("OUTBOUND_TIMEOUT_SECONDS must be from 0.1 to 120.")
+#: days a run is kept after its end; 0: for ever
+RETENTION_DAYS = env.float("RETENTION_DAYS", default=0.0)
+if RETENTION_DAYS < 0:
+    raise ImproperlyConfigured("RETENTION_DAYS must be 0 (keep for ever) or more.")
 
 # -- people --------------------------------------------------------------------------------------------------
 LOGIN_URL = "login"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, include, path
 
-from orchestra import views
+from orchestra import load, views
 from orchestra.api import api
 from orchestra.health import healthz, readyz
 
@@ -18,8 +18,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", readyz),
     path("", views.home, name="home"),
     path("login", views.login, name="login"),
+    path("system", load.system, name="system"),
     path("logout", LogoutView.as_view(), name="logout"),
     path("", include("runs.urls")),
+    path("", include("runs.outbound.urls")),
     path("", include("approvals.urls")),
     path("api/v1/", api.urls),
     path("", include("runs.urls_hooks")),

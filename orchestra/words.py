@@ -22,6 +22,7 @@ STATE_LABELS = {
     "compensated": "Compensated",
     "dead": "Dead-lettered",
     "skipped": "Skipped",
+    "degraded": "Degraded",
 }
 
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))

@@ -129,6 +129,12 @@ def require(actor: Actor, role: str, folder: str = "") -> None:
         )
 
 
+def require_some_role(actor: Actor) -> None:
+    """For what belongs to no folder: whoever views any folder may see it. Raises NotAllowed."""
+    if folders_for(actor, "viewer") == []:
+        raise NotAllowed("You have no role here yet.", hint="Ask an admin for one.")
+
+
 def _roots(grants: Iterable[Granted], role: str) -> list[str]:
     """The topmost folders on which the grants include `role`, sorted; "" covers all others."""
     folders = {folder for held, folder in grants if includes(held, role)}

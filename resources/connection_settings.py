@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
+from resources.limits.config import Limits
+
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 #: set by the program, or a place for secrets: both have a setting of their own
@@ -102,14 +104,20 @@ class HttpAuth(BaseModel):
         return username
 
 
-class HttpSettings(BaseModel):
+class ConnectionSettings(BaseModel):
+    """What every kind of connection has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limits: Limits | None = None
+
+
+class HttpSettings(ConnectionSettings):
     """`allow_networks`: networks that are not public and may be reached nevertheless, such as 10.1.0.0/16.
 
     `honours_idempotency_key`: the other side applies a repeated Idempotency-Key once, so that an attempt whose outcome
     is unknown may be repeated.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     base_url: BaseUrl
     auth: HttpAuth = HttpAuth()

@@ -16,6 +16,7 @@ from resources.connection_settings import HttpSettings
 from resources.errors import BadInput, Conflict, NotFound
 from resources.models import Connection, Role, Secret
 from resources.names import check_slug
+from resources.signals import limits_changed
 
 #: kind -> its settings. A new kind of connection is one entry here and one in Connection.Kind.
 KINDS: Mapping[str, type[HttpSettings]] = {"http": HttpSettings}
@@ -56,7 +57,18 @@ def _checked(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     # locked, so that it cannot be deleted before this connection is seen to use it
     if secret and Secret.objects.select_for_update().filter(name=secret).values_list("pk").first() is None:
         raise _bad("auth.secret", f"There is no secret {secret}. Set it first.")
-    return parsed.model_dump(mode="json")
+    stored = parsed.model_dump(mode="json")
+    if parsed.limits is None:
+        del stored["limits"]
+    return stored
+
+
+def _what_is_sent(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All but the limits, complete; as stored where an older version allowed what this one does not."""
+    try:
+        return {**parse_settings(kind, settings).model_dump(mode="json"), "limits": None}
+    except BadInput:
+        return {**settings, "limits": None}
 
 
 def _bad(path: str, message: str) -> BadInput:
@@ -81,15 +93,20 @@ def create_connection(*, actor: Actor, name: str, kind: str, settings: Mapping[s
 def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -> Connection:
     """Replace the settings. A change raises the version, which voids open approvals; saving the same changes nothing.
 
-    Admins only. Raises NotAllowed, NotFound, BadInput.
+    Limits alone leave the version as it is: they say when a step is sent, not what. Admins only. Raises NotAllowed,
+    NotFound, BadInput.
     """
     require(actor, Role.ADMIN)
-    connection = _locked(name)
+    connection = locked(name)
     before, after = connection.settings, _checked(connection.kind, settings)
     if before == after:
         return connection
-    connection.settings, connection.version = after, connection.version + 1
+    connection.settings = after
+    if _what_is_sent(connection.kind, before) != _what_is_sent(connection.kind, after):
+        connection.version += 1
     connection.save(update_fields=["settings", "version", "updated_at"])
+    if before.get("limits") != after.get("limits"):
+        limits_changed.send(sender=None, connection_id=connection.pk)
     data = {"before": before, "after": after, "version": connection.version}
     audit.record(actor=actor, action="connection.updated", object_type="connection", object_id=name, data=data)
     return connection
@@ -99,14 +116,16 @@ def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -
 def delete_connection(*, actor: Actor, name: str) -> None:
     """Admins only. Raises NotAllowed, NotFound, Conflict `in_use` while something registered names it."""
     require(actor, Role.ADMIN)
-    connection = _locked(name)
+    connection = locked(name)
     usage.refuse_while_used("connection", name)
     data = {"kind": connection.kind, "settings": connection.settings, "version": connection.version}
+    limits_changed.send(sender=None, connection_id=connection.pk, gone=True)
     connection.delete()
     audit.record(actor=actor, action="connection.deleted", object_type="connection", object_id=name, data=data)
 
 
-def _locked(name: str) -> Connection:
+def locked(name: str) -> Connection:
+    """The connection's row, locked for the rest of the caller's transaction. Raises NotFound."""
     connection = Connection.objects.select_for_update().filter(name=name).first()
     if connection is None:
         raise _missing(name)

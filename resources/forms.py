@@ -120,14 +120,15 @@ class ConnectionForm(Inline):
     def clean_allow_networks(self) -> list[str]:
         return list(_filled(self.cleaned_data["allow_networks"]))
 
-    def settings(self) -> dict[str, Any]:
-        """The settings as the action takes them."""
+    def settings(self, before: HttpSettings | None = None) -> dict[str, Any]:
+        """The settings as the action takes them. `before`: keeps its limits, which have a form of their own."""
         data = self.cleaned_data
         auth = {"type": data["auth"], "secret": data["secret"], "username": data["username"]}
         if data["header"]:
             auth["header"] = data["header"]
         keys = ("base_url", "allow_networks", "honours_idempotency_key", "headers")
-        return {"auth": auth, **{key: data[key] for key in keys}}
+        limits = before.limits.model_dump(mode="json") if before is not None and before.limits is not None else None
+        return {"auth": auth, "limits": limits, **{key: data[key] for key in keys}}
 
     @staticmethod
     def initial_of(settings: HttpSettings) -> dict[str, Any]:

@@ -107,6 +107,63 @@ class Connection(models.Model):
         return self.name
 
 
+class ConnectionLimit(models.Model):
+    """What is remembered of a connection's limits (resources/limits/book.py). Who changes permits locks this row."""
+
+    # no constraint: its check would lock the connection after this row, and a change of settings locks them the other
+    # way round
+    connection = models.OneToOneField(Connection, models.CASCADE, related_name="limit", db_constraint=False)
+    book = JSONText(default=dict)
+
+    def __str__(self) -> str:
+        return f"limits of {self.connection_id}"
+
+
+class Permit(models.Model):
+    """One attempt that uses a limited connection, or waits to. Gone when the attempt ends.
+
+    Waiting: `due` and `taken_at` empty. Promised: `due` says from when it may begin. Taken: by `owner`, as `attempt`.
+    L1 knows no run tables: run, step and item are what they call them.
+    """
+
+    connection = models.ForeignKey(
+        Connection, models.CASCADE, related_name="permits", db_index=False, db_constraint=False
+    )
+    run_id = models.CharField(max_length=26)
+    step = models.CharField(max_length=64)
+    item = models.IntegerField()
+    since = models.FloatField()  # when it first asked: its place in the line
+    due = models.FloatField(null=True)
+    taken_at = models.FloatField(null=True)
+    owner = models.CharField(max_length=64, blank=True, default="")
+    attempt = models.IntegerField(default=0)
+    probe = models.BooleanField(default=False)  # of a half-open circuit breaker
+    falls = models.BooleanField(default=False)  # an open breaker turns it away instead of letting it wait
+    why = models.CharField(max_length=120, blank=True, default="")  # what holds it, for people
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run_id", "step", "item"], name="permit_once")]
+        indexes: ClassVar = [
+            # the next in line: WHERE connection_id = … AND taken_at IS NULL AND due IS NULL ORDER BY since
+            models.Index(
+                fields=["connection", "since"],
+                condition=Q(taken_at__isnull=True, due__isnull=True),
+                name="permit_waiting",
+            ),
+            # those that count: WHERE connection_id = … AND (taken_at IS NOT NULL OR due IS NOT NULL)
+            models.Index(
+                fields=["connection"],
+                condition=Q(taken_at__isnull=False) | Q(due__isnull=False),
+                name="permit_counted",
+            ),
+            # those of a dead worker: WHERE owner = …
+            models.Index(fields=["owner"], condition=~Q(owner=""), name="permit_owned"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.step}"
+
+
 class Artifact(models.Model):
     """A large value: `res://<id>`. The bytes are in storage under their SHA-256, shared by equal artifacts."""
 

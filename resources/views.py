@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from resources import artifacts, connections, probe, secrets
-from resources.access import Actor, can, folders_for, require
-from resources.errors import Conflict, NotAllowed, OrchestraError
+from resources.access import Actor, can, require, require_some_role
+from resources.errors import Conflict, OrchestraError
 from resources.forms import ConnectionForm, Inline, SecretForm
+from resources.limits import overview
 from resources.models import Role
 
 #: shown as they are by a browser that ignores "attachment"; anything else is only bytes
@@ -26,8 +28,7 @@ _PLAIN_TYPES = {"application/json", "text/plain", "text/csv", "application/pdf",
 def _viewer(request: HttpRequest) -> Actor:
     """Connections belong to no folder: whoever views any folder sees that they exist."""
     actor = Actor.of(request)
-    if folders_for(actor, Role.VIEWER) == []:
-        raise NotAllowed("You have no role here yet.", hint="Ask an admin for one.")
+    require_some_role(actor)
     return actor
 
 
@@ -60,7 +61,7 @@ def _form_page(request: HttpRequest, template: str, form: Inline, **context: Any
 @require_GET
 def connection_list(request: HttpRequest) -> HttpResponse:
     actor = _viewer(request)
-    context = {"connections": connections.list_connections(), "may_change": can(actor, Role.ADMIN)}
+    context = {"connections": overview.listed(time.time()), "may_change": can(actor, Role.ADMIN)}
     return render(request, "resources/connections.html", {**context, "section": "connections"})
 
 
@@ -87,11 +88,12 @@ def connection_edit(request: HttpRequest, name: str) -> HttpResponse:
     ref = connections.resolve(name)
     form = ConnectionForm(request.POST or None, fixed=name, initial=ConnectionForm.initial_of(ref.settings))
     if request.method == "POST" and _tried(
-        form, lambda: connections.update_connection(actor=actor, name=name, settings=form.settings())
+        form, lambda: connections.update_connection(actor=actor, name=name, settings=form.settings(ref.settings))
     ):
         messages.success(request, f"{name} saved.")
         return redirect("connection-edit", name)
-    return _form_page(request, "resources/connection.html", form, connection=ref)
+    now = overview.of_connection(name, time.time(), rows=True)
+    return _form_page(request, "resources/connection.html", form, connection=ref, limits=now)
 
 
 @login_required

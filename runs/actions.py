@@ -6,7 +6,7 @@ runs/controls.py; runs/copies.py starts runs from others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,15 +15,18 @@ from django.db import transaction
 from flows.definition import expr
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
+from flows.definition.plan import Plan, StepPlan
 from flows.models import Flow, Release
 from resources.access import Actor, can, require
-from resources.errors import BadInput, Conflict
+from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
-from runs import attempts, beginnings, bell, clock, history, limits, store, tokens, waits
+from runs import beginnings, bell, clock, gates, history, limits, ranks, store, tokens, waits
 from runs.controls import cancel_run, pause_run, resume_run
-from runs.models import Run, RunStatus, StartKey, WaitToken
+from runs.large import storable
+from runs.models import NO_ITEM, Run, RunStatus, StartKey, WaitToken
+from runs.queue_rows import Line
 
 Json = Any
 __all__ = ["Delivery", "Started", "cancel_run", "deliver", "pause_run", "resume_run", "start_run"]
@@ -32,10 +35,23 @@ __all__ = ["Delivery", "Started", "cancel_run", "deliver", "pause_run", "resume_
 # -- starting --------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Started:
-    """`created` is False where the idempotency key had started this run before."""
+    """`created` is False where the idempotency key had started this run before.
+
+    `skipped`: the flow says `on_conflict: skip`, nothing was started, and `run` is one that holds the place.
+    """
 
     run: Run
     created: bool
+    skipped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The step of another run that starts this one."""
+
+    run_id: str
+    step: str
+    item: int = NO_ITEM
 
 
 def start_run(
@@ -47,13 +63,18 @@ def start_run(
     idempotency_key: str | None = None,
     source: str = "api",
     release: Release | None = None,
+    priority: int | None = None,
+    parent: Parent | None = None,
 ) -> Started:
-    """Start a run of the live release (or of `release`).
+    """Start a run of the live release (or of `release`). `priority`: -10 … 10 instead of the flow's, for operators.
 
-    Raises NotAllowed; Conflict `not_live` or `idempotency_mismatch`; BadInput with [{path, message}] in details.
+    Raises NotAllowed; Conflict `not_live`, `idempotency_mismatch`, `flow_paused`, `key_taken` or `deadlock`; TooMany
+    `max_queued`; BadInput with [{path, message}] in details.
     """
     if not can(actor, Role.AUTHOR, flow.folder):  # who may write a flow may run it
         require(actor, Role.OPERATOR, flow.folder)
+    if priority is not None:
+        _check_priority(actor, flow, priority)
     release = release or flow.live
     if release is None:
         raise Conflict(f"{flow.slug} has no live release.", code="not_live", hint="Release its draft and make it live.")
@@ -69,18 +90,36 @@ def start_run(
     label = _limit_label(plan.concurrency.key, value, started_by) if plan.concurrency else ""
     limit_key = limits.digest_of(flow.pk, label) if plan.concurrency else ""
     run = _new_run(flow, release, value, started_by, actor, limit_key)
-    with transaction.atomic():
-        known = _claim_key(run, source, idempotency_key)
-        if known is not None:
-            return Started(known, created=False)
-        if plan.concurrency:
-            counter = limits.lock(flow.pk, run.limit_key, label)
-            # nobody overtakes runs that wait, not even while a place is free for them
-            waits_already = limits.admit_oldest_later(run.limit_key, clock.now())
-            run.placed = not waits_already and limits.take(counter, plan.concurrency.limit)
-        _insert(run, actor, label, idempotency_key)
-        bell.ring_on_commit(bell.WORK, bell.EVENTS)
+    run.priority = plan.priority if priority is None else priority
+    above = _put_below(run, parent) if parent is not None else ()
+    ranks.look(plan.queue)
+    try:
+        with transaction.atomic():
+            known = _claim_key(run, source, idempotency_key)
+            if known is not None:
+                return Started(known, created=False)
+            gates.enter(run, plan, label, above)
+            _insert(run, actor, plan, label, idempotency_key)
+            bell.ring_on_commit(bell.WORK, bell.EVENTS)
+    except gates.Skipped as skipped:  # the idempotency key was given back with the rest
+        return Started(Run.objects.select_related("flow", "release").get(pk=skipped.args[0]), False, skipped=True)
     return Started(run, created=True)
+
+
+def _check_priority(actor: Actor, flow: Flow, priority: int) -> None:
+    require(actor, Role.OPERATOR, flow.folder)
+    if not -10 <= priority <= 10:
+        raise BadInput(f"A priority is from -10 to 10, not {priority}.", code="invalid_request")
+
+
+def _put_below(run: Run, parent: Parent) -> tuple[str, ...]:
+    """Note whose child it is. Gives the ids of the runs above it. Raises NotFound."""
+    above = Run.objects.filter(pk=parent.run_id).first()
+    if above is None:
+        raise NotFound("The run that starts this one is no longer there.", code="run_not_found")
+    run.parent, run.parent_step, run.parent_item = above, parent.step, parent.item
+    run.depth = above.depth + 1
+    return limits.ancestors(above)
 
 
 def _new_run(flow: Flow, release: Release, value: Json, trigger: Json, actor: Actor, limit_key: str) -> Run:
@@ -135,21 +174,27 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
     return known
 
 
-def _insert(run: Run, actor: Actor, label: str, key: str | None) -> None:
+def _insert(run: Run, actor: Actor, plan: Plan, label: str, key: str | None) -> None:
     beginnings.insert_run(run, actor.name, {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger})
     if run.placed:
-        beginnings.enqueue_start(run.pk, run.created_at, store.plan_of(run.release_id))
+        beginnings.enqueue_start(run.pk, run.created_at, plan, run.flow_id, run.priority)
     else:
-        history.append(run.pk, "run.queued", data={"key": label})
+        history.append(run.pk, "run.queued", data={"key": label} if plan.concurrency else {})
+        if plan.concurrency is not None and plan.concurrency.on_conflict == "cancel_running":
+            limits.admit_later(run.pk, run.created_at)  # a worker cancels what it replaces
 
 
 # -- answering waits -------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """outcome: accepted | early (kept for a wait that opens later) | duplicate | late | unknown."""
+    """outcome: accepted | early (kept for a wait that opens later) | duplicate | late | unknown | refused.
 
-    outcome: Literal["accepted", "early", "duplicate", "late", "unknown"]
+    Refused: the body breaks the schema the wait declares, as `problems` say ([{path, message}]); the wait stays open.
+    """
+
+    outcome: Literal["accepted", "early", "duplicate", "late", "unknown", "refused"]
     response: Json = None
+    problems: Sequence[Json] = ()
 
 
 def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -> Delivery:
@@ -163,25 +208,39 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
     clock.measure(every=clock.TRUST)  # whether the answer is late is the database's clock's to say
     with transaction.atomic():
         run = Run.objects.select_for_update(of=("self",)).select_related("flow").filter(pk=address.run_id).first()
-        plan = store.plan_of(run.release_id) if run else None
-        if run is None or plan is None or address.step_index >= len(plan.steps):
+        if run is None:
+            return _of_a_run_that_is_gone(token)
+        plan = store.plan_of(run.release_id)
+        if address.step_index >= len(plan.steps):
             return Delivery("unknown")
         step = plan.steps[address.step_index]
         if step.family == "approval" and actor.kind not in {"user", "token"}:
             return Delivery("unknown")  # only a person answers an approval, never a callback
         row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
         outcome = _place(run, row)
-        if outcome in {"accepted", "early"}:
-            kept, _ = attempts.storable(payload, run.pk, step.id, run.flow.folder)
+        problems = _refused(step, payload) if outcome in {"accepted", "early"} else []
+        if problems:
+            outcome = "refused"
+        elif outcome in {"accepted", "early"}:
+            kept, _ = storable(payload, run.pk, step.id, run.flow.folder)
             row.answer, row.response, row.answered_at = kept, response, clock.now()
             if outcome == "accepted":
                 row.status = WaitToken.Status.ANSWERED
                 held = run.control.get("paused") is not None
-                waits.wake(plan, run.pk, step.id, address.item, clock.now(), held=held)
+                line = Line(run.flow_id, run.priority, row.answered_at)
+                waits.wake(plan, run.pk, step.id, address.item, row.answered_at, held=held, line=line)
                 bell.ring_on_commit(bell.WORK)
             row.save(update_fields=["answer", "response", "answered_at", "status"])
-        _record(row, outcome, actor)
-    return Delivery(outcome, row.response)  # type: ignore[arg-type]
+        _record(row, outcome, actor, problems)
+    return Delivery(outcome, row.response, problems)  # type: ignore[arg-type]
+
+
+def _of_a_run_that_is_gone(token: str) -> Delivery:
+    """Retention deleted the run; its tokens outlive it for a while."""
+    row = WaitToken.objects.filter(pk=token).first()
+    if row is None:
+        return Delivery("unknown")
+    return Delivery("late") if row.answered_at is None else Delivery("duplicate", row.response)
 
 
 def _place(run: Run, row: WaitToken) -> str:
@@ -194,9 +253,23 @@ def _place(run: Run, row: WaitToken) -> str:
     return "accepted" if row.status == WaitToken.Status.OPEN else "early"
 
 
-def _record(row: WaitToken, outcome: str, actor: Actor) -> None:
+def _refused(step: StepPlan, payload: Json) -> list[dict[str, Json]]:
+    """What is wrong with the body of a callback, as far as its wait declares one."""
+    callback = step.config.get("callback") if step.family == "wait" else None
+    schema = (callback or {}).get("schema")
+    if schema is None:
+        return []
+    try:
+        return validate_input(schema, payload)
+    except JsonError as error:
+        return [{"path": [], "message": str(error)}]
+
+
+def _record(row: WaitToken, outcome: str, actor: Actor, problems: Sequence[Json] = ()) -> None:
     if row.kind != "callback":
         return  # whoever owns the wait writes its own entry
     name = {"accepted": "received", "early": "received"}.get(outcome, outcome)
-    data = {"early": True} if outcome == "early" else {}
+    data: dict[str, Json] = {"early": True} if outcome == "early" else {}
+    if problems:
+        data = {"problems": list(problems)}
     history.append(row.run_id, f"callback.{name}", step=row.step, item=row.item, actor=actor.name, data=data)

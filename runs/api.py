@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.db.models import QuerySet
@@ -16,7 +17,8 @@ from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
-from runs import actions, times
+from runs import actions, line, times
+from runs.held import HeldBack, held_back
 from runs.models import NO_ITEM, Run, RunEvent, RunStatus, StepRun
 
 router = Router(tags=["runs"])
@@ -37,6 +39,9 @@ class StepOut(Schema):
     id: str
     family: str
     status: str = Field(description="`pending` until the run reaches it.")
+    reason: str = Field(description="Why it was skipped (if, when, needs, approval, route, key) or withdrawn (join).")
+    stale: bool = Field(description="Its output is the last good one of an earlier run.")
+    fallback: bool = Field(description="Its fallback stood in.")
     attempts: int
     pass_no: int = Field(serialization_alias="pass")
     started_at: str | None
@@ -44,6 +49,15 @@ class StepOut(Schema):
     round: int = Field(description="Rounds of an `until` that ended without it.")
     sla_missed: bool
     progress: ProgressOut | None = Field(description="What the running attempt reported last.")
+    held_by: str | None = Field(description="The limit that holds it, or some of its items, back right now.")
+
+
+class QueuedOut(Schema):
+    kind: Literal["paused", "release", "key", "worker"]
+    sentence: str
+    key: str = Field(description="The concurrency key it waits for, or empty.")
+    position: int = Field(description="1 is the next in line.")
+    holders: list[str] = Field(description="Ids of some of the runs it waits for.")
 
 
 class RunOut(Schema):
@@ -51,6 +65,7 @@ class RunOut(Schema):
     flow: str
     release: str
     status: str
+    degraded: bool = Field(description="A fallback stood in for a step.")
     created_at: str
     started_at: str | None
     ended_at: str | None
@@ -59,7 +74,20 @@ class RunOut(Schema):
     error: Any
     sla_missed: bool
     deadline: str | None = Field(description="When the run's time is over; null once it has ended.")
+    priority: int
+    parent: str | None = Field(description="Id of the run that started this one.")
     steps: list[StepOut]
+
+
+class RunDetailOut(RunOut):
+    queued: QueuedOut | None = Field(description="What a run that has not begun waits for.")
+
+
+class StartOut(RunDetailOut):
+    outcome: Literal["started", "known", "skipped"] = Field(
+        description="known: the idempotency key started it before; skipped: nothing was started, "
+        "since this run holds the place of the concurrency key."
+    )
 
 
 class RunsOut(Schema):
@@ -85,21 +113,32 @@ class EventsOut(Schema):
 class RunIn(Input):
     input: Any = Field(default_factory=dict)
     idempotency_key: Text | None = Field(None, min_length=1, max_length=200)
+    priority: int | None = Field(None, ge=-10, le=10, description="Instead of the flow's; needs the role operator.")
 
 
 class CancelIn(Input):
     reason: Text = Field("", max_length=1000)
 
 
-@router.post("/flows/{slug}/runs", response=declared((200, RunOut), (201, RunOut), errors=(409,)), by_alias=True)
+@router.post("/flows/{slug}/runs", response=declared((200, StartOut), (201, StartOut), errors=(409,)), by_alias=True)
 def start_run(request: HttpRequest, slug: str, body: RunIn) -> Status[dict[str, Any]]:
-    """Start a run of the live release. 201; with an `idempotency_key` used before, that run and 200."""
+    """Start a run of the live release. 201; 200 with a run that was there before, and `outcome` says why.
+
+    429 with `Retry-After` where the flow's line is full; 409 where the flow is paused or its key is taken.
+    """
     actor = actor_of(request)
     flow = visible_flow(actor, slug)
     started = actions.start_run(
-        actor=actor, flow=flow, input=body.input, idempotency_key=body.idempotency_key, source="api"
+        actor=actor,
+        flow=flow,
+        input=body.input,
+        idempotency_key=body.idempotency_key,
+        source="api",
+        priority=body.priority,
     )
-    return Status(201 if started.created else 200, _run(_visible_run(request, started.run.pk)))
+    outcome = "started" if started.created else "skipped" if started.skipped else "known"
+    found = {**_detail(visible_run(request, started.run.pk)), "outcome": outcome}
+    return Status(201 if started.created else 200, found)
 
 
 @router.get("/runs", response=declared((200, RunsOut)), by_alias=True)
@@ -107,6 +146,7 @@ def list_runs(
     request: HttpRequest,
     flow: str | None = Query(None, max_length=63),
     status: StatusName | None = None,
+    degraded: bool | None = None,
     cursor: str | None = Query(None, max_length=200),
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
@@ -116,14 +156,17 @@ def list_runs(
         rows = rows.filter(flow__slug=_text(flow))
     if status is not None:
         rows = rows.filter(status=status)
+    if degraded is not None:
+        rows = rows.filter(degraded=degraded)
     page = newest_first(rows, cursor=cursor, limit=limit)
-    return {"items": [_run(run) for run in page.items], "next_cursor": page.next_cursor}
+    held = held_back([run.pk for run in page.items if not run.ended])
+    return {"items": [run_json(run, held) for run in page.items], "next_cursor": page.next_cursor}
 
 
-@router.get("/runs/{run_id}", response=declared((200, RunOut)), by_alias=True)
+@router.get("/runs/{run_id}", response=declared((200, RunDetailOut)), by_alias=True)
 def get_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
     """One run with its steps, in the order of the flow."""
-    return _run(_visible_run(request, run_id))
+    return _detail(visible_run(request, run_id))
 
 
 @router.get("/runs/{run_id}/events", response=declared((200, EventsOut)))
@@ -134,7 +177,7 @@ def list_events(
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
     """The run's history, oldest first."""
-    run = _visible_run(request, run_id)
+    run = visible_run(request, run_id)
     found = list(RunEvent.objects.filter(run=run, seq__gt=after).order_by("seq")[: limit + 1])
     more = len(found) > limit
     items = [_event(e) for e in found[:limit]]
@@ -144,9 +187,9 @@ def list_events(
 @router.post("/runs/{run_id}/cancel", response=declared((200, RunOut), errors=(409,)), by_alias=True)
 def cancel_run(request: HttpRequest, run_id: str, body: CancelIn | None = None) -> dict[str, Any]:
     """Ask the run to stop. Attempts in flight end first; open approvals are withdrawn."""
-    _visible_run(request, run_id)
+    visible_run(request, run_id)
     actions.cancel_run(actor=actor_of(request), run_id=run_id, reason=body.reason if body else "")
-    return _run(_visible_run(request, run_id))
+    return run_json(visible_run(request, run_id))
 
 
 def _text(value: str) -> str:
@@ -163,19 +206,26 @@ def _rows() -> QuerySet[Run]:
     )
 
 
-def _visible_run(request: HttpRequest, run_id: str) -> Run:
+def visible_run(request: HttpRequest, run_id: str) -> Run:
     run = _rows().filter(pk=run_id).first() if RUN_ID.fullmatch(run_id) else None
     if run is None or not can(actor_of(request), "viewer", run.flow.folder):
         raise NotFound(f"There is no run {run_id[:40]!r}.")
     return run
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _detail(run: Run) -> dict[str, Any]:
+    return {**run_json(run), "queued": line.of_run(run)}
+
+
+def run_json(run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None) -> dict[str, Any]:
+    if held is None:
+        held = {} if run.ended else held_back([run.pk])
     return {
         "id": run.pk,
         "flow": run.flow.slug,
         "release": run.release.version,
         "status": run.status,
+        "degraded": run.degraded,
         "created_at": iso(run.created_at),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
@@ -184,11 +234,13 @@ def _run(run: Run) -> dict[str, Any]:
         "error": run.error,
         "sla_missed": times.is_late(run),
         "deadline": iso(times.deadline_of(run, plan_of(run.release_id, run.release.checksum))),
-        "steps": _steps(run),
+        "priority": run.priority,
+        "parent": run.parent_id,
+        "steps": _steps(run, held.get(run.pk, {})),
     }
 
 
-def _steps(run: Run) -> list[dict[str, Any]]:
+def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
     rows = {row.step: row for row in run.step_runs.all() if row.item == NO_ITEM}
     steps = []
     for step in plan_of(run.release_id, run.release.checksum).steps:
@@ -198,6 +250,9 @@ def _steps(run: Run) -> list[dict[str, Any]]:
                 "id": step.id,
                 "family": step.family,
                 "status": row.status if row else "pending",
+                "reason": row.state.get("reason", "") if row else "",
+                "stale": bool(row and row.state.get("stale")),
+                "fallback": bool(row and row.state.get("fallback")),
                 "attempts": row.attempt if row else 0,
                 "pass_no": row.pass_no if row else 1,
                 "started_at": iso(row.started_at) if row else None,
@@ -205,6 +260,7 @@ def _steps(run: Run) -> list[dict[str, Any]]:
                 "round": row.state.get("round_no", 0) if row else 0,
                 "sla_missed": bool(row and row.state.get("late")),
                 "progress": _progress(row),
+                "held_by": held[step.id].by if step.id in held else None,
             }
         )
     return steps

@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 from django.apps import AppConfig
 
 
@@ -6,6 +8,18 @@ class RunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from runs import keeper, overdue
+        from flows.signals import live_changed
+        from resources import usage  # models exist from here on
+        from resources.signals import limits_changed
+        from runs import keeper, overdue, permits, releases, retention
+        from runs.outbound import duty, subscriptions
 
+        live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
+        outbox = duty.Outbox()
+        keeper.register("outbound", outbox.run, finish=outbox.finish)
+        keeper.register("releases", releases.turn)
+        keeper.register("retention", retention.run)
+        usage.register("connection", subscriptions.using_connection)
+        limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
+        keeper.register("limits", permits.tend)
         keeper.register("deadlines", overdue.tell)

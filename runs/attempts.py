@@ -11,21 +11,24 @@ from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 
+from flows.definition import contracts
 from flows.definition.canonical import digest
 from flows.definition.inputs import with_defaults
-from flows.definition.plan import UNDO, Plan, StepPlan
-from flows.resolve import ResolveError, resolve_action, resolve_actions
+from flows.definition.plan import UNDO, Fallback, Plan, StepPlan
+from flows.resolve import ResolveError, load_kept, resolve_action, resolve_actions
 from flows.steps import base
 from flows.steps.registry import family
-from resources import artifacts, connections
+from resources import connections
 from resources.errors import NotFound
 from resources.fields import dumps
 from resources.masking import Masker
-from runs import clock, waits
+from runs import clock, lastgood, waits
 from runs.engine import inputs as given
 from runs.engine import timing
 from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
+from runs.large import storable
 from runs.live import Live
 from runs.store import Loaded
 
@@ -73,8 +76,10 @@ def unfilled(schema: Mapping[str, Json]) -> Json:
 
 
 def effective(plan: Plan, step: Step) -> StepPlan:
-    """The step as it runs now: with its fallback's action once that has taken over."""
+    """The step as it runs now: with its fallback's action once that has taken over, or asking whether it happened."""
     own = plan.step(step.id)
+    if step.doubt is not None and own.already_done is not None:
+        return replace(own, family=own.already_done.family, config=own.already_done.config)
     if not step.fallback or own.fallback is None or own.fallback.family is None:
         return own
     return replace(own, family=own.fallback.family, config=own.fallback.config or {})
@@ -99,7 +104,7 @@ def granted_action(loaded: Loaded, step: Step) -> Mapping[str, Json] | None:
 
 def action_of(loaded: Loaded, step: Step) -> base.Action:
     """Raises ResolveError."""
-    if not step.fallback and (found := granted_action(loaded, step)) is not None:
+    if not step.fallback and step.doubt is None and (found := granted_action(loaded, step)) is not None:
         keys = ("step", "item", "family", "connection", "config")
         return base.Action(**{k: found[k] for k in keys})
     return resolve(loaded, step)
@@ -160,6 +165,8 @@ class Attempt:
 
     def run(self) -> given.AttemptEnded:
         """Execute and say how it ended. Whatever the family does, this returns."""
+        if self.step.load is not None or (self.step.fallback and self._fallback.last_good):
+            return self._read()
         try:
             self.action = action_of(self.loaded, self.step)
             outcome = family(self.plan.family).execute(self._context(self.action))
@@ -178,6 +185,30 @@ class Attempt:
         if not why or not isinstance(outcome, base.Retry):
             return outcome
         return replace(outcome, error=_stop_error(self.plan, why, outcome.error), after=None)
+
+    @property
+    def _fallback(self) -> Fallback:
+        return self.plan.fallback or Fallback()
+
+    def _read(self) -> given.AttemptEnded:
+        """Nothing is sent: the items of a fan-out, or the last good output, come from what is stored here."""
+        step = self.step
+        ended = given.AttemptEnded(step.id, step.item, step.attempt, "done", acted=False)
+        try:
+            if step.load is not None:
+                return replace(ended, outcome="items", output=load_kept(step.load, self.loaded.state.run_id))
+            found = lastgood.find(self.loaded, step)
+        except ResolveError as error:
+            return replace(ended, outcome="fail", error=self._error(error.error))
+        except DatabaseError as error:
+            rand = random.random()  # noqa: S311  jitter
+            broken = base.StepError("internal", f"The database did not answer: {error}")
+            return replace(ended, outcome="retry", error=self._error(broken), rand=rand)
+        if found is None:
+            own = step.error or {}
+            message = f"{own.get('message', 'It failed.')} There is no good output of an earlier run."
+            return replace(ended, outcome="fail", error={**own, "message": message})
+        return replace(ended, output=found[0], stale=found[1])
 
     def _context(self, action: base.Action) -> base.StepContext:
         state, step = self.loaded.state, self.step
@@ -244,16 +275,29 @@ class Attempt:
 
     def _done(self, ended: given.AttemptEnded, output: Json) -> given.AttemptEnded:
         try:
-            output, size = storable(
-                self.masker.tree(output), self.loaded.state.run_id, self.step.id, self.loaded.folder
-            )
+            whole = self.masker.tree(output)
+            output, size = storable(whole, self.loaded.state.run_id, self.step.id, self.loaded.folder)
         except (ValueError, TypeError, RecursionError) as error:
             failed = base.StepError("limit", f"The output is not JSON that can be kept: {error}")
             return replace(ended, outcome="fail", error=self._error(failed))
         if size > settings.MAX_OUTPUT_BYTES:
             failed = base.StepError("limit", f"The output has {size} bytes; {settings.MAX_OUTPUT_BYTES} are allowed.")
             return replace(ended, outcome="fail", error=self._error(failed))
-        return replace(ended, output=output)
+        return self._promised(ended, whole, output)
+
+    def _promised(self, ended: given.AttemptEnded, whole: Json, kept: Json) -> given.AttemptEnded:
+        """The core looks at what the step promised, except where it would see a reference only."""
+        plan, asks = self.loaded.plan.step(self.step.id), self.step.doubt is not None
+        promises = plan.output_schema is not None or bool(plan.ensures)
+        remembers = plan.fallback is not None and plan.fallback.last_good
+        breach = None
+        if not asks and promises and (remembers or kept is not whole):
+            breach = contracts.broken_output(plan, scope_for(self.loaded, self.step), whole)
+        if remembers and not asks and breach is None:
+            lastgood.keep(self.loaded, self.step, kept)
+        checked = promises and kept is not whole
+        rand = random.random() if asks or promises else 0.0  # noqa: S311  jitter
+        return replace(ended, output=kept, checked=checked, breach=breach if checked else None, rand=rand)
 
     def _error(self, error: base.StepError) -> dict[str, Json]:
         found = {"class": error.cls, "message": self.masker.text(error.message)[:2000]}
@@ -267,12 +311,3 @@ def check_size(output: Json) -> None:
     size = len(dumps(output).encode())
     if size > settings.MAX_INLINE_OUTPUT_BYTES:
         raise ValueError(f"it has {size} bytes; {settings.MAX_INLINE_OUTPUT_BYTES} are allowed")
-
-
-def storable(output: Json, run_id: str, step: str, folder: str) -> tuple[Json, int]:
-    """The output as the state keeps it (large ones become a resource), and its size in bytes. Raises ValueError."""
-    data = dumps(output).encode()
-    if len(data) <= settings.MAX_INLINE_OUTPUT_BYTES or len(data) > settings.MAX_OUTPUT_BYTES:
-        return output, len(data)
-    artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step, folder=folder)
-    return artifacts.ref(artifact), len(data)

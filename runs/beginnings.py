@@ -8,6 +8,7 @@ from django.db import connection
 
 from flows.definition.plan import Plan
 from resources.fields import dumps
+from runs import ranks
 from runs.models import Run
 
 _KEY = """
@@ -16,8 +17,9 @@ ON CONFLICT (flow_id, source, key) DO NOTHING
 """
 _RUN = """
 INSERT INTO runs_run (id, flow_id, release_id, status, version, seq, input, trigger, starter_id, output, error, control,
-                      limit_key, placed, created_at, started_at, ended_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, '{}', %s, %s, %s, NULL, NULL)
+                      limit_key, placed, priority, parent_id, parent_step, parent_item, depth, created_at, started_at,
+                      ended_at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL, '{}', %s, %s, %s, %s, %s, %s, %s, %s, NULL, NULL)
 """
 _CREATED = """
 INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data)
@@ -43,13 +45,15 @@ def insert_run(run: Run, actor: str, data: dict[str, Any]) -> None:
             _RUN,
             [
                 run.pk, run.flow_id, run.release_id, str(run.status), run.version, run.seq, dumps(run.input),
-                dumps(run.trigger), run.starter_id, run.limit_key, run.placed, run.created_at,
+                dumps(run.trigger), run.starter_id, run.limit_key, run.placed, run.priority,
+                run.parent_id, run.parent_step, run.parent_item, run.depth, run.created_at,
             ],
         )  # fmt: skip
         cursor.execute(_CREATED, [run.pk, False, run.created_at, actor, dumps(data)])
 
 
-def enqueue_start(run_id: str, at: float, plan: Plan) -> None:
+def enqueue_start(run_id: str, at: float, plan: Plan, flow_id: int, priority: int) -> None:
     """The row a worker begins the run from. Beginning is quick, whatever the first step is."""
+    place = ranks.rank_of(flow_id, plan.queue, priority, at)
     with connection.cursor() as cursor:
-        cursor.execute(_WORK, [run_id, plan.queue, plan.priority, True, False, at, at])
+        cursor.execute(_WORK, [run_id, plan.queue, priority, True, False, place, at])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -74,3 +75,19 @@ def _one(actor: Actor, control: str, run_id: str, reason: str, visible: bool, in
     except OrchestraError as error:
         return Result(run_id, False, code=error.stable_code, message=error.message)
     return Result(run_id, True, status=Run.objects.values_list("status", flat=True).get(pk=run_id), new_run=new_run)
+
+
+_DONE: Final = {
+    "pause": "Paused", "resume": "Resumed", "cancel": "Cancelled", "terminate": "Terminated", "retry": "Retried",
+    "replay": "Replayed",
+}  # fmt: skip
+
+
+def summary(control: str, found: Sequence[Result]) -> str:
+    """What came of it, in a sentence for each reason."""
+    if not found:
+        return "No run was chosen."
+    done = sum(r.done for r in found)
+    said = f"{_DONE[control]} {done} of {len(found)} run{'s' if len(found) != 1 else ''}."
+    reasons = Counter(r.message for r in found if not r.done)
+    return " ".join([said, *(f"{n} refused: {message}" for message, n in reasons.most_common(5))])

@@ -154,7 +154,7 @@ def _queue_again(loaded: Loaded, state: State, now: float) -> None:
     placed = not loaded.limit_key
     Run.objects.filter(pk=state.run_id).update(placed=placed)
     if placed:
-        beginnings.enqueue_start(state.run_id, now, loaded.plan)
+        beginnings.enqueue_start(state.run_id, now, loaded.plan, loaded.flow_id, loaded.priority)
     else:
         history.append(state.run_id, "run.queued", data={"reopened": True})
         limits.admit_later(state.run_id, now)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from resources import audit
 from resources.access import Actor
-from resources.errors import BadInput
+from resources.errors import BadInput, Conflict
 from runs import actions, attempts, clock, controls, store
 from runs.actions import Started
 from runs.engine import inputs as given
@@ -39,6 +39,7 @@ def replay_run(
             trigger=_trigger(run, "replay"), release=run.release if release == "same" else None,
             idempotency_key=idempotency_key,
         )  # fmt: skip
+        _check_started(started)
         _record(actor, "replay", run_id, started, reason)
     return started
 
@@ -56,10 +57,18 @@ def fork_run(
             actor=actor, flow=run.flow, input=run.input if input is SAME else input, source="fork",
             trigger={**_trigger(run, "fork"), "step": step}, release=run.release, idempotency_key=idempotency_key,
         )  # fmt: skip
+        _check_started(started)
         if started.created:
             _keep(started.run.pk, given.Forked(step, run_id, kept, actor.name, reason))
         _record(actor, "fork", run_id, started, reason)
     return started
+
+
+def _check_started(started: Started) -> None:
+    """A copy is asked for by a person, who must learn that there is none. Raises Conflict `key_taken`."""
+    if started.skipped:
+        said = "Nothing was started: another run holds the place of the concurrency key."
+        raise Conflict(said, code="key_taken", hint="Wait until it has ended.", details={"runs": [started.run.pk]})
 
 
 def _keep(run_id: str, event: given.Forked) -> None:

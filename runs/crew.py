@@ -18,6 +18,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 from runs import broken, clock, queue, starting, together
 from runs.engine.state import Key
 from runs.meaning import meaning_of
+from runs.pace import SLOW
 from runs.slice import GRACE, Happened, Proposal, Slice
 from runs.store import Stale
 
@@ -64,7 +65,9 @@ class Crew:
             with self.worker.heart.beat(held, attempt.now + attempt.seconds + GRACE, attempt.live):
                 ended.setdefault(slice_, []).append(slice_.execute(attempt))
             now = time.monotonic()
-            if pure and self.worker.pace.is_slow_now(slice_.loaded, key[0], now - began):
+            if pure:
+                self.worker.pace.note(slice_.loaded, key[0], now - began)
+            if now - began > SLOW:
                 self.worker.room = 1
             quick = pure and now - round_began < SHARE
             slice_.room = min(starting.MAX_BATCH, slice_.room * 2) if quick else 1

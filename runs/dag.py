@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flows.definition.plan import Plan
+from flows.definition.plan import Plan, StepPlan
+from flows.definition.routing import FAMILY as ROUTE
 from runs.looks import Look
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 116, 26, 20, 10, 2
 MAX_LABEL = 13  # letters that fit into a node
 
 
-def drawing(plan: Plan, looks: Mapping[str, Look], selected: str = "") -> dict[str, Any]:
-    """{width, height, label, nodes: [{id, x, y, text, state, word, …}], edges: [{d, css}]}."""
+def drawing(
+    plan: Plan, looks: Mapping[str, Look], selected: str = "", taken: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`taken`: outputs of steps, for the rule that a route took. Gives
+    {width, height, label, nodes: [{id, x, y, text, state, word, …}], edges: [{d, css}]}."""
     place = _places(plan)
     tallest = max((row for _, row in place.values()), default=0) + 1
     columns: dict[int, int] = {}
@@ -25,8 +29,10 @@ def drawing(plan: Plan, looks: Mapping[str, Look], selected: str = "") -> dict[s
         "width": MARGIN * 2 + (max(columns, default=0) + 1) * (WIDTH + GAP_X) - GAP_X,
         "height": MARGIN * 2 + tallest * (HEIGHT + GAP_Y) - GAP_Y,
         "label": f"Flow map: {done} of {len(plan.steps)} steps done",
-        "nodes": [_node(s.id, spots[s.id], looks[s.id], s.id == selected, s.irreversible) for s in plan.steps],
-        "edges": [_edge(spots[n], spots[s.id], looks[n], looks[s.id]) for s in plan.steps for n in s.needs],
+        "nodes": [_node(s, spots[s.id], looks[s.id], s.id == selected, (taken or {}).get(s.id)) for s in plan.steps],
+        "edges": [
+            _edge(spots[n], spots[s.id], looks[n], looks[s.id], s.join is not None) for s in plan.steps for n in s.needs
+        ],
     }
 
 
@@ -62,11 +68,15 @@ def _spot(column: int, row: int, rows: int, tallest: int) -> tuple[float, float]
     return MARGIN + column * (WIDTH + GAP_X), MARGIN + top + row * (HEIGHT + GAP_Y)
 
 
-def _node(step: str, spot: tuple[float, float], look: Look, selected: bool, irreversible: bool) -> dict[str, Any]:
+def _node(plan: StepPlan, spot: tuple[float, float], look: Look, selected: bool, output: Any) -> dict[str, Any]:
     x, y = spot
-    text = step if len(step) <= MAX_LABEL else f"{step[: MAX_LABEL - 1]}…"
+    step, (mark, more) = plan.id, _mark(plan, output)
+    room = MAX_LABEL - len(mark)
+    text = step if len(step) <= room else f"{step[: room - 1]}…"
     return {
         "id": step,
+        "mark": mark,
+        "title": f"{step}: {look[1]}{more}",
         "x": x,
         "y": y,
         "icon_x": x + 7,
@@ -77,12 +87,25 @@ def _node(step: str, spot: tuple[float, float], look: Look, selected: bool, irre
         "state": look[0],
         "word": look[1],
         "selected": selected,
-        "irreversible": irreversible,
+        "irreversible": plan.irreversible,
         "mark_x": x + WIDTH - 18,
+        "end_x": x + WIDTH - 7,
     }
 
 
-def _edge(a: tuple[float, float], b: tuple[float, float], before: Look, after: Look) -> dict[str, str]:
+def _mark(plan: StepPlan, output: Any) -> tuple[str, str]:
+    """A few letters at the end of a node, and what they mean in words: a join's count, a route's fork."""
+    if plan.join is not None:
+        return f"{plan.join}/{len(plan.needs)}", f", needs {plan.join} of {len(plan.needs)}"
+    if plan.family == ROUTE:
+        name = output.get("name") if isinstance(output, dict) else None
+        return "◇", f", took {name}" if name else ", a route"
+    return "", ""
+
+
+def _edge(
+    a: tuple[float, float], b: tuple[float, float], before: Look, after: Look, joins: bool = False
+) -> dict[str, str]:
     x1, y1 = a[0] + WIDTH, a[1] + HEIGHT / 2
     x2, y2 = b[0], b[1] + HEIGHT / 2
     middle = x2 - GAP_X / 2
@@ -92,5 +115,7 @@ def _edge(a: tuple[float, float], b: tuple[float, float], before: Look, after: L
         else f"M{x1:g} {y1:g}H{x2 - GAP_X:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}"
     )
     reached = after[0] not in ("queued",)
+    if joins and reached and before[0] != "succeeded":
+        return {"d": d, "css": "next"}  # it went on without this one
     css = "done" if before[0] == "succeeded" and reached else "" if reached else "next"
     return {"d": d, "css": css}

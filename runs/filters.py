@@ -24,9 +24,11 @@ CHIPS: dict[str, tuple[str, ...]] = {
     "paused": (RunStatus.PAUSING, RunStatus.PAUSED),
     "failed": (RunStatus.FAILED, RunStatus.TIMED_OUT),
     "succeeded": (RunStatus.SUCCEEDED,),
+    "compensating": (RunStatus.COMPENSATING,),
     "cancelled": (RunStatus.CANCELLED, RunStatus.CANCELLING),
+    "degraded": tuple(RunStatus),  # whatever the status: a fallback stood in
 }
-TRIGGERS = {"manual": "Person", "webhook": "Webhook", "api": "API"}
+TRIGGERS = {"manual": "Person", "webhook": "Webhook", "api": "API", "replay": "Replay", "fork": "Fork"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def with_status(rows: QuerySet[Run], status: str) -> QuerySet[Run]:
     if not status:
         return rows
     rows = rows.filter(status__in=CHIPS[status])
+    if status == "degraded":
+        return rows.filter(degraded=True)
     if status == "human":
         return rows.filter(on_human())
     return rows.filter(~on_human()) if status == "waiting" else rows
@@ -119,11 +123,16 @@ def page_of(rows: QuerySet[Run], asked: Asked) -> list[Run]:
 
 def counts(rows: QuerySet[Run]) -> dict[str, int]:
     """Chip -> number of runs, and "" for all."""
-    by_status = {
-        (s, h): n for s, h, n in rows.annotate(h=on_human()).values_list("status", "h").annotate(n=Count("pk"))
-    }
-    found = {"": sum(by_status.values())}
+    by_status: dict[tuple[str, bool], int] = {}
+    found = {"": 0, "degraded": 0}
+    grouped = rows.annotate(h=on_human()).values_list("status", "h", "degraded").annotate(n=Count("pk"))
+    for status, human, degraded, n in grouped:
+        by_status[status, human] = by_status.get((status, human), 0) + n
+        found[""] += n
+        found["degraded"] += n if degraded else 0
     for chip, statuses in CHIPS.items():
+        if chip in found:
+            continue
         wanted = (True,) if chip == "human" else (False,) if chip == "waiting" else (True, False)
         found[chip] = sum(by_status.get((s, h), 0) for s in statuses for h in wanted)
     return found

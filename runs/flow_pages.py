@@ -13,6 +13,7 @@ from flows.models import Flow, Release
 from flows.plans import plan_of
 from resources.access import Actor, can, folder_filter
 from resources.paging import decode_cursor, encode_cursor
+from runs import line
 from runs.looks import of_run
 from runs.models import Run
 
@@ -61,6 +62,8 @@ def flow_page(actor: Actor, flow: Flow) -> dict[str, Any]:
         "triggers": [_trigger(flow, t) for t in plan.triggers] if plan else [],
         "startable": startable(actor, flow, plan),
         "why_not": why_not(actor, flow, plan),
+        "gate": line.of_flow(flow),
+        "operates": can(actor, "operator", flow.folder),
         "editable": can(actor, "author", flow.folder),
         "labels": dict(plan.labels) if plan else {},
         "runbook_is_link": bool(plan and plan.runbook.startswith(("https://", "http://"))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +11,18 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
 
 from flows.actions import visible_flow
 from flows.models import Flow
 from flows.startform import field_errors, fields_of, read_form
 from resources.access import Actor
-from resources.errors import BadInput, Conflict
-from runs import actions
+from resources.errors import BadInput, Conflict, OrchestraError, TooMany
+from runs import actions, flow_actions, line
 from runs.flow_pages import flow_page, list_page, live_plan_of, why_not
+
+PRIORITY = re.compile(r"-?(10|[0-9])", re.ASCII)
 
 
 @login_required
@@ -47,25 +50,51 @@ def _wants(request: HttpRequest, fragment: str) -> bool:
 
 def _start(
     actor: Actor, flow: Flow, schema: Mapping[str, Any], posted: Mapping[str, str]
-) -> tuple[str | None, dict[str, str]]:
-    """(run id, {}) or (None, errors by field). The form's key makes a double click one run."""
+) -> tuple[actions.Started | None, dict[str, str]]:
+    """What was started, or errors by field. The form's key makes a double click one run."""
     value, errors = read_form(schema, posted)
+    priority = posted.get("priority", "").strip()
+    if priority and not PRIORITY.fullmatch(priority):
+        errors["priority"] = "A priority is a whole number from -10 to 10."
     if errors:
         return None, errors
     try:
-        started = actions.start_run(
+        return actions.start_run(
             actor=actor,
             flow=flow,
             input=value,
             trigger={"kind": "manual", "name": "manual"},
             idempotency_key=posted.get("key", "")[:64] or None,
             source="page",
-        )
+            priority=int(priority) if priority else None,
+        ), {}
     except BadInput as refusal:
         return None, field_errors(refusal.details or [], schema) or {"": refusal.message}
-    except Conflict as refusal:
+    except (Conflict, TooMany) as refusal:
         return None, {"": f"{refusal.message} {refusal.hint}".strip()}
-    return started.run.pk, {}
+
+
+def _started(request: HttpRequest, started: actions.Started) -> HttpResponse:
+    if started.skipped:
+        messages.info(request, "Nothing was started: this run holds the place of the concurrency key.")
+    return redirect("run", started.run.pk)
+
+
+@login_required
+@require_POST
+def gate(request: HttpRequest, slug: str, verb: str) -> HttpResponse:
+    """Pause the flow, or resume it."""
+    actor, reason = Actor.of(request), request.POST.get("reason", "").strip()
+    visible_flow(actor, slug)
+    try:
+        if verb == "pause":
+            mode = request.POST.get("mode", "queue")
+            flow_actions.pause_flow(actor=actor, slug=slug, reason=reason, mode=mode)
+        else:
+            flow_actions.resume_flow(actor=actor, slug=slug, reason=reason)
+    except OrchestraError as refusal:
+        messages.error(request, f"{refusal.message} {refusal.hint}".strip())
+    return redirect("flow", slug)
 
 
 @login_required
@@ -83,10 +112,12 @@ def start_flow(request: HttpRequest, slug: str) -> HttpResponse:
     errors: dict[str, str] = {}
     if request.method == "POST":
         posted = {name: request.POST[name] for name in request.POST}
-        run_id, errors = _start(actor, flow, plan.input_schema, posted)
-        if run_id:
-            return redirect("run", run_id)
+        started, errors = _start(actor, flow, plan.input_schema, posted)
+        if started is not None:
+            return _started(request, started)
     context = {"section": "flows", "flow": flow, "plan": plan, "form_error": errors.get("", "")}
     context["fields"] = fields_of(plan.input_schema, posted, errors)
+    context["priority"] = {"value": (posted or {}).get("priority", ""), "error": errors.get("priority", "")}
+    context["gate"] = line.of_flow(flow)
     context["key"] = (posted or {}).get("key") or uuid.uuid4().hex
     return render(request, "flows/start.html", context, status=422 if errors else 200)

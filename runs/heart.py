@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from runs import clock, queue
+from runs.drain import Drain
 from runs.live import Live
 from runs.queue import Claim
 
@@ -27,8 +28,8 @@ TICK: Final = 0.4
 
 
 class Heart:
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
+    def __init__(self, owner: str, drain: Drain | None = None) -> None:
+        self.owner, self.drain = owner, drain
         self._beating: tuple[Sequence[Claim], float, Live | None] | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -64,6 +65,8 @@ class Heart:
         if beating is None:
             return
         held, until, live = beating
+        if self.drain is not None:
+            self.drain.look(held)
         try:
             if live is not None:
                 live.tend()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -22,7 +22,7 @@ from flows.plans import Live, live_plan
 from flows.webhooks import Accepted, Delivery, Ignored, receive
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
-from resources.errors import Gone, MethodNotAllowed, NotFound, OrchestraError, TooLarge
+from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError, TooLarge
 from resources.jsonio import read_json
 from resources.secrets import reveal
 from runs import actions
@@ -54,7 +54,7 @@ def for_programs(view: View[P]) -> View[P]:
 
 @for_programs
 def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
-    """A delivery to a webhook trigger: 202 started, ignored or duplicate."""
+    """A delivery to a webhook trigger: 202 started, ignored, duplicate or skipped (that run holds the place)."""
     live = live_plan(slug) if SLUG.fullmatch(slug) else None
     found = live.plan.trigger(trigger) if live else None
     if live is None or found is None or found.kind != "webhook":
@@ -64,8 +64,9 @@ def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
     outcome = _received(live.plan, found, request)
     if isinstance(outcome, Ignored):
         return JsonResponse({"status": "ignored", "reason": outcome.reason}, status=202)
-    run_id, created = _start(live, found, outcome, request)
-    return JsonResponse({"status": "started" if created else "duplicate", "run": run_id}, status=202)
+    started = _start(live, found, outcome, request)
+    status = "started" if started.created else "skipped" if started.skipped else "duplicate"
+    return JsonResponse({"status": status, "run": started.run.pk}, status=202)
 
 
 @for_programs
@@ -76,6 +77,11 @@ def callback(request: HttpRequest, token: str) -> HttpResponse:
     told = {"status": "accepted"}
     actor = Actor("trigger", "callback", address=_address(request))
     delivery = actions.deliver(token=token, payload=payload, actor=actor, response=told)
+    if delivery.outcome == "refused":
+        raise BadInput(
+            "The body breaks the schema this step declares.", code="contract", details=list(delivery.problems),
+            hint="The step still waits: send a body that fits.",
+        )  # fmt: skip
     if delivery.outcome == "late":
         raise Gone("The step no longer waits: its time was up, or the run ended.", hint="Nothing was changed.")
     if delivery.outcome == "unknown":
@@ -101,8 +107,8 @@ def _secret(name: str) -> str | None:
         return None  # receive() says that it is missing
 
 
-def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest) -> tuple[str, bool]:
-    started: Any = actions.start_run(
+def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest) -> actions.Started:
+    return actions.start_run(
         actor=Actor.trigger(f"{live.slug}/{trigger.name}", live.folder, _address(request)),
         flow=Flow(pk=live.flow_id, slug=live.slug, folder=live.folder),
         release=Release(pk=live.release_id, flow_id=live.flow_id),
@@ -111,7 +117,6 @@ def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpReques
         idempotency_key=accepted.dedupe_key,
         source=f"hook:{trigger.name}",
     )
-    return started.run.pk, started.created
 
 
 def _body(request: HttpRequest) -> bytes:

@@ -36,11 +36,14 @@ class Duty:
 
 
 _duties: dict[str, Run] = {}
+_endings: list[Callable[[], None]] = []
 
 
-def register(name: str, run: Run) -> None:
-    """From an app's `ready()`."""
+def register(name: str, run: Run, *, finish: Callable[[], None] | None = None) -> None:
+    """From an app's `ready()`. `finish`: called once at the end, for what is still under way; some seconds."""
     _duties[name] = run
+    if finish is not None:
+        _endings.append(finish)
 
 
 class Keeper:
@@ -83,4 +86,9 @@ class Keeper:
             signal.signal(number, lambda *_: self.stop.set())
         while not self.stop.is_set():
             self.stop.wait(self.turn())
+        for finish in _endings:
+            try:
+                finish()
+            except DatabaseError as error:
+                logger.warning("what was under way at the end is done again later: %s", error)
         connection.close()

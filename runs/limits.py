@@ -6,11 +6,18 @@ Lock order: runs first, then this row; admitting another run is therefore a piec
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Final
 
 from django.db import connection
 from django.db.models import F
 
 from runs.models import LimitKey, Run, RunStatus, Work
+
+#: runs of one key that are looked at together
+MAX_LINE: Final = 1000
+#: runs above one another that are looked at
+MAX_DEPTH: Final = 100
 
 
 def digest_of(flow_id: int, key: str) -> str:
@@ -39,6 +46,33 @@ def free(flow_id: int, digest: str, placed: bool, now: float) -> bool:
     if placed:
         LimitKey.objects.filter(digest=digest, active__gt=0).update(active=F("active") - 1)
     return admit_oldest_later(digest, now)
+
+
+def waiting(flow_id: int, digest: str, most: int = MAX_LINE) -> list[str]:
+    """Ids of the runs in line for a key ("": of a flow without keys), the oldest first, `most` of them."""
+    rows = Run.objects.filter(flow_id=flow_id, limit_key=digest, status=RunStatus.QUEUED, placed=False)
+    return list(rows.order_by("created_at", "pk").values_list("pk", flat=True)[:most])
+
+
+def holders(flow_id: int, digest: str) -> list[str]:
+    """Ids of the runs that hold a place of the key, the oldest first."""
+    rows = Run.objects.filter(flow_id=flow_id, ended_at__isnull=True, limit_key=digest, placed=True)
+    return list(rows.order_by("created_at", "pk").values_list("pk", flat=True)[:MAX_LINE])
+
+
+def would_deadlock(digest: str, parents: Sequence[str]) -> bool:
+    """Would a run that has to wait for a place of this key wait for one of the runs above it?"""
+    held = Run.objects.filter(pk__in=list(parents), limit_key=digest, placed=True, ended_at__isnull=True)
+    return bool(digest) and held.exists()
+
+
+def ancestors(run: Run | None) -> tuple[str, ...]:
+    """Ids of this run and of those above it."""
+    found: list[str] = []
+    while run is not None and len(found) <= MAX_DEPTH:
+        found.append(run.pk)
+        run = run.parent
+    return tuple(found)
 
 
 def admit_oldest_later(digest: str, now: float) -> bool:

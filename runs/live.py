@@ -21,7 +21,7 @@ from flows.steps.base import Refused
 from resources.fields import dumps
 from resources.stop import Stop
 from runs import clock, history
-from runs.engine.state import Step
+from runs.engine.state import LOST, Step
 
 Json = Any
 logger = logging.getLogger(__name__)
@@ -122,7 +122,10 @@ class Live:
         ending = json.loads(row[1]).get("ending") or {}
         if row[0] == "cancelling" and ending.get("phase", "stopping") == "stopping":
             return "cancelled"
-        return str(json.loads(row[4]).get("stopping", ""))
+        state = json.loads(row[4])
+        if state.get("reason") == LOST:  # a join went on without it
+            return "cancelled"
+        return str(state.get("stopping", ""))
 
     def _stalled(self, after: float) -> None:
         data = {"attempt": self.step.attempt, "after": after}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flows.resolve import ResolveError
-from runs import attempts, live, waits
+from runs import attempts, kept, live, waits
 from runs.engine import inputs as given
 from runs.engine.state import RUNNING, WAITING, Step
 from runs.models import Work
@@ -33,7 +33,7 @@ def meaning_of(held: Claim) -> MakeInput:
             return None
         answer = waits.answer_of(loaded, step.id, step.item, step.pass_no)
         if answer is not None:  # given before the timer fired: it stands
-            return given.Answered(step.id, step.item, step.pass_no, answer["payload"])
+            return kept.answered(loaded, step, answer["payload"])
         return given.TimeUp(step.id, step.item, step.pass_no) if held.kind == Work.Kind.TIMER else None
 
     return make

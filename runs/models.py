@@ -62,7 +62,15 @@ class Run(models.Model):
     error = JSONText(null=True)  # {class, message, step, details}
     control = JSONText(default=dict)  # pause and cancel requests as the pure core keeps them
     limit_key = models.CharField(max_length=64, blank=True, default="")  # digest of the concurrency key
+    degraded = models.BooleanField(default=False, db_default=False)  # a fallback stood in for a step
     placed = models.BooleanField(default=False)  # holds a place of its key, or needs none; else it waits for one
+    priority = models.SmallIntegerField(
+        default=0, db_default=0
+    )  # -10 … 10, higher is sooner: the start's or the flow's
+    parent = models.ForeignKey("self", models.SET_NULL, null=True, related_name="children", db_index=False)
+    parent_step = models.CharField(max_length=64, blank=True, default="", db_default="")
+    parent_item = models.IntegerField(default=NO_ITEM, db_default=NO_ITEM)
+    depth = models.PositiveSmallIntegerField(default=0, db_default=0)  # how many runs are above it
     created_at = models.FloatField()
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
@@ -76,6 +84,15 @@ class Run(models.Model):
                 fields=["limit_key", "created_at"],
                 condition=Q(status="queued"),
                 name="run_queued_by_key",
+            ),
+            # max_queued: how many runs of a flow have not begun; and what a resumed flow admits
+            models.Index(fields=["flow", "created_at"], condition=Q(status="queued"), name="run_queued_by_flow"),
+            # who holds a key, what a new release waits for or replaces: WHERE flow = … AND ended_at IS NULL
+            models.Index(fields=["flow", "release"], condition=Q(ended_at__isnull=True), name="run_unended_by_flow"),
+            # the children of a run
+            models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="run_by_parent"),
+            models.Index(  # the runs page's chip of runs that a fallback helped
+                fields=["-created_at"], condition=Q(degraded=True), name="run_degraded"
             ),
         ]
 
@@ -125,6 +142,25 @@ class StepRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id}:{self.step}"
+
+
+class LastGood(models.Model):
+    """The newest good output of a step that falls back on it, in any run of its flow. See runs/lastgood.py."""
+
+    flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="+", db_index=False)
+    step = models.CharField(max_length=64)
+    mark = models.CharField(max_length=64, blank=True)  # digest of the item's key; "" for a step that is no item
+    run_id = models.CharField(max_length=26)  # where it comes from; that run may be gone
+    at = models.FloatField()
+    output = JSONText(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["flow", "step", "mark"], name="last_good_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow_id}:{self.step}"
 
 
 class Work(models.Model):
@@ -216,7 +252,9 @@ class WaitToken(models.Model):
         CLOSED = "closed"  # expired, withdrawn, or the run ended
 
     token = models.CharField(primary_key=True, max_length=64)
-    run = models.ForeignKey(Run, models.CASCADE, related_name="waits", db_index=False)
+    run = models.ForeignKey(  # outlives its run by 30 days: whoever calls back late is told so
+        Run, models.DO_NOTHING, related_name="waits", db_index=False, db_constraint=False
+    )
     step = models.CharField(max_length=64)
     item = models.IntegerField(default=NO_ITEM)
     pass_no = models.IntegerField(default=1)
@@ -263,3 +301,75 @@ class LimitKey(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+class FlowGate(models.Model):
+    """What keeps new runs of a flow from beginning. No row: nothing ever did. Starts read it, changes lock it."""
+
+    class Mode(models.TextChoices):
+        OPEN = ""
+        QUEUE = "queue"  # starts are kept, and admitted when the flow is resumed
+        REFUSE = "refuse"  # starts are refused with the reason
+
+    flow = models.OneToOneField("flows.Flow", models.CASCADE, primary_key=True, related_name="gate")
+    mode = models.CharField(max_length=6, choices=Mode.choices, blank=True, default="")
+    reason = models.CharField(max_length=1000, blank=True, default="")
+    actor = models.CharField(max_length=150, blank=True, default="")
+    at = models.FloatField(null=True)
+    draining = models.BigIntegerField(null=True)  # release whose runs wait until those of older ones have ended
+    superseding = models.BigIntegerField(null=True)  # release whose coming cancels the runs of older ones
+    released_at = models.FloatField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            # the keeper: WHERE draining IS NOT NULL OR superseding IS NOT NULL
+            models.Index(
+                fields=["released_at"],
+                condition=Q(draining__isnull=False) | Q(superseding__isnull=False),
+                name="gate_releases",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow_id} {self.mode or 'open'}"
+
+
+class WorkCluster(models.Model):
+    """A cluster of workers as its watcher last saw it; only for people and autoscalers, nothing relies on it."""
+
+    name = models.CharField(primary_key=True, max_length=80)  # host and process id
+    host = models.CharField(max_length=64)
+    queues = models.CharField(max_length=400)
+    workers = models.PositiveSmallIntegerField(default=0)
+    idle = models.PositiveSmallIntegerField(default=0)
+    seen_at = models.FloatField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def queue_names(self) -> list[str]:
+        return self.queues.split(",")
+
+
+# the tables of outbound events belong to this app; down here, since nothing above needs them
+from runs.outbound.models import Delivery, GoneRun, Subscription  # noqa: E402
+
+__all__ = [
+    "ENDED",
+    "NO_ITEM",
+    "Delivery",
+    "FlowGate",
+    "GoneRun",
+    "LimitKey",
+    "Run",
+    "RunEvent",
+    "RunStatus",
+    "StartKey",
+    "StepRun",
+    "StepStatus",
+    "Subscription",
+    "WaitToken",
+    "Work",
+    "WorkCluster",
+]

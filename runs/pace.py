@@ -1,4 +1,7 @@
-"""Which pure steps have shown to be slow: those keep a worker to themselves. Of one worker, in memory."""
+"""How long pure steps took lately: quick ones share commits, slow ones keep a worker to themselves.
+
+Of one worker, in memory; a guess that costs time when it is wrong, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,26 @@ from runs.store import Loaded
 
 #: seconds of one attempt above which the step takes no company
 SLOW: Final = 0.05
+#: seconds of one attempt up to which many may be started at once
+QUICK: Final = 0.002
 #: steps remembered
 KEPT: Final = 4096
 
 
 class Pace:
     def __init__(self) -> None:
-        self._slow: dict[tuple[int, str], None] = {}
+        self._seconds: dict[tuple[int, str], float] = {}
 
-    def is_slow_now(self, loaded: Loaded, step: str, seconds: float) -> bool:
-        """Note what an attempt took; was that slow?"""
-        key = (loaded.release_id, step)
-        if seconds <= SLOW:
-            self._slow.pop(key, None)
-            return False
-        self._slow[key] = None
-        if len(self._slow) > KEPT:
-            del self._slow[next(iter(self._slow))]
-        return True
+    def note(self, loaded: Loaded, step: str, seconds: float) -> None:
+        """An attempt took this long."""
+        self._seconds[loaded.release_id, step] = seconds
+        if len(self._seconds) > KEPT:
+            del self._seconds[next(iter(self._seconds))]
 
     def is_slow(self, loaded: Loaded, step: str) -> bool:
-        """Was its last attempt slow?"""
-        return (loaded.release_id, step) in self._slow
+        """Was its last attempt slow? Not of one never seen."""
+        return self._seconds.get((loaded.release_id, step), 0.0) > SLOW
+
+    def is_quick(self, loaded: Loaded, step: str) -> bool:
+        """Was its last attempt quick? Not of one never seen."""
+        return self._seconds.get((loaded.release_id, step), SLOW) <= QUICK

@@ -11,13 +11,18 @@ from django.db.models.functions import Cast, Length
 
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
-from resources.access import Actor, folder_filter
+from resources.access import Actor, folder_filter, folders_for
 from runs import charts, filters, looks
 from runs.about import about
 from runs.filters import Asked
 from runs.models import NO_ITEM, Run, StepRun
 
 BUCKETS = 72
+#: what can be asked of many runs at once
+CONTROLS = (
+    ("retry", "Retry their failed steps"), ("replay", "Replay them as new runs"), ("pause", "Pause them"),
+    ("resume", "Resume them"), ("cancel", "Cancel them"), ("terminate", "Terminate them"),
+)  # fmt: skip
 SMALL_INPUT = 4096  # characters of JSON
 _TRIGGER_ICONS = {"webhook": "webhook", "api": "terminal", "manual": "user"}
 
@@ -67,6 +72,8 @@ def run_rows(actor: Actor, asked: Asked, now: float) -> dict[str, Any]:
         "fresh": asked.link(),
         "wider": asked.link(range="30d"),
         "new": new,
+        "operates": folders_for(actor, "operator") != [],
+        "controls": CONTROLS,
         "asked": asked,
         "now": now,
     }
@@ -102,6 +109,7 @@ def _row(run: Run, statuses: dict[str, str], given: Any) -> dict[str, Any]:
         "version": run.release.version,
         "state": state,
         "label": f"{label} at {failed}" if state == "failed" and failed else label,
+        "degraded": run.degraded,
         "strip": charts.strip(states),
         "done": sum(s in ("succeeded", "skipped") for s in states),
         "total": len(states),
@@ -135,7 +143,8 @@ def _chips(asked: Asked, counts: dict[str, int]) -> list[dict[str, Any]]:
         label = looks.HUMAN[1] if chip == "human" else chip.capitalize()
         chips.append(
             {
-                "state": chip,
+                "state": "paused" if chip == "degraded" else chip,  # its tone
+                "icon": "alert" if chip == "degraded" else "",
                 "label": label,
                 "n": counts[chip],
                 "link": asked.link(status=chip),

@@ -15,7 +15,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from runs import clock
+from runs import clock, permits
+from runs.rank import SECONDS_A_POINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,8 @@ def give_back(held: Claim, owner: str, at: float) -> None:
     """Undo a claim that led to nothing: claimable again at `at`."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_work SET owner = NULL, wake_at = %s, rank = %s WHERE id = %s AND owner = %s AND fence = %s",
+            f"UPDATE runs_work SET owner = NULL, wake_at = %s, rank = %s - {SECONDS_A_POINT} * priority "  # noqa: S608  ours
+            "WHERE id = %s AND owner = %s AND fence = %s",
             [at, at if at <= clock.now() else None, held.id, owner, held.fence],
         )
 
@@ -198,7 +200,9 @@ def end_leases(owner: str, at: float, run_id: str | None = None) -> int:
             cursor.execute(sql, [at, owner])
         else:
             cursor.execute(sql + " AND run_id = %s", [at, owner, run_id])
-        return int(cursor.rowcount)
+        ended = int(cursor.rowcount)
+    permits.end_owner(owner, run_id)
+    return ended
 
 
 def held_by(owner: str, run_id: str) -> list[Claim]:

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from flows.definition.plan import Plan
 from flows.steps.registry import family
+from runs import ranks
 from runs.batch import Row, Writer
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
@@ -76,8 +77,8 @@ NO_TIMER = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s 
 DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
 DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
 _HOLD = """
-UPDATE runs_work SET held_at = wake_at, wake_at = NULL, rank = NULL
- WHERE run_id = %s AND owner IS NULL AND wake_at IS NOT NULL
+UPDATE runs_work SET held_at = coalesce(wake_at, 1), wake_at = NULL, rank = NULL
+ WHERE run_id = %s AND owner IS NULL AND (wake_at IS NOT NULL OR held_by <> '')
 """
 _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id = %s AND held_at IS NOT NULL"
 
@@ -95,21 +96,29 @@ def queue_of(plan: Plan, step: str) -> str:
 def is_pure(plan: Plan, step: str) -> bool:
     """Has the step neither effects nor anything to wait for? Then it may share commits, and claims."""
     own = plan.step(step)
-    return family(own.family).pure and not own.protected_by and own.fallback is None
+    return family(own.family).pure and not own.protected_by and own.fallback is None and own.already_done is None
 
 
-def traits(plan: Plan, step: str) -> tuple[str, int, bool, bool]:
-    """(queue, priority, quick, long) of a step's row."""
+def traits(plan: Plan, step: str, priority: int) -> tuple[str, int, bool, bool]:
+    """(queue, priority, quick, long) of a step's row. `priority`: the run's, where the step has none."""
     own = plan.step(step)
-    priority = plan.priority if own.priority is None else own.priority
-    return own.queue or plan.queue, priority, is_pure(plan, step), is_long(plan, step)
+    own_priority = priority if own.priority is None else own.priority
+    return own.queue or plan.queue, own_priority, is_pure(plan, step), is_long(plan, step)
 
 
-def _times(at: float, now: float, held: bool) -> tuple[float | None, float | None, float | None]:
-    """(rank, wake_at, held_at) of a row wanted at `at`: ranked where it is ready now."""
-    if held:
-        return None, None, at
-    return (at if at <= now else None), at, None
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where in line rows go that become ready at `now`: see runs/rank.py."""
+
+    flow_id: int
+    priority: int
+    now: float
+
+    def times(self, traits: tuple[str, int, bool, bool], at: float, held: bool) -> tuple[float | None, ...]:
+        """(rank, wake_at, held_at) of a row wanted at `at`: ranked where it is ready now."""
+        if held:
+            return None, None, at
+        return (ranks.rank_of(self.flow_id, *traits[:2], self.now) if at <= self.now else None), at, None
 
 
 def is_timed(plan: Plan, step: str) -> bool:
@@ -121,7 +130,7 @@ def is_timed(plan: Plan, step: str) -> bool:
 
 
 def write(
-    batch: Writer, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None, now: float
+    batch: Writer, plan: Plan, state: State, decisions: Sequence[Decision], hold: Hold | None, line: Line
 ) -> tuple[bool, dict[Key, Claim]]:
     """Bring the queue in line. Gives whether there is work for others now, and {step taken: its row}.
 
@@ -137,11 +146,11 @@ def write(
     wanted = _wanted(commands)
     waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
     waited |= {key for key in wanted if is_timed(plan, key[0])}  # more rows than the one held
-    left = _place(batch, plan, hold, wanted, waited, taken) if hold is not None else []
-    _write_wanted(batch, plan, state, wanted, now)
+    left = _place(batch, plan, line, hold, wanted, waited, taken) if hold is not None else []
+    _write_wanted(batch, plan, state, wanted, line)
     _write_timers(batch, plan, state, commands)
     for take in left:
-        _take(batch, plan, state, hold, take, taken)
+        _take(batch, plan, line, state, hold, take, taken)
     released = False
     for c in commands:
         if isinstance(c, cmd.HoldWork):
@@ -183,6 +192,7 @@ def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
 def _place(
     batch: Writer,
     plan: Plan,
+    line: Line,
     hold: Hold,
     wanted: dict[Key, float | None],
     waited: set[Key],
@@ -205,7 +215,7 @@ def _place(
         elif fresh is not None and wanted.get(mine) is None:
             if mine not in waited:
                 wanted.pop(mine, None)
-            _mine(batch, MOVE, hold, row, *fresh.key, *traits(plan, fresh.key[0]), fresh.until)
+            _mine(batch, MOVE, hold, row, *fresh.key, *traits(plan, fresh.key[0], line.priority), fresh.until)
             taken[fresh.key] = replace(row, kind="step", step=fresh.key[0], item=fresh.key[1], name="")
         else:
             _mine(batch, LET_GO, hold, row)
@@ -214,7 +224,9 @@ def _place(
     return [take for take in hold.takes if take.key not in taken]
 
 
-def _take(batch: Writer, plan: Plan, state: State, hold: Hold | None, take: Take, taken: dict[Key, Claim]) -> None:
+def _take(
+    batch: Writer, plan: Plan, line: Line, state: State, hold: Hold | None, take: Take, taken: dict[Key, Claim]
+) -> None:
     owner = hold.owner if hold is not None else ""
 
     def note(count: int, row: Row | None) -> None:
@@ -223,7 +235,8 @@ def _take(batch: Writer, plan: Plan, state: State, hold: Hold | None, take: Take
         taken[take.key] = Claim(row[0], "step", state.run_id, *take.key, "", row[1])
 
     if take.fresh:
-        batch.run(LEASED, [state.run_id, *take.key, *traits(plan, take.key[0]), take.until, owner], note)
+        own = traits(plan, take.key[0], line.priority)
+        batch.run(LEASED, [state.run_id, *take.key, *own, take.until, owner], note)
     else:
         batch.run(TAKE, [owner, take.until, state.run_id, *take.key], note)
 
@@ -240,13 +253,13 @@ def still_mine(count: int, row: Row | None) -> None:
         raise Fenced
 
 
-def _write_wanted(batch: Writer, plan: Plan, state: State, wanted: dict[Key, float | None], now: float) -> None:
+def _write_wanted(batch: Writer, plan: Plan, state: State, wanted: dict[Key, float | None], line: Line) -> None:
     held = state.paused is not None
     deletes = [[state.run_id, *key] for key, at in wanted.items() if at is None]
-    inserts = [
-        [state.run_id, *key, *traits(plan, key[0]), *_times(at, now, held)]
-        for key, at in wanted.items()
-        if at is not None
-    ]
+    inserts: list[list[Any]] = []
+    for key, at in wanted.items():
+        if at is not None:
+            own = traits(plan, key[0], line.priority)
+            inserts.append([state.run_id, *key, *own, *line.times(own, at, held)])
     batch.many(DELETE, deletes)
     batch.many(QUEUED, inserts)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows.definition.plan import Plan
+from flows.definition.routing import FAMILY as ROUTE
 from flows.resolve import ResolveError
 from runs import attempts
 from runs.engine.state import State
@@ -17,7 +18,12 @@ from runs.store import Loaded
 def resolved_action(run: Run, plan: Plan, rows: Mapping[str, StepRun], step: str) -> dict[str, Any] | None:
     """The action of a step that was reached, None for another, for a fan-out, and where it cannot be worked out."""
     row = rows.get(step)
-    if row is None or row.status in ("skipped", "fanned") or plan.step(step).for_each is not None:
+    if (
+        row is None
+        or row.status in ("skipped", "fanned")
+        or plan.step(step).family == ROUTE
+        or plan.step(step).for_each is not None
+    ):
         return None
     steps = {(name, NO_ITEM): _step(r) for name, r in rows.items()}
     state = State(run.pk, run.status, input=run.input, trigger=run.trigger, steps=steps, started_at=run.started_at)

@@ -13,7 +13,8 @@ Json = Any
 #: the fields of a Step kept in StepRun.state, left out at their default
 _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
-    "order", "acted", "round_no", "checkpoint", "progress", "stopping", "late", "calling", "calls", "previous_digest",
+    "order", "acted", "round_no", "checkpoint", "progress", "keys", "load", "doubt", "stale", "stopping", "late",
+    "calling", "calls", "previous_digest",
 )  # fmt: skip
 _VALUES: Final = attrgetter(*_EXTRA)
 _DEFAULTS: Final = _VALUES(Step(""))
@@ -38,10 +39,9 @@ def step_of(
     started_at: float | None,
     ended_at: float | None,
 ) -> Step:
-    if extra.get("items") is not None:
-        extra = {**extra, "items": tuple(extra["items"])}
-    if extra.get("calls") is not None:
-        extra = {**extra, "calls": tuple(extra["calls"])}
+    for name in ("items", "keys", "calls"):
+        if extra.get(name) is not None:
+            extra = {**extra, name: tuple(extra[name])}
     return Step(
         id=step,
         item=item,

@@ -9,10 +9,12 @@ from django.db.models import Count
 from flows.definition.plan import Plan, StepPlan
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, looks, timeline, times
+from runs import dag, filters, line, looks, notes, timeline, times
 from runs.about import about
+from runs.held import held_back
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
+from runs.recoverpage import recover
 from runs.resolved import resolved_action
 from runs.sentences import sentence
 from runs.waiting import waiting
@@ -43,13 +45,15 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
     start = run.started_at or run.created_at
     return {
         "run": header(actor, run),
-        "map": dag.drawing(plan, state, chosen),
+        "map": dag.drawing(plan, state, chosen, taken={s: r.output for s, r in rows.items() if r.output is not None}),
         "timeline": timeline.chart(steps, events, start=start, end=run.ended_at, now=now),
         "start": start,
         "events": [sentence(e) for e in events[-LOG:] if e.seq > after],
         "event_count": run.seq,
         "hidden": max(0, len(events) - LOG),
         "inspect": inspect(run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
+        "recover": recover(run, chosen, can(actor, "operator", run.flow.folder)),
+        "undoes": [s.id for s in plan.steps if s.compensate is not None] if "cancel" in plan.compensate_on else [],
         "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
         "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen)),
         "now": now,
@@ -69,6 +73,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "state": state,
         "label": label,
         "status": run.status,
+        "degraded": run.degraded,
         "ended": run.ended,
         "trigger": trigger_of(run),
         "starter": run.starter,
@@ -80,7 +85,10 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "input": run.input,
         "operates": operates,
         "why_not": why_not(run, operates),
-        "pausable": run.status in ("queued", "running", "waiting"),
+        "priority": run.priority,
+        "queued": line.of_run(run),
+        "ending": run.control.get("ending") or {},
+        "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
         "late": times.is_late(run),
         "deadline": times.deadline_of(run, plan_of(run.release)),
@@ -93,7 +101,7 @@ def why_not(run: Run, operates: bool) -> str:
         return "The run has ended."
     if not operates:
         return "This needs the operator role on the flow's folder."
-    return "The run is being cancelled." if run.status == "cancelling" else ""
+    return "The run is coming to its end already." if run.control.get("ending") or run.control.get("cancel") else ""
 
 
 def _telling(state: dict[str, looks.Look]) -> str:
@@ -148,6 +156,9 @@ def inspect(
         "policy": retry_policy(step),
         "times": times.of_step(step, row),
         "live": times.live_of(row),
+        "rules": notes.rules_in_words(step),
+        "notes": notes.of_step(step, row.status if row else "", kept),
+        "table": notes.table_of(step, row.output if row else None),
         "previous": order[at - 1] if at else "",
         "next": order[at + 1] if at + 1 < len(order) else "",
         "action": resolved_action(run, plan, rows, chosen),
@@ -157,6 +168,7 @@ def inspect(
         "has_output": _tried(row),
         "error": kept.get("error"),
         "attempts": attempts_of(mine),
+        "held": held_back([run.pk]).get(run.pk, {}).get(chosen) if not run.ended else None,
         "items": [
             {"state": looks.of_step(s)[0], "label": looks.of_step(s)[1], "n": n}
             for s, n in items.get(chosen, {}).items()
@@ -204,7 +216,11 @@ _ENDS: dict[str, dict[str, str]] = {
     "step.attempt_failed": {"state": "failed", "label": "Failed"},
     "step.round": {"state": "succeeded", "label": "Not yet"},
     "step.lost": {"state": "failed", "label": "Worker lost"},
+    "step.handed_back": {"state": "cancelled", "label": "Handed back"},
     "step.unknown": {"state": "dead", "label": "Outcome unknown"},
     "step.waiting": {"state": "succeeded", "label": "Asked and waits"},
     "step.cancelled": {"state": "cancelled", "label": "Cancelled"},
+    "step.discarded": {"state": "cancelled", "label": "Came too late"},
+    "step.checked": {"state": "succeeded", "label": "Asked"},
+    "step.loaded": {"state": "succeeded", "label": "Read its items"},
 }

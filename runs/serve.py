@@ -19,6 +19,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections
 
 from runs import watch
+from runs.drain import Drain
+from runs.heart import Heart
 from runs.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,8 @@ def serve(cluster: str) -> None:
     connections.close_all()  # nothing is inherited over the fork
     gc.freeze()  # what was imported stays; and a step makes many small objects and no cycles worth looking for
     gc.set_threshold(GC_EVERY, 20, 20)
-    worker = Worker(watch.owner_name())
+    owner = watch.owner_name()
+    worker = Worker(owner, Heart(owner, Drain(owner, watch.address(cluster).with_suffix(".stopped"))))
     link = Link(cluster, worker.owner)
     lost = False
     while not link.stopped:

@@ -11,58 +11,34 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import attempts, clock, queue, starting, store
+from runs import asking, attempts, clock, kept, queue, starting, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import CLAIMABLE, RUN_HELD, RUNNING, WAITING, Key, State
 from runs.engine.turn import Decision, Event
-from runs.meaning import MakeInput, just
+from runs.meaning import just
 from runs.models import Work
+from runs.proposals import Happened, Parts, Proposal, Tried
 from runs.queue import Claim
-from runs.queue_rows import Fenced, Hold, Take, Taken
+from runs.queue_rows import Fenced, Hold, Taken
 from runs.starting import Start
 from runs.store import Loaded, Stale
 
 if TYPE_CHECKING:
     from runs.worker import Worker
 
+
+__all__ = ["Happened", "Parts", "Proposal", "Slice", "Tried"]
 logger = logging.getLogger(__name__)
 
 #: seconds a lease outlives the attempt's own timeout, for the commit after it
 GRACE: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """Something to decide on, the row that goes with it, and the attempt's log lines."""
-
-    make: MakeInput
-    row: Claim
-    lines: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A commit under way: on the run's version, the attempts it starts."""
-
-    version: int
-    attempts: dict[Key, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What a slice would write. `saving` is None where there is nothing to write, only rows to let go of."""
-
-    saving: store.Save | None
-    placed: Sequence[Claim] = ()
-    left: Sequence[Claim] = ()  # claimed, not used, and still of use to others
-    takes: Sequence[Take] = ()
 
 
 class Slice:
@@ -123,6 +99,8 @@ class Slice:
 
     def _try_commit(self, happened: Sequence[Happened]) -> list[Key]:
         proposal = self.propose(happened)
+        if proposal.parts is not None:
+            return self._commit_limited(proposal.parts)
         if proposal.saving is None:
             self._let_go(proposal.left)
             return []
@@ -145,17 +123,42 @@ class Slice:
                 decisions.append(_with_log(decision, event, one.lines))
                 state = decision.state
         starts = self._start_more(state, now)
-        decisions += [start.decision for start in starts]
+        parts = Parts(decisions, placed, unused, starts, now)
+        if asking.concerned(self.loaded, decisions, starts):
+            return Proposal(None, parts=parts)
+        return self._proposal(parts)
+
+    def _proposal(self, parts: Parts) -> Proposal:
+        decisions = [*parts.decisions, *(start.decision for start in parts.starts)]
         if not decisions:
             return Proposal(None, left=self.entries)
-        takes = [start.take for start in starts if start.take is not None]
-        connections = [pair for start in starts for pair in start.connections]
+        state = parts.decisions[-1].state if parts.decisions else self.loaded.state
+        takes = [start.take for start in parts.starts if start.take is not None]
+        connections = [pair for start in parts.starts for pair in start.connections]
         mine = {take.key for take in takes}
-        left = [r for r in unused if (r.step, r.item) not in mine and _is_of_use(r, state)]
-        placed += [r for r in unused if r not in left]
-        self._keep_large_outputs_apart(decisions)
-        saving = store.Save(decisions, now, Hold(self.worker.owner, placed, takes), connections)
+        left = [r for r in parts.unused if (r.step, r.item) not in mine and _is_of_use(r, state)]
+        placed = [*parts.placed, *(r for r in parts.unused if r not in left)]
+        kept.keep_apart(self.loaded, decisions, self._decide, parts.now)
+        saving = store.Save(decisions, parts.now, Hold(self.worker.owner, placed, takes), connections)
         return Proposal(saving, placed, left, takes)
+
+    def _commit_limited(self, parts: Parts) -> list[Key]:
+        """Commit with the permits of limited connections, which go and come in this very transaction."""
+        saved: tuple[Loaded, dict[Key, Claim]] | None = None
+        with transaction.atomic():
+            store.lock(self.loaded)
+            asked = asking.ask(self.loaded, parts.decisions, parts.starts, self.worker.owner, parts.now, self._decide)
+            decisions = [*parts.decisions, *asked.instead]
+            proposal = self._proposal(replace(parts, decisions=decisions, starts=asked.starts))
+            if proposal.saving is not None:
+                self.try_(proposal)
+                saved = store.save(self.loaded, proposal.saving)
+            for row in proposal.left:
+                self._put_back(row, decisions[-1].state if decisions else self.loaded.state)
+            asked.finish()
+        self.avoid |= asked.refused
+        self.entries = []
+        return self.accept(replace(proposal, left=()), *saved) if saved is not None else []
 
     def try_(self, proposal: Proposal) -> None:
         """Remember what is about to be committed, should the answer get lost."""
@@ -206,17 +209,6 @@ class Slice:
                 starts.append(start)
                 state = start.decision.state
         return starts
-
-    def _keep_large_outputs_apart(self, decisions: list[Decision]) -> None:
-        """A join's output is put together by the core; like any other it becomes a resource when it is large."""
-        last = decisions[-1]
-        for key in set().union(*(d.changed for d in decisions)):
-            step = last.state.steps[key]
-            if isinstance(step.output, list) and key in self.loaded.state.steps and step.settled:
-                output, _ = attempts.storable(step.output, last.state.run_id, step.id, self.loaded.folder)
-                if output is not step.output:
-                    last = replace(last, state=last.state.with_step(replace(step, output=output)))
-        decisions[-1] = last
 
     # -- letting go ------------------------------------------------------------------------------------------------
     def _let_go(self, rows: Sequence[Claim]) -> None:

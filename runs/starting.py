@@ -13,7 +13,7 @@ from flows.definition.plan import Plan
 from flows.resolve import ResolveError
 from runs import attempts, queue_rows
 from runs.engine import inputs as given
-from runs.engine.state import CLAIMABLE, READY, Key, State, Step
+from runs.engine.state import CLAIMABLE, READY, RUNNING, Key, State, Step
 from runs.engine.turn import Decision
 from runs.models import Work
 from runs.queue import Claim
@@ -32,7 +32,7 @@ MAX_BATCH: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A decision that goes on: the step taken with it, or None where its approval is asked again instead."""
+    """A decision that goes on: the step taken with it, or None where it did not start after all."""
 
     decision: Decision
     take: Take | None
@@ -67,27 +67,29 @@ def choose(
     if own:
         rest = [k for k in ready if k not in own and k not in avoid]
         more = [k for k in own[1:] if is_pure(loaded, k[0])] if is_pure(loaded, own[0][0]) else []
-        return [own[0], *more, *_more(loaded, own[0], rest, room - 1 - len(more))]
+        return [own[0], *more, *_more(loaded, own[0], rest, worker, room - 1 - len(more))]
     ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     fresh = [k for k in ready if loaded.state.step(*k).status not in CLAIMABLE]
     others = [k for k in ready if k not in avoid]
     if not fresh and not others:
         return []
     first = fresh[0] if fresh else random.choice(others)  # noqa: S311  spreads workers over a fan-out
-    return [first, *_more(loaded, first, [k for k in others if k != first], room - 1)]
+    return [first, *_more(loaded, first, [k for k in others if k != first], worker, room - 1)]
 
 
 def _may_start(step: Step, now: float) -> bool:
     return step.status in CLAIMABLE and (step.wake_at or 0.0) <= now
 
 
-def _more(loaded: Loaded, first: Key, others: Sequence[Key], room: int) -> list[Key]:
-    """A share of the other pure steps that are ready, so that workers beside this one find some, too."""
-    if room < 1 or not is_pure(loaded, first[0]):
+def _more(loaded: Loaded, first: Key, others: Sequence[Key], worker: Worker, room: int) -> list[Key]:
+    """A share of the other quick steps that are ready, so that workers beside this one find some, too."""
+    if worker.pace.is_quick(loaded, first[0]):
+        room = MAX_BATCH - 1
+    if room < 1 or not is_quick(loaded, first[0], worker):
         return []
-    pure = [k for k in others if is_pure(loaded, k[0])]
-    share = min(room, len(pure) // max(1, settings.WORKERS))
-    return random.sample(pure, share) if share else []
+    quick = [k for k in others if is_quick(loaded, k[0], worker)]
+    share = min(room, len(quick) // max(1, settings.WORKERS))
+    return random.sample(quick, share) if share else []
 
 
 def serves(plan: Plan, step: str, worker: Worker) -> bool:
@@ -109,13 +111,13 @@ def prepare(loaded: Loaded, state: State, key: Key, now: float, owner: str, deci
     step = state.step(*key)
     event: given.Input = given.AttemptStarted(step.id, step.item, owner)
     connections: Versions = ()
-    if loaded.plan.step(step.id).protected_by and not step.fallback:
+    if loaded.plan.step(step.id).protected_by and not step.fallback and step.doubt is None and step.load is None:
         event, connections = _checked_start(replace(loaded, state=state), step, owner)
     decision = decide(state, event, now)
     if not decision.accepted:
         return None
-    if not isinstance(event, given.AttemptStarted):
-        return Start(decision, None)
+    if not isinstance(event, given.AttemptStarted) or decision.state.step(*key).status != RUNNING:
+        return Start(decision, None)  # asked again instead, or what it requires does not hold
     fresh = loaded.state.step(*key).status not in CLAIMABLE
     return Start(decision, Take(key, now + settings.LEASE_SECONDS, fresh), connections)
 

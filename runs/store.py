@@ -17,12 +17,12 @@ from django.db import IntegrityError, connection, transaction
 from flows.definition.plan import Plan
 from flows.models import Release
 from resources.fields import dumps
-from runs import bell, hot, limits, queue_rows, waits
+from runs import bell, hot, limits, permits, queue_rows, waits
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
 from runs.queue import Claim
-from runs.queue_rows import Hold
+from runs.queue_rows import Hold, Line
 from runs.races import Stale
 from runs.rows import control_of, step_extra, step_of, text
 
@@ -44,6 +44,7 @@ class Loaded:
     flow: str = ""
     starter_id: int | None = None
     folder: str = ""
+    priority: int = 0  # the run's: its start's, or the flow's
 
     def at(self, state: State) -> Loaded:
         """The same run in another state."""
@@ -51,7 +52,7 @@ class Loaded:
             return self
         return Loaded(
             state, self.plan, self.flow_id, self.release_id, self.limit_key, self.placed, self.flow, self.starter_id,
-            self.folder,
+            self.folder, self.priority,
         )  # fmt: skip
 
 
@@ -74,7 +75,7 @@ def plan_of(release_id: int) -> Plan:
 
 _RUN = """
 SELECT r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
-       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder
+       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder, r.priority
   FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id = %s
 """
 _STEPS = """
@@ -129,7 +130,8 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
         started_at=row[9],
         ended_at=row[10],
     )
-    return Loaded(state, plan_of(row[12]), row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17])
+    plan = plan_of(row[12])
+    return Loaded(state, plan, row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17], row[18])
 
 
 def lock(loaded: Loaded) -> None:
@@ -151,7 +153,7 @@ def _version_of(run_id: str) -> int | None:
 # -- saving ----------------------------------------------------------------------------------------------------
 RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
 RAISE_ALL = """
-UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s,
+UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s, degraded = %s,
        started_at = %s, ended_at = %s WHERE id = %s AND version = %s
 """
 STEP = """
@@ -183,6 +185,8 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
                 state, rings, taken = write(batch, loaded, saving)
             for decision in saving.decisions:
                 rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
+            if loaded.plan.connections:
+                permits.follow(loaded.state, state, loaded.plan.connections, saving.now)
             if state.ended and not loaded.state.ended:
                 rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
     except IntegrityError as error:
@@ -206,7 +210,8 @@ def write(batch: Writer, loaded: Loaded, saving: Save) -> tuple[State, bool, dic
         batch.flush()  # others are at this run, too: learn it before the rest is sent
     _check_connections(batch, saving.connections)
     _write_steps(batch, state, saving.decisions)
-    rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold, saving.now)
+    line = Line(loaded.flow_id, loaded.priority, saving.now)
+    rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold, line)
     batch.many(EVENT, _event_rows(state, saving))
     return state, rings, taken
 
@@ -218,7 +223,7 @@ def _save_hot(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[
     state = state_with(state, {"seq": seq, "version": before.version + 1})
     changed = sorted(set().union(*(d.changed for d in saving.decisions)))
     steps = [_step_row(state, state.steps[key]) for key in changed]
-    traits = queue_rows.traits(loaded.plan, hold.takes[0].key[0])
+    traits = queue_rows.traits(loaded.plan, hold.takes[0].key[0], loaded.priority)
     taken = hot.save(before, state, hold, traits, steps, _event_rows(state, saving))
     bell.ring(bell.EVENTS)
     return loaded.at(state), taken
@@ -236,7 +241,10 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
     if same:
         batch.run(RAISE, [seq, after.status, before.run_id, before.version], moved)
     else:
-        values = [text(after.output), text(after.error), dumps(control_of(after)), after.started_at, after.ended_at]
+        values = [
+            text(after.output), text(after.error), dumps(control_of(after)), after.degraded,
+            after.started_at, after.ended_at,
+        ]  # fmt: skip
         batch.run(RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], moved)
     return state_with(after, {"seq": seq, "version": before.version + 1})
 

@@ -83,9 +83,17 @@ def _apply(track: Track, event: Event) -> None:
         track.open("run", event.at, "What sees to it runs")
     elif kind in ("step.failed", "step.lost", "step.unknown", "step.attempt_failed"):
         track.close(event.at, "fail", f"Attempt {attempt} failed")
-    elif kind in ("step.succeeded", "step.cancelled", "step.answered", "step.skipped"):
+    elif kind in _CLOSES:
         last = track.spans[-1] if track.spans else None
         track.close(event.at, "ok" if last is not None and last.kind == "run" else "")
+
+
+_CLOSES = frozenset(
+    {
+        "step.succeeded", "step.cancelled", "step.answered", "step.skipped", "step.discarded", "step.checked",
+        "step.loaded", "step.attempt_failed",
+    }
+)  # fmt: skip
 
 
 def chart(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.db import connection, transaction
 
-from runs import bell, queue_rows, store
+from runs import bell, permits, queue_rows, store
 from runs.batch import Batch, Check, Row
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
@@ -67,6 +67,8 @@ def record(loaded: Loaded, saving: Save) -> Record | None:
     """The save, ready to be written together with others; None where it must go alone."""
     after = saving.decisions[-1].state
     if saving.hold is None or saving.connections or (after.ended and loaded.limit_key):
+        return None
+    if permits.concern(loaded.plan.connections):  # steps that wait for one may end with this, and with them their place
         return None
     if not all(isinstance(c, _PLAIN) for d in saving.decisions for c in d.commands):
         return None
@@ -153,10 +155,10 @@ _WIDE: Final[dict[str, tuple[str, str]]] = {
              FROM v WHERE r.id = v.c AND r.version = v.d""",
     ),
     store.RAISE_ALL: (
-        "bigint text text text text float8 float8 text bigint",
+        "bigint text text text text bool float8 float8 text bigint",
         """UPDATE runs_run AS r SET version = r.version + 1, seq = v.a, status = v.b, output = v.c, error = v.d,
-                  control = v.e, started_at = v.f, ended_at = v.g
-             FROM v WHERE r.id = v.h AND r.version = v.i""",
+                  control = v.e, degraded = v.f, started_at = v.g, ended_at = v.h
+             FROM v WHERE r.id = v.i AND r.version = v.j""",
     ),
     store.STEP: (
         "text text int text bigint int int text text float8 float8",

@@ -8,6 +8,7 @@ from runs import views
 
 urlpatterns = [
     path("runs", views.run_list, name="runs"),
+    path("runs/bulk", views.bulk_control, name="runs-bulk"),
     path("runs/<str:run_id>", views.run_page, name="run"),
     path("runs/<str:run_id>/<str:verb>", views.control, name="run-control"),
 ]

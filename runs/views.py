@@ -8,13 +8,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from resources.access import Actor
 from resources.errors import NotFound, OrchestraError
-from runs import actions, pages, runpage
+from runs import actions, bulk, control_forms, pages, runpage
 from runs.filters import Asked
 
 VERBS = {"cancel": "cancel_run", "pause": "pause_run", "resume": "resume_run"}
@@ -54,15 +55,32 @@ def _after(request: HttpRequest) -> int:
 @require_POST
 @login_required
 def control(request: HttpRequest, run_id: str, verb: str) -> HttpResponse:
-    """Cancel, pause or resume, with a reason; the page says what came of it."""
-    if verb not in VERBS:
+    """Steer the run or help it along, with a reason; the page says what came of it."""
+    if verb not in VERBS and verb not in control_forms.VERBS:
         raise Http404(f"Runs know no verb “{verb}”.")
+    actor, reason = Actor.of(request), request.POST.get("reason", "").strip()
     try:
-        getattr(actions, VERBS[verb])(
-            actor=Actor.of(request), run_id=run_id, reason=request.POST.get("reason", "").strip()
-        )
+        if verb in VERBS:
+            getattr(actions, VERBS[verb])(actor=actor, run_id=run_id, reason=reason)
+        else:
+            run_id = control_forms.carry_out(actor, run_id, verb, request.POST.dict())
     except NotFound as error:
         raise Http404(error.message) from error
     except OrchestraError as error:
         messages.error(request, f"{error.message} {error.hint}".strip())
     return redirect("run", run_id)
+
+
+@require_POST
+@login_required
+def bulk_control(request: HttpRequest) -> HttpResponse:
+    """One control for the chosen runs; the list says what came of it."""
+    ids, control = request.POST.getlist("id"), request.POST.get("control", "")
+    back = request.POST.get("back", "")
+    try:
+        reason = request.POST.get("reason", "").strip()
+        found = bulk.control_runs(actor=Actor.of(request), control=control, ids=ids, reason=reason)
+        (messages.success if all(r.done for r in found) else messages.warning)(request, bulk.summary(control, found))
+    except OrchestraError as error:
+        messages.error(request, f"{error.message} {error.hint}".strip())
+    return redirect(reverse("runs") + (back if back.startswith("?") else ""))

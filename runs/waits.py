@@ -13,6 +13,7 @@ from runs import signals, tokens
 from runs.engine import turn as cmd
 from runs.engine.state import State
 from runs.models import WaitToken, Work
+from runs.queue_rows import Line, queue_of, traits
 from runs.races import Stale
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
 Json = Any
 _WAKE = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
-VALUES (%s, %s, %s, %s, %s, %s, false, %s, %s, NULL, 0)
+INSERT INTO runs_work (kind, run_id, step, item, name, queue, priority, long, rank, wake_at, held_at, owner, fence)
+VALUES (%s, %s, %s, %s, %s, %s, %s, false, %s, %s, %s, NULL, 0)
 ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
-   rank = NULL, wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
+   priority = excluded.priority, rank = excluded.rank, wake_at = excluded.wake_at, held_at = excluded.held_at,
+   owner = NULL
 """
 
 
@@ -42,11 +44,19 @@ def wake(
     kind: str = Work.Kind.STEP,
     name: str = "",
     held: bool,
+    line: Line | None = None,
 ) -> None:
-    """Have a worker of the step's queue look at a waiting step at `at`; `held`: only once its run is resumed."""
-    queue = (plan.step(step).queue if step else None) or plan.queue
+    """Have a worker of the step's queue look at a waiting step at `at`; `held`: only once its run is resumed.
+
+    `line`: of what is ready at once, its place; without, it goes by its time.
+    """
+    queue, priority = queue_of(plan, step), 0
+    times: tuple[float | None, ...] = (None, None, at) if held else (None, at, None)
+    if line is not None:
+        own = traits(plan, step, line.priority)
+        priority, times = own[1], line.times(own, at, held)
     with connection.cursor() as cursor:
-        cursor.execute(_WAKE, [kind, run_id, step, item, name, queue, None if held else at, at if held else None])
+        cursor.execute(_WAKE, [kind, run_id, step, item, name, queue, priority, *times])
 
 
 def carry_out(loaded: Loaded, state: State, commands: Sequence[cmd.Command], now: float) -> bool:
@@ -73,7 +83,8 @@ def _open(loaded: Loaded, state: State, c: cmd.OpenWait, now: float) -> bool:
     row.expires_at = c.until
     row.save(update_fields=["status", "expires_at"])
     if early:
-        wake(loaded.plan, state.run_id, c.step, c.item, now, held=held)
+        line = Line(loaded.flow_id, loaded.priority, now)
+        wake(loaded.plan, state.run_id, c.step, c.item, now, held=held, line=line)
     signals.wait_opened.send(
         sender=None, run_id=state.run_id, step=c.step, item=c.item, pass_no=c.pass_no, token=token, kind=c.kind,
         spec=dict(c.spec), expires_at=c.until, now=now,

@@ -24,7 +24,7 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from runs import bell, clock, queue
+from runs import bell, clock, load, queue
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Watcher:
         self.started = time.monotonic()
         self.swept = False
         self.next_look = 0.0  # monotonic
+        self.next_note = 0.0  # monotonic
         self.listen: Any = None
         self.stopped_mark = address(cluster).with_suffix(".stopped")
         self.stopped_mark.unlink(missing_ok=True)
@@ -89,6 +90,8 @@ class Watcher:
             self._end_leases_of_the_dead()
         if time.monotonic() >= self.next_look:
             self._look()
+        if time.monotonic() >= self.next_note:
+            self._note()
 
     def _look(self) -> None:
         """Wake an idle worker for each due row, and come back when the next one is due."""
@@ -109,6 +112,19 @@ class Watcher:
         later = next((at for at in due if at > now), None)
         wait = settings.POLL_SECONDS if later is None else min(settings.POLL_SECONDS, later - now)
         self.next_look = time.monotonic() + wait
+
+    def _note(self) -> None:
+        """Say that this cluster is there, for people and autoscalers."""
+        self.next_note = time.monotonic() + load.BEAT
+        idle = sum(link.idle for link in self.links.values())
+        try:
+            load.note(self._name(), self.host[:64], len(self.links), idle)
+        except DatabaseError as error:
+            logger.warning("the watcher lost the database: %s", error)
+            connection.close()
+
+    def _name(self) -> str:
+        return f"{self.host[:60]}:{self.cluster}"
 
     def look_now(self) -> None:
         self.next_look = 0.0
@@ -158,6 +174,7 @@ class Watcher:
             return
         conn.setblocking(False)
         self.links[conn.fileno()] = Link(conn, hello["owner"])
+        self.next_note = min(self.next_note, time.monotonic() + 0.5)  # soon, and once for all that come now
         self.joined += 0 if hello.get("again") else 1
         self.selector.register(conn, selectors.EVENT_READ, self._heard)
         self._keep_one_for_short_steps()
@@ -220,6 +237,8 @@ class Watcher:
     def say_goodbye(self) -> None:
         """The cluster stops in good order: workers finish what they hold."""
         self.stopped_mark.touch()
+        with contextlib.suppress(DatabaseError):
+            load.leave(self._name())
         for link in self.links.values():
             self._send(link, b"s")
         self.bell.close()

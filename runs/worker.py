@@ -9,7 +9,7 @@ from typing import Final
 from django.conf import settings
 from django.db import DatabaseError
 
-from runs import admission, broken, clock, queue, store
+from runs import admission, broken, clock, queue, ranks, store
 from runs.crew import Crew
 from runs.heart import Heart
 from runs.models import Work
@@ -42,6 +42,9 @@ class Worker:
         """
         claims = queue.claim_some(self.owner, self.queues, only_short=self.only_short, limit=self.room)
         self.room = min(MAX_RUNS, 2 * self.room) if len(claims) == self.room else max(1, len(claims))
+        if claims:  # what becomes ready from now on is ranked by how far the line is behind
+            for name in self.queues:
+                ranks.look(name)
         for claim in claims:
             if claim.kind == Work.Kind.ADMIT:
                 self._admit(claim)

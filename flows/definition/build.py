@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from flows.definition import models_time
-from flows.definition.models import DefaultsModel, ForEachModel, RetryModel
-from flows.definition.plan import Concurrency, Fallback, ForEach, Handler, Plan, Retry, StepPlan, Trigger, Undo, Until
+from flows.definition.models import CheckModel, DefaultsModel, ForEachModel, RetryModel
+from flows.definition.plan import (
+    AlreadyDone,
+    Check,
+    Concurrency,
+    Fallback,
+    ForEach,
+    Handler,
+    Plan,
+    Retry,
+    StepPlan,
+    Trigger,
+    Undo,
+    Until,
+)
 from flows.definition.reader import Document, StepDoc, TriggerDoc
 
 Json = Any
@@ -34,13 +48,17 @@ def _step(
         config=doc.config,
         needs=needs,
         condition=None if model.if_ is True else model.if_,
-        when=model.when,
+        when=model.when if isinstance(model.when, str) else "failure",
+        failure_of=() if isinstance(model.when, str) else tuple(model.when.failure_of),
+        join=_join(model.join, needs),
         timeout=model.timeout or defaults.timeout or DEFAULT_TIMEOUT,
         retry=_retry(defaults.retry, model.retry),
         for_each=_for_each(model.for_each),
         irreversible=model.irreversible,
         fallback=_fallback(doc),
         compensate=_undo(doc, defaults),
+        priority=model.priority,
+        queue=model.queue,
         protected_by=tuple(dict.fromkeys(name for name, protects in approvals if doc.id in protects)),
         deadline=model.deadline or defaults.deadline,
         sla=model.sla or defaults.sla,
@@ -50,7 +68,29 @@ def _step(
         on_sla=_handler(model.on_sla),
         on_stall=_handler(model.on_stall),
         until=_until(model.until),
+        output_schema=model.output,
+        requires=_checks(model.requires),
+        ensures=_checks(model.ensures),
+        effect=model.effect,
+        already_done=_already_done(doc),
     )
+
+
+def _join(wanted: str | int, needs: tuple[str, ...]) -> int | None:
+    """How many needs must succeed; None for all of them."""
+    number = {"any": 1, "all": len(needs)}.get(wanted, 0) if isinstance(wanted, str) else wanted
+    return None if number == len(needs) else number
+
+
+def _checks(written: Sequence[str | CheckModel]) -> tuple[Check, ...]:
+    return tuple(Check(c) if isinstance(c, str) else Check(c.if_, c.message) for c in written)
+
+
+def _already_done(doc: StepDoc) -> AlreadyDone | None:
+    given = doc.model.already_done
+    if given is None or doc.done_family is None:
+        return None
+    return AlreadyDone(doc.done_family, doc.done_config or {}, given["if"], given.get("output"))
 
 
 def _retry(defaults: RetryModel | None, own: RetryModel | None) -> Retry:
@@ -65,16 +105,19 @@ def _retry(defaults: RetryModel | None, own: RetryModel | None) -> Retry:
 
 
 def _for_each(model: ForEachModel | None) -> ForEach | None:
-    return ForEach(model.items, model.max_parallel, model.on_item_error) if model else None
+    if model is None:
+        return None
+    return ForEach(model.items, model.max_parallel, model.on_item_error, model.batch, model.key)
 
 
 def _fallback(doc: StepDoc) -> Fallback | None:
     given = doc.model.fallback
     if given is None:
         return None
+    on = tuple(given.get("on") or ())
     if doc.fallback_family:
-        return Fallback(family=doc.fallback_family, config=doc.fallback_config or {})
-    return Fallback(value=given.get("value"))
+        return Fallback(family=doc.fallback_family, config=doc.fallback_config or {}, on=on)
+    return Fallback(value=given.get("value"), last_good="last_good" in given, on=on)
 
 
 def _handler(said: models_time.OnMissed | models_time.OnRunMissed | None) -> Handler | None:
@@ -120,7 +163,11 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         labels=dict(flow.labels),
         input_schema=flow.input,
         output=flow.output,
-        concurrency=Concurrency(concurrency.key, concurrency.limit) if concurrency else None,
+        concurrency=Concurrency(concurrency.key, concurrency.limit, concurrency.on_conflict) if concurrency else None,
+        max_queued=flow.max_queued,
+        priority=flow.priority,
+        queue=flow.queue,
+        on_new_release=flow.on_new_release,
         triggers=tuple(_trigger(t) for t in document.triggers),
         compensate_on=tuple(dict.fromkeys(flow.compensate)),
         deadline=flow.deadline,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from flows.definition import routing
 from flows.definition.plan import Plan, StepPlan
 
 Needs = Mapping[str, Sequence[str]]
@@ -83,13 +84,18 @@ def surely_ran(steps: Mapping[str, StepPlan]) -> dict[str, frozenset[str]]:
     and what those knew. A step that starts after failure, or always, knows nothing. Needs an acyclic graph.
     """
     out: dict[str, frozenset[str]] = {}
+    routed = {t for s in steps.values() if s.family == routing.FAMILY for t in routing.targets(s.config)}
     for step in topological({s.id: s.needs for s in steps.values()}):
         if steps[step].when != "success":
             out[step] = frozenset()
             continue
         needs = [n for n in steps[step].needs if n in steps]
-        own = {n for n in needs if not may_be_skipped(steps[n])}
-        out[step] = frozenset(own.union(*(out[n] for n in needs)))
+        own = {n for n in needs if not may_be_skipped(steps[n]) and n not in routed}
+        if steps[step].join is None:
+            out[step] = frozenset(own.union(*(out[n] for n in needs)))
+        else:  # some of them: only what came before each is sure
+            known = [out[n] | ({n} & own) for n in needs]
+            out[step] = frozenset.intersection(*known) if known else frozenset()
     return out
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flows.definition import expr
+from flows.definition import expr, routing
 from flows.definition.graph import ancestors, surely_ran
 from flows.definition.lint_graph import did_you_mean, step_ids
 from flows.definition.lint_inputs import known_types, missing_input
@@ -23,7 +23,7 @@ IN_RUN = AT_START | {"steps"}
 IN_ITEM = IN_RUN | {"item", "item_index"}
 MAX_EXPRESSIONS = 2000  # of one flow
 MAX_PROBLEMS = 200  # more of them help nobody, and cost time
-STEP_FIELDS = ("output", "status", "error", "attempts", "url")
+STEP_FIELDS = ("output", "status", "error", "attempts", "stale", "age", "url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,10 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
     yield Site((*doc.path, "if"), doc.model.if_, IN_RUN, doc, condition=True)
     if doc.model.for_each is not None:
         yield Site((*doc.path, "for_each", "items"), doc.model.for_each.items, IN_RUN, doc, whole=True)
-    yield Site((*doc.path, doc.family), doc.config, inside, doc)
+    if doc.family == routing.FAMILY:
+        yield from _route_sites(doc)
+    else:
+        yield Site((*doc.path, doc.family), doc.config, inside, doc)
     yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)
     until = doc.model.until
     if isinstance(until, UntilModel):
@@ -74,6 +77,33 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
             yield Site((*doc.path, key, "value"), said.value, inside, doc, own=True)
     if doc.undo is not None:
         yield Site((*doc.path, "compensate", doc.undo.family), doc.undo.config, inside, doc, own=True)
+    yield from _contract_sites(doc, inside)
+
+
+def _route_sites(doc: StepDoc) -> Iterator[Site]:
+    path: Path = (*doc.path, doc.family)
+    yield Site((*path, "default"), doc.config.get("default"), IN_RUN, doc)
+    for index, rule in enumerate(doc.config.get("rules") or ()):
+        yield Site((*path, "rules", index, "if"), rule.get("if"), IN_RUN, doc, condition=True)
+        yield Site((*path, "rules", index, "value"), rule.get("value"), IN_RUN, doc)
+
+
+def _contract_sites(doc: StepDoc, inside: frozenset[str]) -> Iterator[Site]:
+    model = doc.model
+    if model.for_each is not None:
+        yield Site((*doc.path, "for_each", "key"), model.for_each.key, IN_ITEM, doc, whole=True)
+    for name, checks, own in (("requires", model.requires, False), ("ensures", model.ensures, True)):
+        for index, check in enumerate(checks):
+            path: Path = (*doc.path, name, index)
+            text = check if isinstance(check, str) else check.if_
+            path = path if isinstance(check, str) else (*path, "if")
+            yield Site(path, text, inside, doc, condition=True, own=own)
+    if model.already_done is not None:
+        asked = {k: v for k, v in model.already_done.items() if k not in ("if", "output")}
+        yield Site((*doc.path, "already_done"), asked, inside, doc)
+        told = inside | {"check"}
+        yield Site((*doc.path, "already_done", "if"), model.already_done.get("if"), told, doc, condition=True)
+        yield Site((*doc.path, "already_done", "output"), model.already_done.get("output"), told, doc)
 
 
 def check(document: Document, steps: tuple[StepPlan, ...], source: str) -> None:

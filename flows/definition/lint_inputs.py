@@ -23,6 +23,7 @@ def known_types(schema: Mapping[str, Json], steps: tuple[StepPlan, ...]) -> dict
         if _NAME.match(step.id) and len(out) < MAX_TYPES:
             out[f"steps.{step.id}.status"] = "string"
             out[f"steps.{step.id}.attempts"] = "integer"
+            out[f"steps.{step.id}.stale"] = "boolean"
             if step.family == "approval":
                 out[f"steps.{step.id}.output.decision"] = "string"
     return out

@@ -76,6 +76,7 @@ def check(document: Document) -> None:
         _check_limits(document, doc)
         if doc.family == "approval":
             _check_form(document, doc)
+        _check_schemas(document, doc)
     for trigger in document.triggers:
         if isinstance(trigger.model, WebhookTrigger) and trigger.model.verify == "none":
             path = ("triggers", trigger.index, "webhook", "verify")
@@ -94,6 +95,15 @@ def _check_schema(document: Document, schema: Json, path: Path) -> bool:
     for where, _ in expressions_in(schema, path):
         document.report("template-not-allowed", where, "A schema has no expressions.", "Write a plain value.")
     return len(document.problems) == before
+
+
+def _check_schemas(document: Document, doc: StepDoc) -> None:
+    """Of the step's output, and of the body a callback must have."""
+    if doc.model.output is not None:
+        _check_schema(document, doc.model.output, (*doc.path, "output"))
+    callback = doc.config.get("callback") if doc.family == "wait" else None
+    if isinstance(callback, dict) and isinstance(callback.get("schema"), dict):
+        _check_schema(document, callback["schema"], (*doc.path, "wait", "callback", "schema"))
 
 
 def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
@@ -164,12 +174,14 @@ def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[st
     for doc in document.steps:
         if doc.family == "http":
             yield ("connection", known.connections, (*doc.path, "http", "connection"), doc.config.get("connection"))
-        if doc.fallback_family == "http" and doc.fallback_config:
-            path = (*doc.path, "fallback", "http", "connection")
-            yield ("connection", known.connections, path, doc.fallback_config.get("connection"))
-        if doc.undo is not None and doc.undo.family == "http":
-            path = (*doc.path, "compensate", "http", "connection")
-            yield "connection", known.connections, path, doc.undo.config.get("connection")
+        for key, family, config in (
+            ("fallback", doc.fallback_family, doc.fallback_config),
+            ("already_done", doc.done_family, doc.done_config),
+            ("compensate", doc.undo.family, doc.undo.config) if doc.undo is not None else ("compensate", None, None),
+        ):
+            if family == "http" and config:
+                path = (*doc.path, key, "http", "connection")
+                yield ("connection", known.connections, path, config.get("connection"))
         if doc.family == "approval":
             yield from _reviewers(doc, known)
     for trigger in document.triggers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from flows.definition.models_time import FlowTimes, StepTimes, Time
 from flows.steps.base import ERROR_CLASSES
@@ -42,6 +42,37 @@ class RetryModel(Config):
     give_up_on: list[ErrorClass] = Field(default_factory=list, description="error classes that end the step at once")
 
 
+class FailureOf(Config):
+    """Runs after a failure of certain kinds only."""
+
+    failure_of: Annotated[list[ErrorClass], Field(min_length=1)] = Field(
+        description="error classes: run when one of the needs failed with one of them"
+    )
+
+
+class CheckModel(Config):
+    """A contract in one expression."""
+
+    if_: Annotated[str, Templated()] = Field(alias="if", description="an expression that must hold")
+    message: Annotated[Plain, Field(max_length=300)] = Field(default="", description="what to say when it does not")
+
+
+def _form(value: object) -> str:
+    """Which of two ways something is written: as one word, or with keys. A mistake is then said once."""
+    return "word" if isinstance(value, str) else "keys"
+
+
+WhenModel = Annotated[
+    Annotated[Literal["success", "failure", "always"], Tag("word")] | Annotated[FailureOf, Tag("keys")],
+    Discriminator(_form),
+]
+OneCheck = Annotated[
+    Annotated[str, Templated(), Tag("word")] | Annotated[CheckModel, Tag("keys")],
+    Discriminator(_form),
+]
+Checks = Annotated[list[OneCheck], Field(max_length=20)]
+
+
 class ForEachModel(Config):
     """Runs the step once for each item, in parallel; `item` and `item_index` are in scope."""
 
@@ -50,6 +81,18 @@ class ForEachModel(Config):
     on_item_error: Literal["fail", "continue"] = Field(
         default="fail", description="continue: the others decide nothing"
     )
+    batch: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="items of one step run: `item` is a list of at most so many"
+    )
+    key: Annotated[str, Templated()] | None = Field(
+        default=None, description="an expression over `item`: items with the same value run one by one, in order"
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> ForEachModel:
+        if self.batch is not None and self.key is not None:
+            raise ValueError("`batch` and `key` do not go together: a batch has no key of its own")
+        return self
 
 
 class ConcurrencyModel(Config):
@@ -57,7 +100,15 @@ class ConcurrencyModel(Config):
 
     key: TJson = Field(default=None, description="an expression; runs with the same value share the limit")
     limit: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="active runs of one key")
-    on_conflict: Literal["queue"] = Field(default="queue", description="queue: wait in line")
+    on_conflict: Literal["queue", "skip", "cancel_running", "fail"] = Field(
+        default="queue",
+        description="no place is free. queue: wait in line; skip: start nothing; cancel_running: the older run is "
+        "cancelled; fail: refuse the start",
+    )
+
+
+Priority = Annotated[int, Field(ge=-10, le=10)]
+QueueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
 class DefaultsModel(Config):
@@ -113,15 +164,39 @@ class StepModel(StepTimes):
         default=None, description="steps that must end first; else the one before in the list"
     )
     if_: Condition = Field(default=True, alias="if", description="false: the step is skipped")
-    when: Literal["success", "failure", "always"] = Field(
-        default="success", description="run after which end of its needs"
+    join: Literal["any", "all"] | Annotated[int, Field(ge=1, le=MAX_STEPS)] = Field(
+        default="all", description="any, all or a number: how many of its needs must succeed before it starts"
+    )
+    when: WhenModel = Field(
+        default="success", description="run after which end of its needs; {failure_of: [timeout]} names error classes"
     )
     for_each: ForEachModel | None = Field(default=None, description="run once for each item")
     timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
     retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
     irreversible: bool = Field(default=False, description="true: needs an approval that protects it")
+    priority: Priority | None = Field(default=None, description="-10 to 10, higher is sooner; else the run's")
+    queue: QueueName | None = Field(
+        default=None, description="only workers that serve it take the step; else the flow's"
+    )
     fallback: dict[str, Json] | None = Field(
-        default=None, description="when the attempts are spent: {value: …}, or another family and its config"
+        default=None,
+        description="when the attempts are spent: {value: …}, another family and its config, or {last_good: true}; "
+        "`on` names the error classes it stands in for",
+    )
+    output: dict[str, Json] | None = Field(default=None, description="JSON Schema of the output; of each item's")
+    requires: Checks = Field(default_factory=list, description="expressions that must hold before an attempt starts")
+    ensures: Checks = Field(
+        default_factory=list, description="expressions that must hold of the output, steps.<its own id>.output"
+    )
+    effect: Literal["none", "idempotent", "once"] | None = Field(
+        default=None,
+        description="what a repeat adds: none: nothing; idempotent: nothing, with the same key; once: never repeated "
+        "while unsure; else what the family knows",
+    )
+    already_done: dict[str, Json] | None = Field(
+        default=None,
+        description="asked before a repeat whose predecessor may have acted: a family and its config, `if` over "
+        "`check.output`, and the `output` to use then",
     )
     compensate: dict[str, Json] | None = Field(
         default=None, description="what undoes the step: a family and its config, with timeout and retry of its own"
@@ -148,6 +223,16 @@ class FlowModel(FlowTimes):
     concurrency: ConcurrencyModel | None = Field(default=None, description="how many runs at a time")
     compensate: Annotated[list[Literal["cancel", "failure", "deadline"]], Field(max_length=3)] = Field(
         default=["cancel"], description="the ends at which what was done is undone"
+    )
+    max_queued: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="runs that have not begun; with so many a start is refused (429)"
+    )
+    priority: Priority = Field(default=0, description="-10 to 10, higher is sooner")
+    queue: QueueName = Field(default="default", description="only workers that serve it take the flow's steps")
+    on_new_release: Literal["coexist", "drain", "supersede"] = Field(
+        default="coexist",
+        description="when this release goes live. drain: its runs wait until those of older releases have ended; "
+        "supersede: those are cancelled",
     )
     defaults: DefaultsModel = Field(default_factory=DefaultsModel, description="for every step")
     triggers: Annotated[list[dict[str, Json]], Field(max_length=20)] = Field(

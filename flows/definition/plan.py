@@ -1,7 +1,7 @@
 """The compiled plan: what a release runs. Immutable, JSON-serialisable, checksummed.
 
 A plan holds no source positions that matter for execution and no resolved values: config trees keep
-their `${{ … }}` texts and are rendered per attempt. Durations are float seconds. Pure: stdlib only.
+their `${{ … }}` texts and are rendered per attempt. Durations are float seconds. Pure.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Final, Literal
+
+from flows.definition import routing
 
 Json = Any  # None | bool | int | float | str | list | dict with str keys
 
@@ -59,6 +61,7 @@ class Fallback:
     family: str | None = None
     config: Mapping[str, Json] | None = None
     last_good: bool = False
+    on: tuple[str, ...] = ()  # error classes it stands in for; empty: all it may
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class StepPlan:
     needs: tuple[str, ...] = ()  # explicit or derived from list order
     condition: Json = None  # the `if`: an expression text, a bool, or None
     when: When = "success"
+    failure_of: tuple[str, ...] = ()  # with `when: failure`: only after one of these error classes
     timeout: float = 30.0  # one attempt, seconds
     retry: Retry = Retry()
     for_each: ForEach | None = None
@@ -194,6 +198,36 @@ class Plan:
         """The steps that wait for a callback, and so have a URL."""
         return tuple(s.id for s in self.steps if s.family == "wait" and "callback" in s.config)
 
+    @cached_property
+    def dependents(self) -> dict[str, tuple[StepPlan, ...]]:
+        """Step id -> the steps that need it, directly."""
+        found: dict[str, list[StepPlan]] = {s.id: [] for s in self.steps}
+        for step in self.steps:
+            for need in step.needs:
+                found[need].append(step)
+        return {step: tuple(users) for step, users in found.items()}
+
+    @cached_property
+    def joins(self) -> tuple[StepPlan, ...]:
+        """The steps that open before all they need have ended."""
+        return tuple(s for s in self.steps if s.join is not None)
+
+    @cached_property
+    def routed_by(self) -> dict[str, tuple[StepPlan, ...]]:
+        """Step id -> the route steps that name it in some rule: it runs only where each of them chose it."""
+        found: dict[str, list[StepPlan]] = {}
+        for step in self.steps:
+            for target in routing.targets(step.config) if step.family == routing.FAMILY else ():
+                found.setdefault(target, []).append(step)
+        return {step: tuple(routes) for step, routes in found.items()}
+
+    @cached_property
+    def connections(self) -> frozenset[str]:
+        """Every connection its steps may use, with their fallbacks, compensations and checks."""
+        parts = [p for s in self.steps for p in (s, s.fallback, s.compensate, s.already_done) if p is not None]
+        named = [(p.config or {}).get("connection") for p in parts]
+        return frozenset(name for name in named if isinstance(name, str))
+
     def step(self, step_id: str) -> StepPlan:
         """The step of that id; `<id>~` is the one that undoes it. Raises KeyError."""
         return self._by_id[step_id]
@@ -242,7 +276,7 @@ _LATER: Final = frozenset(
     {
         "batch", "key", "last_good", "join", "deadline", "sla", "stall_after", "on_timeout", "on_deadline", "on_sla",
         "on_stall", "until", "compensate", "effect", "already_done", "output_schema", "requires", "ensures", "priority",
-        "queue", "handler", "compensate_on", "max_queued", "on_new_release",
+        "queue", "handler", "failure_of", "on", "compensate_on", "max_queued", "on_new_release",
     }
 )  # fmt: skip
 
@@ -279,7 +313,7 @@ def _step(data: Mapping[str, Json]) -> StepPlan:
     if unknown:
         raise TypeError(f"the plan has step keys this version does not know: {sorted(unknown)}")
     d = dict(data)
-    for name in ("needs", "protected_by"):
+    for name in ("needs", "protected_by", "failure_of"):
         d[name] = tuple(d.get(name, ()))
     for name in ("requires", "ensures"):
         d[name] = tuple(Check(**c) for c in d.get(name, ()))
@@ -287,6 +321,8 @@ def _step(data: Mapping[str, Json]) -> StepPlan:
         d[name] = _handler(d.get(name))
     for name, kind in (("for_each", ForEach), ("fallback", Fallback), ("until", Until), ("already_done", AlreadyDone)):
         d[name] = kind(**d[name]) if d.get(name) else None
+    if d["fallback"] is not None:
+        d["fallback"] = replace(d["fallback"], on=tuple(d["fallback"].on))
     d["retry"] = _retry(d.get("retry"))
     d["compensate"] = _undo(d.get("compensate"))
     return StepPlan(**d)

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.definition import models_time, reserved, yaml_source
+from flows.definition import models_time, reader_actions, reserved, yaml_source
 from flows.definition.graph import derive_needs
 from flows.definition.models import TRIGGERS, FlowModel, StepModel, UndoModel, WebhookTrigger
 from flows.definition.problems import Problem, Severity
@@ -37,6 +37,8 @@ class StepDoc:
     config: dict[str, Json]
     fallback_family: str | None = None
     fallback_config: dict[str, Json] | None = None
+    done_family: str | None = None
+    done_config: dict[str, Json] | None = None
     undo: UndoDoc | None = None
 
     @property
@@ -140,13 +142,14 @@ def _read_step(document: Document, shape: Shape, index: int, raw: Json) -> None:
     if len(families) != 1:
         _report_families(document, path, raw, families)
     for family in families:
-        _read_config(shape, family, raw[family], (*path, family))
-    fallback = _read_fallback(document, shape, path, raw)
+        reader_actions.read_config(shape, family, raw[family], (*path, family))
+    fallback = reader_actions.read_fallback(document, shape, path, raw)
+    done = reader_actions.read_already_done(document, shape, path, raw)
     undo = _read_undo(document, shape, path, raw)
-    if model is not None and len(families) == 1 and isinstance(fallback, tuple):
+    if model is not None and len(families) == 1 and fallback is not None and done is not None:
         config = normalise(families[0], raw[families[0]])
-        config = config if isinstance(config, dict) else {}
-        document.steps.append(StepDoc(index, model, families[0], config, *fallback, undo))
+        own = config if isinstance(config, dict) else {}
+        document.steps.append(StepDoc(index, model, families[0], own, *fallback, *done, undo))
 
 
 def _report_families(document: Document, path: Path, raw: dict[str, Json], families: list[str]) -> None:
@@ -158,39 +161,8 @@ def _report_families(document: Document, path: Path, raw: dict[str, Json], famil
         document.report("step-family", path, "The step does not say what it does.", hint)
 
 
-def _read_config(shape: Shape, family: str, raw: Json, path: Path) -> dict[str, Json] | None:
-    config = normalise(family, raw)
-    return config if shape.check(CONFIGS[family], config, path, family, also=()) is not None else None
-
-
-def _read_fallback(
-    document: Document, shape: Shape, path: Path, raw: dict[str, Json]
-) -> tuple[str | None, dict[str, Json] | None] | None:
-    """(family, config), (None, None) for a value or no fallback at all, None when it is wrong."""
-    given = raw.get("fallback")
-    if not isinstance(given, dict):
-        return None, None
-    here = (*path, "fallback")
-    for key in given:
-        if key != "value" and key not in CONFIGS:
-            shape.unknown_key((*here, key), key, "fallback", ("value", *CONFIGS))
-            return None
-    if len(given) != 1:
-        hint = "Write `fallback: {value: …}` or `fallback: {http: {…}}`."
-        document.report("bad-value", here, "A fallback is one value or one other action.", hint)
-        return None
-    (kind, config) = next(iter(given.items()))
-    if kind == "value":
-        return None, None
-    if kind in ("approval", "wait", "sleep"):
-        said = f"A {kind} as a fallback is part of the language but not available in this version yet."
-        document.report("not-available", (*here, kind), said, "Use a value, http, function or kv.", key=True)
-        return None
-    return kind, _read_config(shape, kind, config, (*here, kind))
-
-
 #: what holds no worker and waits: nobody is asked, and nothing is awaited, while a run is undone
-_NO_UNDO = ("approval", "wait", "sleep", "call")
+_NO_UNDO = ("approval", "wait", "sleep", "call", "route")
 
 
 def _read_undo(document: Document, shape: Shape, path: Path, raw: dict[str, Json]) -> UndoDoc | None:
@@ -212,7 +184,7 @@ def _read_undo(document: Document, shape: Shape, path: Path, raw: dict[str, Json
         said = f"A {waits} undoes nothing: while a run is undone nobody is asked and nothing is waited for."
         document.report("compensate-waits", (*here, waits), said, "Use http, function or kv.", key=True)
         return None
-    config = _read_config(shape, families[0], given[families[0]], (*here, families[0]))
+    config = reader_actions.read_config(shape, families[0], given[families[0]], (*here, families[0]))
     return UndoDoc(model, families[0], config) if model is not None and config is not None else None
 
 

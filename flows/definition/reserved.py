@@ -7,27 +7,8 @@ TRIGGERS = frozenset({"schedule", "event"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {
-    "flow": frozenset(
-        {
-            "on_new_release",
-            "max_queued",
-            "priority",
-            "queue",
-            "contracts",
-            "route",
-            "vars",
-        }
-    ),
-    "step": frozenset(
-        {
-            "route",
-            "contracts",
-            "priority",
-            "queue",
-            "output",
-        }
-    )
-    | FAMILIES,
+    "flow": frozenset({"vars"}),
+    "step": FAMILIES,
     "approval": frozenset({"escalate", "remind"}),
     "wait": frozenset({"event"}),
     "fallback": FAMILIES,
@@ -39,7 +20,6 @@ KEYS: dict[str, frozenset[str]] = {
 
 #: Values by key.
 VALUES: dict[str, frozenset[str]] = {
-    "on_conflict": frozenset({"skip", "cancel_running", "fail"}),
     "on_expiry": frozenset({"escalate"}),
     "exclude": frozenset({"promoter", "editor"}),
     "verify": frozenset({"standard", "standard-webhooks", "stripe", "gitlab", "slack"}),

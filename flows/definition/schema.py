@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from flows.definition.models import TRIGGERS, FlowModel, StepModel, UndoModel
 from flows.definition.problems import RULES
+from flows.steps.base import ERROR_CLASSES
 from flows.steps.configs import CONFIGS
 from flows.steps.fields import Duration
 
@@ -28,6 +28,7 @@ def json_schema() -> dict[str, Json]:
     definitions["Trigger"] = _one_of(TRIGGERS, definitions, "What starts the flow: exactly one kind.")
     definitions["Fallback"] = _fallback()
     definitions["Compensate"] = _compensate(definitions)
+    definitions["AlreadyDone"] = _already_done()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
@@ -44,7 +45,8 @@ def completions() -> dict[str, Json]:
             "input": "the run's input",
             "trigger": "what started the run: trigger.kind, trigger.body, trigger.headers",
             "run": "the run: run.id and others",
-            "steps": "steps.<id>.output, .status, .error, .attempts; .url of a wait for a callback",
+            "steps": "steps.<id>.output, .status, .error, .attempts, .stale, .age; .url of a wait for a callback",
+            "check": "in already_done: check.output, what the question gave",
             "item": "the item of a fan-out",
             "item_index": "its place in the list, from 0",
         },
@@ -76,6 +78,8 @@ def _step(definitions: dict[str, Json]) -> dict[str, Json]:
     }
     step["properties"]["fallback"] = {"$ref": "#/$defs/Fallback"}
     step["properties"]["compensate"] = {"$ref": "#/$defs/Compensate"}
+    step["properties"]["already_done"] = {"$ref": "#/$defs/AlreadyDone"}
+    step["properties"]["output"] = _subschema("JSON Schema of the output", of_object=False)
     step["oneOf"] = [{"required": [name]} for name in CONFIGS]
     return step
 
@@ -104,13 +108,17 @@ def _fallback() -> dict[str, Json]:
     families = ("http", "function", "kv")
     properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
     properties["value"] = {"description": "the step's output instead"}
+    properties["last_good"] = {"const": True, "description": "the last good output of this step in an earlier run"}
+    properties["on"] = {
+        "type": "array", "minItems": 1, "items": {"enum": list(ERROR_CLASSES)},
+        "description": "error classes it stands in for; else all it may",
+    }  # fmt: skip
     return {
         "type": "object",
-        "description": "Used when the attempts are spent: a value, or another action.",
+        "description": "Used when the attempts are spent: a value, another action, or the last good output.",
         "properties": properties,
         "additionalProperties": False,
-        "minProperties": 1,
-        "maxProperties": 1,
+        "oneOf": [{"required": [name]} for name in properties if name != "on"],
     }
 
 
@@ -127,5 +135,24 @@ def _compensate(definitions: dict[str, Json]) -> dict[str, Json]:
     }
 
 
-def _subschema(text: str) -> dict[str, Json]:
-    return copy.deepcopy({"type": "object", "description": text, "properties": {"type": {"const": "object"}}})
+def _already_done() -> dict[str, Json]:
+    families = ("http", "function", "kv")
+    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
+    properties["if"] = {
+        "anyOf": [{"type": "boolean"}, _expression()],
+        "description": "over `check.output`: it happened",
+    }
+    properties["output"] = {"description": "the step's output then"}
+    return {
+        "type": "object",
+        "description": "Asked before a repeat whose predecessor may have acted.",
+        "properties": properties,
+        "additionalProperties": False,
+        "required": ["if"],
+        "oneOf": [{"required": [name]} for name in families],
+    }
+
+
+def _subschema(text: str, *, of_object: bool = True) -> dict[str, Json]:
+    plain: dict[str, Json] = {"type": "object", "description": text}
+    return {**plain, "properties": {"type": {"const": "object"}}} if of_object else plain

@@ -17,7 +17,7 @@ from resources.stop import Stop
 
 Json = Any
 
-#: The published error classes. A flow may name them in `retry.on`, `retry.give_up_on`.
+#: The published error classes. A flow may name them in `retry.on`, `retry.give_up_on`, `fallback.on` and `when`.
 #: value: can a retry help by default?
 ERROR_CLASSES: Mapping[str, bool] = {
     "timeout": True,  # the attempt's time was up; the outcome may be unknown
@@ -27,6 +27,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "http_429": True,
     "http_5xx": True,
     "rate_limited": True,
+    "circuit_open": False,  # the connection's circuit breaker is open; nothing was sent
     "lost": True,  # the worker died or lost its lease
     "expression": False,  # an expression or template could not be resolved
     "config": False,  # the resolved config breaks the family's schema
@@ -42,6 +43,8 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "cancelled": False,  # the attempt was asked to stop, and did
     "conflict": False,
     "compensation": False,  # of a run: something could not be undone
+    "deadlock": False,  # a child would wait for a place of a concurrency key that a run above it holds
+    "contract": False,  # what a step requires or promises does not hold
     "unknown_outcome": False,  # may or may not have happened; a person must say
     "internal": True,  # a bug of ours or a broken part
 }

@@ -12,6 +12,7 @@ from flows.steps.fields import RENDERED
 from flows.steps.function.config import FunctionConfig
 from flows.steps.http.config import HttpConfig
 from flows.steps.kv.config import KvConfig
+from flows.steps.route.config import RouteConfig
 from flows.steps.sleep.config import SleepConfig
 from flows.steps.wait.config import WaitConfig
 
@@ -24,6 +25,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "wait": WaitConfig,
     "sleep": SleepConfig,
     "kv": KvConfig,
+    "route": RouteConfig,
 }
 
 

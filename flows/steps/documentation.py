@@ -77,5 +77,8 @@ def _default(field: FieldInfo) -> str:
 
 def _errors() -> str:
     rows = [f"| `{name}` | {'yes' if retry else 'no'} |" for name, retry in ERROR_CLASSES.items()]
-    head = ["## Error classes\n", "What `retry.on` and `retry.give_up_on` may name.\n"]
+    head = [
+        "## Error classes\n",
+        "What `retry.on`, `retry.give_up_on`, `fallback.on` and `when: {failure_of: …}` may name.\n",
+    ]
     return "\n".join([*head, "| Class | Retried by default |", "|---|---|", *rows])

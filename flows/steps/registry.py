@@ -11,6 +11,7 @@ from flows.steps.base import Family
 from flows.steps.function.step import FunctionFamily
 from flows.steps.http.step import HttpFamily
 from flows.steps.kv.step import KvFamily
+from flows.steps.route.step import RouteFamily
 from flows.steps.sleep.step import SleepFamily
 from flows.steps.wait.step import WaitFamily
 
@@ -82,7 +83,7 @@ def _config_breaches(config: object) -> list[str]:
 
 
 _registry = Registry()
-for _cls in (HttpFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily):
+for _cls in (HttpFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily):
     _registry.register(_cls)
 
 family = _registry.family

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestra.supervisor.scale import Policy
+
+QUEUE = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 TRUE, FALSE = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
@@ -27,6 +31,15 @@ class Config:
     grace_s: float
     start_s: float
     allowed_host: str = ""
+    max_workers: int = 0  # `workers` is the minimum; not above it: the number is fixed
+    queues: tuple[str, ...] = ("default",)
+    scale_up_s: float = 5.0
+    scale_down_s: float = 60.0
+
+    @property
+    def policy(self) -> Policy:
+        high = max(self.workers, self.max_workers)
+        return Policy(self.workers, high, max(1, self.workers), self.scale_up_s, self.scale_down_s)
 
     @property
     def probe_host(self) -> str:
@@ -40,18 +53,36 @@ class Config:
 
 
 def read_config(env: Mapping[str, str], *, root: Path, cores: int) -> Config:
-    """PORT HOST DATA_DIR WORKERS DEMO LOG_LEVEL STOP_SECONDS START_SECONDS -> Config. Raises CannotStart."""
+    """PORT HOST DATA_DIR WORKERS MIN_WORKERS MAX_WORKERS QUEUES DEMO … -> Config. Raises CannotStart."""
+    usual = int(_number(env, "WORKERS", max(4, 2 * cores), low=1, high=512))
+    workers = int(_number(env, "MIN_WORKERS", usual, low=1, high=512))
+    most = int(_number(env, "MAX_WORKERS", workers, low=1, high=512))
+    if most < workers:
+        raise CannotStart(f"MAX_WORKERS is {most}, fewer than the {workers} there are at least.")
     return Config(
         host=env.get("HOST") or "127.0.0.1",
         port=int(_number(env, "PORT", 8000, low=1, high=65535)),
         data_dir=Path(env.get("DATA_DIR") or root / ".data").resolve(),
-        workers=int(_number(env, "WORKERS", max(4, 2 * cores), low=1, high=512)),
+        workers=workers,
         demo=_switch(env, "DEMO", default=True),
         log_level=(env.get("LOG_LEVEL") or "WARNING").upper(),
         grace_s=_number(env, "STOP_SECONDS", 30, low=1, high=3600),
         start_s=_number(env, "START_SECONDS", 120, low=5, high=3600),
+        max_workers=most,
+        queues=read_queues(env.get("QUEUES", "")),
+        scale_up_s=_number(env, "SCALE_UP_SECONDS", 5, low=1, high=3600),
+        scale_down_s=_number(env, "SCALE_DOWN_SECONDS", 60, low=1, high=86400),
         allowed_host=env.get("ALLOWED_HOSTS", "").split(",")[0].strip().lstrip(".*"),
     )
+
+
+def read_queues(text: str) -> tuple[str, ...]:
+    """Names between commas; without any, `default`. Raises CannotStart."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip())) or ("default",)
+    for name in names:
+        if not QUEUE.fullmatch(name):
+            raise CannotStart(f"QUEUES has {name!r}; a queue is called like gpu or big-jobs.")
+    return names
 
 
 def _number(env: Mapping[str, str], name: str, default: float, *, low: int, high: int) -> float:

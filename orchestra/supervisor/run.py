@@ -19,11 +19,13 @@ from orchestra.supervisor.checks import free_port, preflight
 from orchestra.supervisor.child import Child, Spec, leash
 from orchestra.supervisor.config import CannotStart, Config, read_config
 from orchestra.supervisor.console import Console
+from orchestra.supervisor.pool import Pool
 from orchestra.supervisor.welcome import welcome
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_EARLY_DEATHS = 5
 PROBE_SECONDS = 0.1
+LOAD = "load.json"
 
 
 class Stopped(Exception):
@@ -38,6 +40,7 @@ class Supervisor:
         self.stop_signals = 0
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.world_port = 0
+        self.pool = Pool(config.policy, config.data_dir / LOAD, config.queues, self._start_cluster)
 
     # -- signals: a handler only notes and wakes; put() of SimpleQueue is safe there ------------------------
 
@@ -72,6 +75,8 @@ class Supervisor:
             "DATA_DIR": str(data_dir),
             "PORT": str(self.config.port),
             "WORKERS": str(self.config.workers),
+            "QUEUES": ",".join(self.config.queues),
+            "LOAD_FILE": str(data_dir / LOAD) if self.config.policy.moves else "",
             "LOG_LEVEL": self.config.log_level,
             "DEMO": "1" if demo else "0",
             "WORLD_URL": world_url,
@@ -94,7 +99,6 @@ class Supervisor:
             str(config.port),
             "orchestra.asgi:application",
         )
-        work = (python, str(ROOT / "manage.py"), "qcluster")
         keep = (python, str(ROOT / "manage.py"), "keeper")
         world = (
             python,
@@ -107,11 +111,16 @@ class Supervisor:
         )
         specs = [
             Spec("web", web, ROOT),
-            # main, sentinel, monitor, pusher, workers; SIGTERM to main lets them end in order
-            Spec("work", work, ROOT, orphan_signal=signal.SIGTERM, processes=config.workers + 4),
+            work_spec("work", config.workers),
             Spec("keep", keep, ROOT),
         ]
         return [*specs, Spec("world", world, ROOT)] if config.demo else specs
+
+    def _start_cluster(self, name: str, workers: int) -> Child:
+        self.console.say(f"Work waits for workers: starting {name} with {workers} more")
+        child = Child(work_spec(name, workers), {**self.env, "WORKERS": str(workers)}, self.console)
+        child.start()
+        return child
 
     def prepare(self) -> object:
         """Migrate and make the demo workspace in a process of its own. Returns what `demo_info` says, or None."""
@@ -174,7 +183,8 @@ class Supervisor:
         if self.stop_signals:
             raise Stopped
         now = time.monotonic()
-        for child in self.children:
+        self.pool.tend(now, self.config.grace_s)
+        for child in [*self.children, *self.pool.children]:
             code = child.reap()
             if code is not None:
                 delay = child.plan_restart(now)
@@ -187,7 +197,9 @@ class Supervisor:
         """Until somebody asks to stop."""
         while True:
             self.look_after()
-            due = [child.restart_at for child in self.children if child.restart_at is not None]
+            alive = [*self.children, *self.pool.children]
+            due = [child.restart_at for child in alive if child.restart_at is not None]
+            due += self.pool.due(time.monotonic())
             self._pause(max(0.0, min(due) - time.monotonic()) if due else None)
 
     # -- stop ---------------------------------------------------------------------------------------------
@@ -196,7 +208,7 @@ class Supervisor:
         """Web and workers first: what workers still do may need the demo world."""
         self.console.say("Stopping")
         last = [child for child in self.children if child.spec.name == "world"]
-        self._stop([child for child in self.children if child not in last])
+        self._stop([*(child for child in self.children if child not in last), *self.pool.everybody()])
         self._stop(last)
 
     def _stop(self, children: Sequence[Child]) -> None:
@@ -215,6 +227,12 @@ class Supervisor:
                 child.process.wait()
 
 
+def work_spec(name: str, workers: int) -> Spec:
+    """A cluster: main, sentinel, monitor, pusher and workers. SIGTERM to its main process lets them end in order."""
+    argv = (sys.executable, str(ROOT / "manage.py"), "qcluster")
+    return Spec(name, argv, ROOT, orphan_signal=signal.SIGTERM, processes=workers + 4)
+
+
 def get_status(host: str, port: int, path: str, name: str = "") -> int:
     """HTTP status of a GET, or 0 when nobody answers. `name`: what to call the host, if not by its address."""
     connection = http.client.HTTPConnection(host, port, timeout=5)
@@ -231,10 +249,22 @@ def describe(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
+def read_arguments(arguments: Sequence[str]) -> None:
+    """`--queues a,b` stands for QUEUES. Raises CannotStart."""
+    given = list(arguments)
+    if given and given[0].startswith("--queues="):
+        given[:1] = ["--queues", given[0].partition("=")[2]]
+    if given[:1] == ["--queues"] and len(given) == 2:
+        os.environ["QUEUES"] = given[1]
+    elif given:
+        raise CannotStart("manage.py serve takes --queues a,b and nothing else; the rest are environment variables.")
+
+
 def main() -> int:
     """Exit codes: 0 stopped when asked to, 1 it would not start, 2 it cannot start here (nothing was started)."""
     console = Console()
     try:
+        read_arguments(sys.argv[2:])
         config = read_config(os.environ, root=ROOT, cores=os.cpu_count() or 2)
         lock = preflight(config)
     except CannotStart as error:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 MAX_DELAY_MS = 600_000
+MAX_CAPACITY = 10_000
+_WHOLE = {"delay_ms": MAX_DELAY_MS, "capacity": MAX_CAPACITY}
 
 
 class KnobError(ValueError):
@@ -18,12 +20,14 @@ class KnobError(ValueError):
 class Knobs:
     """`delay_ms`: the answer comes that much later (the effect does not). `error_rate`: refused with 503, no effect.
     `drop_rate`: takes effect, then the connection breaks without an answer. `duplicate_rate`: the request counts
-    as if it had arrived twice. Rates are 0 to 1."""
+    as if it had arrived twice. Rates are 0 to 1. `capacity`: more of a kind than that at a time are refused with 429
+    and Retry-After; 0 is any number."""
 
     delay_ms: int = 0
     error_rate: float = 0.0
     drop_rate: float = 0.0
     duplicate_rate: float = 0.0
+    capacity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Fate:
     error: bool
     drop: bool
     duplicate: bool
+    full: bool = False
 
 
 NAMES = tuple(item.name for item in fields(Knobs))
@@ -48,8 +53,11 @@ class Board:
     seed: int | None = None
     _dice: random.Random = field(default_factory=random.Random)
 
-    def fate(self, kind: str, query: Mapping[str, str]) -> Fate:
-        """Roll for one request. `query`: knobs of this request alone, as text. Raises KnobError."""
+    def fate(self, kind: str, query: Mapping[str, str], busy: int = 0) -> Fate:
+        """Roll for one request. `query`: knobs of this request alone, as text; `busy`: requests of its kind under way.
+
+        Raises KnobError.
+        """
         knobs = self.kinds.get(kind, self.common)
         own = {name: query[name] for name in NAMES if name in query}
         if own:
@@ -60,6 +68,7 @@ class Board:
             error=roll() < knobs.error_rate,
             drop=roll() < knobs.drop_rate,
             duplicate=roll() < knobs.duplicate_rate,
+            full=0 < knobs.capacity <= busy,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -78,7 +87,7 @@ def parse_knobs(values: Mapping[str, Any], base: Knobs) -> Knobs:
         raise KnobError(f"There is no knob {unknown[0]!r}; there are {', '.join(NAMES)}.")
     numbers: dict[str, float] = asdict(base)
     for name, value in values.items():
-        top = MAX_DELAY_MS if name == "delay_ms" else 1
+        top = _WHOLE.get(name, 1)
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -86,7 +95,8 @@ def parse_knobs(values: Mapping[str, Any], base: Knobs) -> Knobs:
         if not 0 <= number <= top:
             raise KnobError(f"{name} must be a number from 0 to {top}.")
         numbers[name] = number
-    return Knobs(int(numbers.pop("delay_ms")), **numbers)
+    whole = {name: int(numbers.pop(name)) for name in _WHOLE}
+    return Knobs(delay_ms=whole["delay_ms"], capacity=whole["capacity"], **numbers)
 
 
 def parse_board(body: Any, kinds: tuple[str, ...]) -> Board:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from orchestra.world.callbacks import Callbacks
-from orchestra.world.knobs import Board, KnobError, parse_board
+from orchestra.world.knobs import Board, Fate, KnobError, parse_board
 from orchestra.world.ledger import KINDS, PLAIN, Ledger
 from orchestra.world.page import STYLE, page
 from orchestra.world.wire import MAX_HEAD, Request, Response, WireError, json_response, problem, read_request
@@ -20,6 +22,23 @@ MAX_KEY = 255
 LINGER_SECONDS = 2.0
 
 
+@dataclass(slots=True)
+class Load:
+    """Requests of one kind under way: now, and the most there ever were at a time."""
+
+    now: int = 0
+    most: int = 0
+
+    @contextlib.contextmanager
+    def one_more(self) -> Iterator[None]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            yield
+        finally:
+            self.now -= 1
+
+
 class World:
     """Serves HTTP on loopback. `ledger` holds what happened; it is written before each answer."""
 
@@ -27,10 +46,12 @@ class World:
         self.ledger = ledger
         self.board = Board()
         self.callbacks = Callbacks()
+        self.load: dict[str, Load] = defaultdict(Load)
         self.routes: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", "/"): lambda request: Response(page(self.ledger.rows()), type="text/html; charset=utf-8"),
             ("GET", "/style.css"): lambda request: Response(STYLE, type="text/css; charset=utf-8"),
             ("GET", "/healthz"): lambda request: json_response({"ok": True}),
+            ("GET", "/load"): lambda request: json_response({kind: asdict(load) for kind, load in self.load.items()}),
             ("GET", "/effects"): lambda request: json_response(self.ledger.rows()),
             ("DELETE", "/effects"): self.clear,
             ("GET", "/knobs"): lambda request: json_response(self.board.as_json()),
@@ -40,6 +61,8 @@ class World:
 
     def clear(self, request: Request) -> Response:
         self.ledger.clear()
+        for load in self.load.values():
+            load.most = load.now
         return Response(status=204)
 
     def turn_knobs(self, request: Request) -> Response:
@@ -61,8 +84,16 @@ class World:
         key = request.headers.get("idempotency-key", "")
         if len(key) > MAX_KEY:
             raise WireError(400, f"Idempotency-Key is over {MAX_KEY} characters.")
-        fate = self.board.fate(kind, request.query)
+        load = self.load[kind]
+        fate = self.board.fate(kind, request.query, load.now)
         body = request.json()
+        if fate.full:
+            self.ledger.refuse(kind, key)
+            return json_response({"error": {"code": "too_many", "message": "Too many."}}, 429, Retry_After="1")
+        with load.one_more():
+            return await self._take_effect(kind, key, body, fate)
+
+    async def _take_effect(self, kind: str, key: str, body: object, fate: Fate) -> Response:
         if fate.error:
             self.ledger.refuse(kind, key)
             await asyncio.sleep(fate.delay_s)

@@ -8,7 +8,8 @@ from typing import Any
 
 from flows.definition import expr
 from flows.definition.plan import StepPlan
-from runs.engine import ending, handlers, timing
+from flows.definition.routing import FAMILY as ROUTE
+from runs.engine import ending, handlers, joins, routing, timing
 from runs.engine.fanout import fan_out, go_on
 from runs.engine.settle import fail, skip
 from runs.engine.state import (
@@ -22,7 +23,6 @@ from runs.engine.state import (
     RUNNING,
     SETTLED,
     SKIPPED,
-    SUCCEEDED,
     UNKNOWN,
     Step,
 )
@@ -65,14 +65,17 @@ def _open_what_can(turn: Turn) -> bool:
             continue
         if step.status == FANNED:
             moved |= go_on(turn, plan, step)
-        elif (
-            step.status == PENDING
-            and not plan.handler
-            and all(turn.step(n).settled for n in (*plan.needs, *plan.protected_by))
-        ):
+        elif step.status == PENDING and not plan.handler and _is_due(turn, plan):
             _open(turn, plan, step)
             moved = True
-    return moved
+    return joins.withdraw_losers(turn) or moved if turn.plan.joins else moved
+
+
+def _is_due(turn: Turn, plan: StepPlan) -> bool:
+    """Is it known by now whether the step runs?"""
+    if plan.join is not None:
+        return joins.is_met(turn, plan) or joins.is_out_of_reach(turn, plan)
+    return all(turn.step(n).settled for n in (*plan.needs, *plan.protected_by))
 
 
 # -- opening ---------------------------------------------------------------------------------------------------
@@ -93,7 +96,9 @@ def _open(turn: Turn, plan: StepPlan, step: Step) -> None:
         skip(turn, step, reason)
         return
     timing.opened(turn, step)
-    if plan.for_each is not None:
+    if plan.family == ROUTE:
+        routing.take(turn, plan, step)
+    elif plan.for_each is not None:
         fan_out(turn, plan.for_each, step)
     else:
         turn.make_ready(step, turn.now)
@@ -102,17 +107,35 @@ def _open(turn: Turn, plan: StepPlan, step: Step) -> None:
 def _why_not(turn: Turn, plan: StepPlan) -> str | None:
     """None to go on; else the reason of the skip (rule 8 of the design)."""
     needs = [turn.step(n) for n in plan.needs]
-    if plan.when == "success" and not all(_satisfies(n) for n in needs):
+    if plan.id in turn.plan.routed_by and (reason := routing.why_not(turn, plan.id)) is not None:
+        return reason
+    if plan.join is not None and not joins.is_met(turn, plan):
+        return "needs"
+    if plan.join is None and plan.when == "success" and not all(joins.satisfies(n) for n in needs):
         return "needs"
     if plan.when == "failure" and not any(_went_wrong(n) for n in needs):
+        return "when"
+    if plan.failure_of and _classes(turn, plan).isdisjoint(plan.failure_of):
         return "when"
     if not all(_approved(turn, a) for a in plan.protected_by):
         return "approval"
     return None
 
 
-def _satisfies(step: Step) -> bool:
-    return step.status == SUCCEEDED or (step.status == SKIPPED and step.reason in {"if", "when", "operator"})
+def _classes(turn: Turn, plan: StepPlan) -> set[str]:
+    """The error classes of what went wrong before a step, through steps that were skipped for it."""
+    found: set[str] = set()
+    todo, seen = list(plan.needs), set[str]()
+    while todo:
+        step = turn.step(todo.pop())
+        if step.id in seen:
+            continue
+        seen.add(step.id)
+        if step.status == SKIPPED and step.reason == "needs":
+            todo.extend(turn.plan.step(step.id).needs)
+        elif step.status in {FAILED, UNKNOWN} and step.error is not None:
+            found.add(step.error["class"])
+    return found
 
 
 def _went_wrong(step: Step) -> bool:
@@ -125,10 +148,7 @@ def _approved(turn: Turn, approval: str) -> bool:
 
 # -- ending ----------------------------------------------------------------------------------------------------
 def _finish(turn: Turn) -> None:
-    bad = next(
-        (s for p in turn.plan.steps if not p.handler and (s := turn.step(p.id)).status in {FAILED, UNKNOWN}),
-        None,
-    )
+    bad = next((s for p in turn.plan.steps if not p.handler and _failed_run(turn, (s := turn.step(p.id)))), None)
     if bad is None:
         try:
             output = expr.render(turn.plan.output, turn.scope())
@@ -140,6 +160,11 @@ def _finish(turn: Turn) -> None:
         turn.tell("run.succeeded", data={"output": output})
         return
     _end_failed(turn, {**(bad.error or {}), "step": bad.id})
+
+
+def _failed_run(turn: Turn, step: Step) -> bool:
+    """An unknown outcome always has; a failure not where a join went on without the step."""
+    return step.status == UNKNOWN or (step.status == FAILED and not joins.is_absorbed(turn, step.id))
 
 
 def _end_failed(turn: Turn, error: Mapping[str, Json]) -> None:

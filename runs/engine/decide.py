@@ -12,21 +12,23 @@ from typing import Any, Final
 from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
-from runs.engine import clockwork, ending, repair, rounds, timing
+from runs.engine import clockwork, contracts, doubt, ending, repair, rounds, timing
 from runs.engine import inputs as given
 from runs.engine.advance import advance, name_status, reopen
 from runs.engine.backoff import may_help, next_try
-from runs.engine.settle import fail
+from runs.engine.doubt import LOST_IN_A_ROW
+from runs.engine.fanout import spread
+from runs.engine.settle import fail, unknown
 from runs.engine.state import (
     BACKOFF,
     CANCELLED,
     CLAIMABLE,
     FAILED,
+    LOST,
     NO_ITEM,
     RUN_HELD,
     RUNNING,
     SUCCEEDED,
-    UNKNOWN,
     WAITING,
     State,
     Step,
@@ -34,9 +36,6 @@ from runs.engine.state import (
 from runs.engine.turn import CloseWait, Decision, HoldWork, OpenWait, ReleaseWork, Turn
 
 Json = Any
-
-#: one bad value must not kill worker after worker (rule 3)
-LOST_IN_A_ROW: Final = 3
 
 
 def decide(
@@ -50,7 +49,8 @@ def decide(
     """What follows from `event` at `now` (epoch seconds). `urls`: {wait step: its callback URL}, for expressions."""
     turn = Turn(plan, state, now, urls)
     handler = _HANDLERS[type(event)]
-    if (state.ended and type(event) not in repair.OF_ENDED) or not handler(turn, event):
+    late = type(event) in repair.OF_ENDED or isinstance(event, given.OutputKept)
+    if (state.ended and not late) or not handler(turn, event):
         return turn.refused()
     if isinstance(event, given.AttemptStarted) and not turn.ending:
         name_status(turn)  # nothing opens, ends or joins because an attempt starts
@@ -113,11 +113,18 @@ def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
     step = turn.step(event.step, event.item)
     if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE or not _covered(turn, step, event):
         return False
+    breach = contracts.before(turn, step)
+    if breach is not None:
+        turn.cause("step.refused", given.encode(event), step=step)
+        fail(turn, step, breach)
+        return True
+    asks = step.doubt is not None
     step = turn.put(
         step,
         status=RUNNING,
         attempt=step.attempt + 1,
-        tries=step.tries + 1,
+        tries=step.tries if asks else step.tries + 1,
+        doubt={**step.doubt, "asked": step.doubt["asked"] + 1} if step.doubt is not None else None,
         first_at=turn.now if step.first_at is None else step.first_at,
         started_at=turn.now if step.started_at is None else step.started_at,
         wake_at=None,
@@ -125,7 +132,7 @@ def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
         stopping="",
     )
     timing.attempt_started(turn, step)
-    data = {"attempt": step.attempt, "pass": step.pass_no, **given.encode(event)}
+    data = {"attempt": step.attempt, "pass": step.pass_no, **({"asks": True} if asks else {}), **given.encode(event)}
     turn.cause("step.started", data, step=step)
     return True
 
@@ -133,7 +140,8 @@ def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
 def _covered(turn: Turn, step: Step, event: given.AttemptStarted) -> bool:
     """A protected action starts only with the very digest that was approved (rules 6 and 8)."""
     wanted = turn.plan_of(step).protected_by
-    if not wanted or step.fallback:  # lint lets only a function, which has no effect, stand in for a protected step
+    # lint lets nothing that acts stand in for a protected step, nor ask whether it happened
+    if not wanted or step.fallback or step.doubt is not None or step.load is not None:
         return True
     shown = event.digests or {}
     for approval in wanted:
@@ -147,17 +155,47 @@ def _attempt_ended(turn: Turn, event: given.AttemptEnded) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != RUNNING or step.attempt != event.attempt:
         return False  # fenced off: somebody else holds the step by now
-    step = turn.put(step, lost=0, checkpoint=step.checkpoint if event.checkpoint is None else event.checkpoint)
-    _OUTCOMES[event.outcome](turn, step, event)
+    if event.checkpoint is not None:
+        step = turn.put(step, checkpoint=event.checkpoint)
+    if step.reason == LOST:
+        turn.cause("step.discarded", given.encode(event), step=step)
+        turn.settle(step, CANCELLED, error=None)
+    elif step.doubt is not None:
+        doubt.ended(turn, step, event)
+    else:
+        _OUTCOMES[event.outcome](turn, turn.put(step, lost=0), event)
     return True
 
 
 def _done(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    breach = event.breach if event.checked else contracts.after(turn, step, event.output)
+    if breach is not None:
+        _broken(turn, step, event, breach)
+        return
     if turn.plan_of(step).until is not None and not step.fallback:
         rounds.ended(turn, step, event)
         return
     turn.cause("step.succeeded", given.encode(event), step=step)
-    turn.settle(step, SUCCEEDED, output=event.output, error=None)
+    # the error a fallback stands in for stays on record
+    turn.settle(step, SUCCEEDED, output=event.output, error=step.error if step.fallback else None, stale=event.stale)
+
+
+def _broken(turn: Turn, step: Step, event: given.AttemptEnded, breach: Mapping[str, Json]) -> None:
+    """It did what it does, but not what it promised: tried again only where the flow asks for that."""
+    plan = turn.plan_of(step)
+    step = turn.put(step, acted=True)
+    if "contract" in plan.retry.on and doubt.may_repeat(plan, step, event.repeatable):
+        _again(turn, step, event, dict(breach))
+    else:
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        fail(turn, step, breach)
+
+
+def _items(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
+    turn.cause("step.loaded", given.encode(event), step=step)
+    each = turn.plan_of(step).for_each
+    assert each is not None  # noqa: S101  only a fan-out loads its items
+    spread(turn, each, turn.put(step, load=None, tries=0), event.output)
 
 
 def _failed(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
@@ -169,16 +207,23 @@ def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     plan = turn.plan_of(step)
     error = dict(event.error or {})
     step = turn.put(step, acted=step.acted or event.acted)
-    if plan.irreversible and event.acted and not event.repeatable:
+    if event.acted and doubt.arises(turn, step):
+        turn.cause("step.retrying", {**given.encode(event), "wake_at": turn.now}, step=step)
+        doubt.ask(turn, step, error, rand=event.rand, after=event.after)
+    elif event.acted and not doubt.may_repeat(plan, step, event.repeatable):
         turn.cause("step.attempt_failed", given.encode(event), step=step)
-        _unknown(turn, step, error)
-        return
-    if error.get("class") == "cancelled":
+        unknown(turn, step, error)
+    elif error.get("class") == "cancelled":  # it was asked to stop, and did
         turn.cause("step.attempt_failed", given.encode(event), step=step)
         turn.settle(step, CANCELLED, error=error)
         turn.tell("step.cancelled", step)
-        return
-    at = None
+    else:
+        _again(turn, step, event, error)
+
+
+def _again(turn: Turn, step: Step, event: given.AttemptEnded, error: dict[str, Json]) -> None:
+    """Try again as the policy says, or fail."""
+    plan, at = turn.plan_of(step), None
     if may_help(_policy(plan), error.get("class", "")) and not turn.is_stopped(step):
         at = next_try(
             _policy(plan),
@@ -193,11 +238,12 @@ def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
         fail(turn, step, timing.missed(turn, step, error))
         return
     if at is None:
-        _failed(turn, step, event)
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        fail(turn, step, error)
         return
     turn.make_ready(step, at, error=error)
     turn.put(turn.step(step.id, step.item), status=BACKOFF)
-    turn.cause("step.retrying", {**given.encode(event), "wake_at": at}, step=step)
+    turn.cause("step.retrying", {**given.encode(event), "error": error, "wake_at": at}, step=step)
 
 
 def _policy(plan: StepPlan) -> RetryPolicy:
@@ -228,41 +274,45 @@ def _wait(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     turn.do(OpenWait(step.id, step.item, step.pass_no, wait["kind"], until, spec))
 
 
-def _unknown(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
-    message = (
-        f"Whether {step.id} happened is not known: {error.get('message', 'the attempt was lost')} "
-        "It cannot be undone and its target does not recognise repeats, so a person must say."
-    )
-    turn.settle(
-        step,
-        UNKNOWN,
-        error={"class": "unknown_outcome", "message": message, "details": dict(error)},
-    )
-    turn.tell("step.unknown", step, {"attempt": step.attempt})
-
-
 def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != RUNNING or step.attempt != event.attempt:
         return False
-    turn.cause("step.lost", given.encode(event), step=step)
+    turn.cause("step.handed_back" if event.handed_back else "step.lost", given.encode(event), step=step)
     left = step.checkpoint if event.checkpoint is None else event.checkpoint
-    step = turn.put(step, lost=step.lost + 1, acted=True, checkpoint=left)
+    step = turn.put(step, lost=step.lost + (0 if event.handed_back else 1), acted=True, checkpoint=left)
     plan = turn.plan_of(step)
     error = {
         "class": "lost",
         "message": f"Attempt {step.attempt} of {step.id} was lost with its worker.",
     }
-    if plan.irreversible and not event.repeatable:
-        _unknown(turn, step, error)
+    if step.reason == LOST:
+        turn.settle(step, CANCELLED, error=error)
+    elif step.doubt is not None:
+        doubt.lost(turn, step)
+    elif doubt.arises(turn, step):
+        doubt.ask(turn, step, error)
+    elif not doubt.may_repeat(plan, step, event.repeatable):
+        unknown(turn, step, error)
     elif turn.is_stopped(step):
         turn.settle(step, CANCELLED, error=error)
     elif timing.too_late(turn, step, turn.now):
         fail(turn, step, timing.missed(turn, step, error))
+    elif event.handed_back:
+        turn.make_ready(step, turn.now, tries=max(0, step.tries - 1))
     elif step.lost >= LOST_IN_A_ROW or step.tries >= _policy(plan).max_attempts:
         fail(turn, step, error)
     else:
         turn.make_ready(step, turn.now, error=error)
+    return True
+
+
+def _turned_away(turn: Turn, event: given.TurnedAway) -> bool:
+    step = turn.step(event.step, event.item)
+    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE:
+        return False
+    turn.cause("step.turned_away", given.encode(event), step=step)
+    fail(turn, step, event.error or {})
     return True
 
 
@@ -273,7 +323,9 @@ def _action_changed(turn: Turn, event: given.ActionChanged) -> bool:
         return False
     turn.cause("step.action_changed", given.encode(event), step=step)
     for other in list(turn.steps.values()):
-        if other.status in CLAIMABLE and event.approval in turn.plan_of(other).protected_by:
+        # what is asked about is not about to act
+        asks = other.doubt is not None
+        if other.status in CLAIMABLE and not asks and event.approval in turn.plan_of(other).protected_by:
             turn.back_to_pending(other)
     reopen(turn, approval, "what it protects is not what was approved")
     return True
@@ -288,8 +340,23 @@ def _answered(turn: Turn, event: given.Answered) -> bool:
     turn.do(CloseWait(step.id, step.item, step.pass_no, "answered"))
     if step.wait["kind"] == "approval":
         _decided(turn, step, dict(event.payload or {}))
+    elif (breach := event.breach if event.checked else contracts.after(turn, step, event.payload)) is not None:
+        fail(turn, step, breach)
     else:
         turn.settle(step, SUCCEEDED, output=event.payload, error=None)
+    return True
+
+
+def _output_kept(turn: Turn, event: given.OutputKept) -> bool:
+    if event.step == "":
+        turn.set_run(output=event.ref)
+        turn.cause("run.output_kept", given.encode(event))
+        return True
+    step = turn.step(event.step, event.item)
+    if not step.settled:
+        return False
+    turn.cause("step.output_kept", given.encode(event), step=step)
+    turn.put(step, output=event.ref)
     return True
 
 
@@ -374,6 +441,7 @@ _OUTCOMES: Final[dict[str, Callable[[Turn, Step, given.AttemptEnded], None]]] = 
     "retry": _retry,
     "fail": _failed,
     "wait": _wait,
+    "items": _items,
 }
 #: by the timer's name; each records the cause and says whether it had a place
 _TIMERS: Final[dict[str, Callable[[Turn, given.TimerDue], bool]]] = {
@@ -386,9 +454,11 @@ _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.AttemptEnded: _attempt_ended,
     given.AttemptLost: _lost,
     given.ActionChanged: _action_changed,
+    given.TurnedAway: _turned_away,
     given.Answered: _answered,
     given.TimeUp: _time_up,
     given.TimerDue: _timer_due,
+    given.OutputKept: _output_kept,
     given.PauseRequested: _pause,
     given.Resumed: _resume,
     given.CancelRequested: _cancel,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from flows.definition import expr
 from flows.definition.plan import ForEach, StepPlan
 from runs.engine.settle import cancel_step, fail, fail_for_good, skip
-from runs.engine.state import CANCELLED, FAILED, FANNED, PENDING, READY, RUNNING, SUCCEEDED, UNKNOWN, Step
+from runs.engine.state import CANCELLED, FAILED, FANNED, LOST, PENDING, READY, RUNNING, SUCCEEDED, UNKNOWN, Step
 from runs.engine.turn import Turn
 
 Json = Any
 MAX_ITEMS: Final = 10_000
+#: the key that marks a reference to a resource in place of a value
+REF: Final = "$res"
 #: items queued or running at once where the flow sets no bound: the rest queues behind what other runs have due
 WINDOW: Final = 100
 
@@ -30,6 +33,15 @@ def fan_out(turn: Turn, each: ForEach, step: Step) -> None:
             },
         )
         return
+    if isinstance(items, dict) and REF in items:  # too large for the state: whoever does the work reads it
+        step = turn.make_ready(step, turn.now, load=items)
+        turn.tell("step.loading", step, {"items": items})
+        return
+    spread(turn, each, step, items)
+
+
+def spread(turn: Turn, each: ForEach, step: Step, items: Json) -> None:
+    """Open the first of these items, or batches of them."""
     if not isinstance(items, list):
         what = type(items).__name__
         fail(
@@ -41,19 +53,42 @@ def fan_out(turn: Turn, each: ForEach, step: Step) -> None:
             },
         )
         return
+    items = batches(items, each.batch)
     if len(items) > MAX_ITEMS:
         message = f"`for_each` of step {step.id} gave {len(items)} items; at most {MAX_ITEMS} are allowed."
         fail(turn, step, {"class": "limit", "message": message})
         return
-    step = turn.put(step, status=FANNED, items=tuple(items), opened=0, started_at=turn.now)
+    try:
+        keys = _keys(turn, each, items)
+    except expr.ExprError as error:
+        fail(turn, step, {"class": "expression", "message": f"`for_each.key` of step {step.id}: {error}"})
+        return
+    step = turn.put(step, status=FANNED, items=tuple(items), keys=keys, opened=0, started_at=turn.now, wake_at=None)
     turn.tell("step.fanned", step, {"items": len(items)})
     go_on(turn, turn.plan_of(step), step)
+
+
+def batches(items: list[Json], size: int | None) -> list[Json]:
+    """The items, or lists of at most `size` of them."""
+    return items if size is None else [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def _keys(turn: Turn, each: ForEach, items: list[Json]) -> tuple[str, ...] | None:
+    """What orders each item among the others. Raises ExprError."""
+    if each.key is None:
+        return None
+    scope = expr.Scope.of(turn.scope())
+    values = (
+        expr.render(each.key, expr.Scope({**scope.values, "item": item, "item_index": index}))
+        for index, item in enumerate(items)
+    )
+    return tuple(json.dumps(value, sort_keys=True, separators=(",", ":")) for value in values)
 
 
 def go_on(turn: Turn, plan: StepPlan, parent: Step) -> bool:
     """Open further items and join when all have settled. True when the parent itself settled."""
     each = plan.for_each
-    if each is None or parent.items is None:
+    if each is None or parent.items is None or parent.reason == LOST:
         return False
     items = turn.items_of(parent)
     bad = next((s for s in items if s.status in {FAILED, UNKNOWN, CANCELLED}), None)
@@ -91,6 +126,8 @@ def _open_items(turn: Turn, each: ForEach, parent: Step) -> bool:
     items = turn.items_of(parent)
     total = len(parent.items or ())
     room = max(_room(each, items), 0)
+    if parent.keys is not None:
+        return _open_keyed(turn, parent, parent.keys, room)
     put_back = [s for s in items if s.status == PENDING]
     fresh = [_fresh(turn, parent, index) for index in range(parent.opened, min(total, parent.opened + room))]
     opening = (put_back + fresh)[:room]
@@ -106,6 +143,35 @@ def _fresh(turn: Turn, parent: Step, index: int) -> Step:
     """An item of the parent's pass; one that was there in an earlier pass goes on counting its attempts."""
     found = turn.step(parent.id, index)
     return found if found.pass_no >= parent.pass_no else Step(parent.id, index, pass_no=parent.pass_no)
+
+
+def _open_keyed(turn: Turn, parent: Step, keys: tuple[str, ...], room: int) -> bool:
+    """In the order of the list within a key. What comes after a failure of its key is skipped: it may build on it."""
+    taken: set[str] = set()
+    failed: set[str] = set()
+    opened = parent.opened
+    for index, key in enumerate(keys):
+        item = _fresh(turn, parent, index)
+        if item.status == PENDING and key in failed:
+            skip(turn, item, "key")
+            opened = max(opened, index + 1)
+        elif item.settled:
+            if item.status in _SPOILS:
+                failed.add(key)
+        elif item.status != PENDING or key in taken:
+            taken.add(key)
+        else:
+            taken.add(key)
+            if room > 0:
+                turn.make_ready(item, turn.now)
+                opened, room = max(opened, index + 1), room - 1
+    if opened != parent.opened:
+        turn.put(parent, opened=opened)
+    return bool(taken)
+
+
+#: an item that ended so keeps what follows with its key from starting
+_SPOILS: Final = frozenset({FAILED, UNKNOWN, CANCELLED})
 
 
 def _room(each: ForEach, items: list[Step]) -> int:
@@ -146,7 +212,7 @@ def _join(turn: Turn, parent: Step) -> bool:
         return True
     outputs = [s.output if s.status == SUCCEEDED else None for s in items]
     items_kept = parent.items if turn.plan_of(parent).compensate is not None else None  # they may have to be undone
-    turn.settle(parent, SUCCEEDED, output=outputs, items=items_kept)
+    turn.settle(parent, SUCCEEDED, output=outputs, items=items_kept, keys=None)
     turn.tell("step.joined", parent, {"items": len(outputs)})
     return True
 

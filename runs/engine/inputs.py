@@ -31,11 +31,13 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnded:
-    """What a family's `execute` came to. `outcome`: done | retry | fail | wait.
+    """What a family's `execute` came to. `outcome`: done | retry | fail | wait, or items: `output` is what to fan over.
 
     `attempt` is the fence: the result of an attempt that is not the running one changes nothing.
     `repeatable`: the same key may be sent again without a second effect.
-    `rand`: in [0, 1), for jitter.
+    `rand`: in [0, 1), for jitter. `checked`: the contract was looked at on an output too large for the state, and
+    `breach` is what was found.
+    `stale`: the output is the last good one of an earlier run: {run, at, age in seconds}.
     """
 
     step: str
@@ -50,17 +52,24 @@ class AttemptEnded:
     wait: Mapping[str, Json] | None = None  # {kind, timeout, until, spec}
     rand: float = 0.0
     checkpoint: Json = None  # the last one the attempt left
+    breach: Mapping[str, Json] | None = None
+    checked: bool = False
+    stale: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptLost:
-    """The lease of the running attempt is over and nobody answered for it."""
+    """The lease of the running attempt is over and nobody answered for it.
+
+    `handed_back`: its worker stops in good order and leaves it to others; only of what may be repeated.
+    """
 
     step: str
     item: int
     attempt: int
     repeatable: bool = True
     checkpoint: Json = None  # the last one it left
+    handed_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +82,24 @@ class ActionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The step's next attempt may not even wait for its connection: a circuit breaker is open. Nothing was sent."""
+
+    step: str
+    item: int
+    error: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
-    """The first signal to a step's wait of this pass."""
+    """The first signal to a step's wait of this pass. `checked`, `breach`: as of AttemptEnded."""
 
     step: str
     item: int
     pass_no: int
     payload: Json = None
+    breach: Mapping[str, Json] | None = None
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,15 @@ class TimerDue:
     step: str = ""
     item: int = NO_ITEM
     name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKept:
+    """An output the core put together is a resource now, since it is large; `step` "" for the run's own."""
+
+    step: str = ""
+    item: int = NO_ITEM
+    ref: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +222,11 @@ Input = (
     | AttemptEnded
     | AttemptLost
     | ActionChanged
+    | TurnedAway
     | Answered
     | TimeUp
     | TimerDue
+    | OutputKept
     | PauseRequested
     | Resumed
     | CancelRequested
@@ -214,9 +245,11 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "ended": AttemptEnded,
     "lost": AttemptLost,
     "changed": ActionChanged,
+    "turned_away": TurnedAway,
     "answered": Answered,
     "time_up": TimeUp,
     "timer": TimerDue,
+    "kept": OutputKept,
     "pause": PauseRequested,
     "resume": Resumed,
     "cancel": CancelRequested,

@@ -28,6 +28,8 @@ FAILED: Final = "failed"
 SKIPPED: Final = "skipped"
 CANCELLED: Final = "cancelled"
 
+#: the reason of a step that a join went on without
+LOST: Final = "join"
 #: nothing more will happen to the step by itself
 SETTLED: Final = frozenset({SUCCEEDED, FAILED, SKIPPED, CANCELLED, UNKNOWN})
 #: a worker may take it once its time has come
@@ -55,7 +57,7 @@ class Step:
     wake_at: float | None = None  # READY and BACKOFF: not before
     output: Json = None
     error: Mapping[str, Json] | None = None  # {class, message, details}
-    reason: str = ""  # of a skip: if | when | needs | approval
+    reason: str = ""  # of a skip: if | when | needs | approval | route | key; "join": its result comes too late
     fallback: bool = False  # its fallback action has taken over
     wait: Mapping[str, Json] | None = None  # WAITING: {kind, until, spec}; an approval's spec names its actions
     granted: Mapping[str, Json] | None = None  # an approval that said yes: {"<step>:<item>": action with digest}
@@ -71,6 +73,10 @@ class Step:
     calling: str = ""  # the handler step that runs for it now
     calls: tuple[str, ...] = ()  # handler steps still to run for it
     previous_digest: str = ""  # of an approval asked again: what was agreed to before
+    keys: tuple[str, ...] | None = None  # FANNED: of each item, what orders it among the others
+    load: Mapping[str, Json] | None = None  # the resource that holds what is to be fanned over
+    doubt: Mapping[str, Json] | None = None  # its next attempt asks whether the last one happened: see doubt.py
+    stale: Mapping[str, Json] | None = None  # its output is an earlier run's: {run, at, age}
 
     @property
     def key(self) -> Key:
@@ -152,10 +158,11 @@ def state_with(state: State, changes: Mapping[str, Any]) -> State:
 
 
 def idempotency_key(run_id: str, step: Step) -> str:
-    """`<run>:<step>[:<item>]:<pass>[:undo]`, the same for every attempt of a pass (rule 2 of the design)."""
+    """`<run>:<step>[:<item>]:<pass>[:undo][:check]`, the same for every attempt of a pass (rule 2 of the design)."""
     item = "" if step.item == NO_ITEM else f":{step.item}"
     undo = ":undo" if step.id.endswith(UNDO) else ""
-    return f"{run_id}:{step.id.removesuffix(UNDO)}{item}:{step.pass_no}{undo}"
+    check = ":check" if step.doubt is not None else ""  # a question is no repeat of what it asks about
+    return f"{run_id}:{step.id.removesuffix(UNDO)}{item}:{step.pass_no}{undo}{check}"
 
 
 def entry_of(step: Step) -> dict[str, Json]:
@@ -165,6 +172,8 @@ def entry_of(step: Step) -> dict[str, Json]:
         "status": step.status,
         "error": dict(step.error) if step.error else None,
         "attempts": step.attempt,
+        "stale": step.stale is not None,
+        "age": step.stale["age"] if step.stale is not None else None,
     }
 
 
@@ -186,7 +195,7 @@ def scope_of(
     if own is not None:
         steps[own.id] = entry_of(own)
     for step_id, url in (urls or {}).items():
-        steps.setdefault(step_id, {"output": None, "status": PENDING, "error": None, "attempts": 0})["url"] = url
+        steps.setdefault(step_id, entry_of(Step(step_id)))["url"] = url
     scope = {
         "input": state.input,
         "trigger": state.trigger,

@@ -3,7 +3,7 @@ import { Graph, layout } from "@dagrejs/dagre";
 import { svg } from "./_dom.js";
 
 const WIDTH = 168, HEIGHT = 40;
-const ICONS = { http: "webhook", function: "terminal", approval: "s-human", wait: "s-waiting", sleep: "s-waiting", kv: "db" };
+const ICONS = { http: "webhook", function: "terminal", approval: "s-human", wait: "s-waiting", sleep: "s-waiting", kv: "db", route: "shapes" };
 const ZOOMS = [0.5, 0.65, 0.8, 1, 1.25, 1.5, 2];
 
 export function drawer(view, jump) {

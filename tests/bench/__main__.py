@@ -1,6 +1,6 @@
 """`make bench`: the marks of the engine and the pages on SQLite (WAL, full sync) and PostgreSQL (fsync on).
 
-python -m tests.bench [--database sqlite|postgres] [--only a,b,c,d,e,f] [--scale 1.0]
+python -m tests.bench [--database sqlite|postgres] [--only a,b,c,…,k] [--scale 1.0]
 """
 
 from __future__ import annotations
@@ -29,24 +29,33 @@ MARKS = {
     "d": "decision committed -> next step started",
     "e": "webhook POST of a one-step flow -> run ended",
     "f": "event commit -> browser frame",
+    "g": "10,000 parked runs",
+    "h": "1,000,000 finished runs",
+    "i": "500 runs of 10 steps, 16 workers",
+    "j": "one run of 40 steps at idle",
+    "k": "kill -9 of a worker -> first step",
 }
+#: the heavy ones run when they are asked for
+USUAL = "a,b,c,d,e,f,i,j,k"
 WORKERS = 4
+MANY = 16
 
 
 @contextmanager
-def stack_on(database: str, folder: Path) -> Iterator[Stack]:
+def stack_on(database: str, folder: Path, workers: int) -> Iterator[Stack]:
     env = {"LOG_LEVEL": "ERROR"}
     if database == "sqlite":
-        with Stack(folder / "data", workers=WORKERS, env=env) as stack:
+        with Stack(folder / "data", workers=workers, env=env) as stack:
             yield stack
         return
-    with services.postgres() as server, Stack(folder / "data", server.url, WORKERS, env) as stack:
+    with services.postgres() as server, Stack(folder / "data", server.url, workers, env) as stack:
         yield stack
 
 
 def measure(stack: Stack, only: str, scale: float) -> dict[str, Any]:
     argv = [sys.executable, "-m", "tests.bench.measure", "--only", only, "--scale", str(scale)]
     env = {**stack.environment(), "DJANGO_SETTINGS_MODULE": "orchestra.settings", "BASE_URL": stack.url}
+    env["STACK_PID"] = str(stack.process.pid)
     done = subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
@@ -71,23 +80,31 @@ def header() -> str:
     )
 
 
+def groups(marks: list[str]) -> list[tuple[int, list[str]]]:
+    """(workers, marks): those of one stack together; what leaves much behind has one of its own."""
+    common = [mark for mark in marks if mark not in "ghi"]
+    alone = [(MANY if mark == "i" else WORKERS, [mark]) for mark in marks if mark in "ghi"]
+    return [(WORKERS, common), *alone] if common else alone
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", choices=["sqlite", "postgres"])
-    parser.add_argument("--only", default=",".join(MARKS))
+    parser.add_argument("--only", default=USUAL)
     parser.add_argument("--scale", type=float, default=1.0)
     chosen = parser.parse_args()
     print(header())
     print(f"load before: {os.getloadavg()[0]:.2f}\n")
     for database in [chosen.database] if chosen.database else ["sqlite", "postgres"]:
-        with (
-            tempfile.TemporaryDirectory(prefix="orchestra-bench-") as folder,
-            stack_on(database, Path(folder)) as stack,
-        ):
-            figures = measure(stack, chosen.only, chosen.scale)
-        for mark, values in figures.items():
-            shown = "  ".join(f"{name} {value}" for name, value in values.items())
-            print(f"{database:9} ({mark}) {MARKS[mark]:46} {shown}", flush=True)
+        for workers, marks in groups(chosen.only.split(",")):
+            with (
+                tempfile.TemporaryDirectory(prefix="orchestra-bench-") as folder,
+                stack_on(database, Path(folder), workers) as stack,
+            ):
+                figures = measure(stack, ",".join(marks), chosen.scale)
+            for mark, values in figures.items():
+                shown = "  ".join(f"{name} {value}" for name, value in values.items())
+                print(f"{database:9} ({mark}) {MARKS[mark]:46} {shown}", flush=True)
     return 0
 
 

@@ -22,17 +22,17 @@ from django.db import transaction  # noqa: E402  needs the apps
 
 from approvals.actions import decide_request  # noqa: E402
 from approvals.models import ApprovalRequest  # noqa: E402
-from flows.actions import create_flow, release_draft  # noqa: E402
 from flows.models import Flow  # noqa: E402
 from resources.access import Actor  # noqa: E402
 from resources.secrets import set_secret  # noqa: E402
 from runs.actions import start_run  # noqa: E402
-from runs.models import Run, RunEvent  # noqa: E402
+from runs.models import RunEvent  # noqa: E402
 from tests.bench import feed  # noqa: E402
+from tests.bench import scale as large  # noqa: E402
+from tests.bench.tools import SYSTEM, chain, flow, quantile, wait_for  # noqa: E402
 
-SYSTEM = Actor.system("bench")
 SECRET = "bench-secret-0123456789"
-CHAIN = "flow: bench-chain\nsteps:\n" + "".join(f"  - id: s{i}\n    function: {{code: '{i} + 1'}}\n" for i in range(10))
+CHAIN = chain("bench-chain", 10)
 FAN = """flow: bench-fan
 steps:
   - id: list
@@ -60,36 +60,16 @@ steps:
 """
 
 
-def flow(source: str) -> Flow:
-    made = create_flow(actor=SYSTEM, source=source)
-    release_draft(actor=SYSTEM, slug=made.slug, version="1.0.0", notes="", live=True)
-    return Flow.objects.select_related("live").get(pk=made.pk)
-
-
-def quantile(values: list[float], q: float) -> str:
-    ordered = sorted(values)
-    return f"{ordered[min(len(ordered) - 1, int(q * len(ordered)))] * 1000:.1f} ms"
-
-
-def wait_for(runs: list[str], seconds: float = 120.0) -> list[Run]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if not Run.objects.filter(pk__in=runs, ended_at__isnull=True).exists():
-            found = list(Run.objects.filter(pk__in=runs))
-            bad = [r for r in found if r.status != "succeeded"]
-            if bad:
-                sys.exit(f"a run did not succeed: {bad[0].status} {bad[0].error}")
-            return found
-        time.sleep(0.05)
-    sys.exit("the runs did not end in time")
+def _ten() -> Flow:
+    return Flow.objects.select_related("live").filter(slug="bench-chain").first() or flow(CHAIN)
 
 
 def many_queued(scale: float) -> dict[str, str]:
-    chain, count = flow(CHAIN), int(500 * scale)
+    ten, count = _ten(), int(500 * scale)
     rates = []
     for _ in range(3):
         with transaction.atomic():  # all of them appear at once
-            runs = [start_run(actor=SYSTEM, flow=chain, input={}).run.pk for _ in range(count)]
+            runs = [start_run(actor=SYSTEM, flow=ten, input={}).run.pk for _ in range(count)]
         began = time.time()
         ended = wait_for(runs)
         rates.append(count * 10 / (max(r.ended_at or 0 for r in ended) - began))
@@ -97,9 +77,9 @@ def many_queued(scale: float) -> dict[str, str]:
 
 
 def one_at_idle(scale: float) -> dict[str, str]:
-    chain, took = Flow.objects.select_related("live").filter(slug="bench-chain").first() or flow(CHAIN), []
+    ten, took = _ten(), []
     for _ in range(int(100 * scale)):
-        run = start_run(actor=SYSTEM, flow=chain, input={}).run
+        run = start_run(actor=SYSTEM, flow=ten, input={}).run
         took.append((wait_for([run.pk])[0].ended_at or 0) - run.created_at)
         time.sleep(0.02)
     return {"p50": quantile(took, 0.5), "p95": quantile(took, 0.95)}
@@ -179,6 +159,11 @@ MEASURES: dict[str, Callable[[float], dict[str, Any]]] = {
     "d": decision,
     "e": webhook,
     "f": feed.measure,
+    "g": large.parked,
+    "i": many_queued,
+    "j": large.long_chain,
+    "k": large.killed,
+    "h": large.finished,
 }
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flows.definition import reserved
 from flows.definition.lint import Known, lint
 from flows.definition.problems import RULES, Problem
+from tests.definition import contracts_table
 
 DEMO = (Path(__file__).parent / "golden/release_approval.yaml").read_text()
 HEAD = "flow: f\ntitle: T\ndefaults: {timeout: 30s}\n"
@@ -264,6 +265,7 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ),
     ("open webhook", "triggers: [{webhook: {verify: none}}]\n" + steps(OK), "unverified-webhook", "warning", 1, 31),
     ("secret missing", "triggers: [{webhook: {verify: github}}]\n" + steps(OK), "bad-value", "error", 1, 22),
+    *contracts_table.TABLE,
 ]
 
 
@@ -284,8 +286,8 @@ def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
 
-STEP_KEYS = ["sla: 5m", "compensate: {ssh: {}}", "until: '${{ true }}'", "priority: 3", "queue: x", "route: x"]
-FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "max_queued: 9", "on_new_release: drain", "sla: 5m", "contracts: {}"]
+STEP_KEYS = ["sla: 5m", "compensate: {ssh: {}}", "until: '${{ true }}'"]
+FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "sla: 5m"]
 
 
 @pytest.mark.parametrize(
@@ -293,14 +295,12 @@ FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "max_queued: 9", "on_new_rele
     [steps(f"  - id: a\n    {key}\n    sleep: 1s\n") for key in STEP_KEYS]
     + [f"{key}\n" + steps(OK) for key in FLOW_KEYS]
     + [steps(f"  - id: a\n    {family}: {{}}\n") for family in sorted(reserved.FAMILIES)]
-    + [f"concurrency: {{on_conflict: {how}}}\n" + steps(OK) for how in ("skip", "cancel_running", "fail")]
     + [
         "triggers: [{schedule: {cron: '0 6 * * *'}}]\n" + steps(OK),
         steps("  - id: a\n    wait: {event: {name: x}}\n"),
         steps("  - id: a\n    approval: {title: T, escalate: {after: 2h}}\n"),
         steps("  - id: a\n    approval: {title: T, on_expiry: escalate}\n"),
         steps("  - id: a\n    http: {url: x}\n    fallback: {ssh: {}}\n"),
-        steps("  - id: a\n    http: {url: x}\n    fallback: {approval: {title: T}}\n"),
         steps("  - id: a\n    for_each: {items: [1]}\n    approval: {title: T}\n"),
     ],
 )
@@ -308,6 +308,22 @@ def test_what_comes_later_is_refused_by_name(text: str) -> None:
     problems = [p for p in lint(text) if p.rule != "bad-value"]
     assert {p.rule for p in problems} == {"not-available"}
     assert "not available in this version yet" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("max_queued: 0\n" + steps(OK), 1),
+        ("priority: 11\n" + steps(OK), 1),
+        ("queue: Not A Queue\n" + steps(OK), 1),
+        ("on_new_release: replace\n" + steps(OK), 1),
+        ("concurrency: {on_conflict: wait}\n" + steps(OK), 1),
+        (steps("  - id: a\n    priority: 1.5\n    sleep: 1s\n"), 6),
+        (steps("  - id: a\n    queue: ''\n    sleep: 1s\n"), 6),
+    ],
+)
+def test_load_keys_are_checked(text: str, line: int) -> None:
+    assert [(p.rule, p.line) for p in lint(text)] == [("bad-value", line)]
 
 
 def test_a_way_around_the_approval_is_reported_on_both_ends() -> None:

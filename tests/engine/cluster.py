@@ -76,7 +76,7 @@ def get(url: str) -> Any:
 class Cluster:
     """`manage.py qcluster` in a process group of its own; `tend` is what the supervisor does."""
 
-    def __init__(self, database_url: str, *, workers: int = WORKERS, lease: float = 2.0) -> None:
+    def __init__(self, database_url: str, *, workers: int = WORKERS, lease: float = 2.0, **env: str) -> None:
         self.env = {
             **{k: v for k, v in os.environ.items() if k not in ("PORT", "WORLD_URL")},
             "DJANGO_SETTINGS_MODULE": "orchestra.settings",
@@ -85,6 +85,7 @@ class Cluster:
             "WORKERS": str(workers),
             "LEASE_SECONDS": str(lease),
             "DEMO": "0",
+            **env,
         }
         self.workers = workers
         self.log = Path(settings.DATA_DIR) / "cluster.log"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flows.definition.canonical import digest
@@ -11,6 +13,7 @@ from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import NO_ITEM, State, Step
 from runs.engine.turn import Decision
+from tests.engine.fold import fold
 
 Json = Any
 ERROR = {"class": "http_5xx", "message": "It broke."}
@@ -69,6 +72,11 @@ class Game:
     def told(self, type_: str) -> list[Mapping[str, Json]]:
         """The data of every event of that type, oldest first."""
         return [e.data for d, _ in self.decisions for e in d.events if e.type == type_]
+
+    def fold(self) -> None:
+        """Its recorded causes, as JSON, give the same state."""
+        events = [(replace(e, data=json.loads(json.dumps(e.data))), at) for d, at in self.decisions for e in d.events]
+        assert fold(self.plan, self.first, events) == self.state
 
     # -- verbs ---------------------------------------------------------------------------------------------------
     def begin(self, id_: str, item: int = NO_ITEM, digests: Mapping[str, str] | None = None) -> Decision:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
-from flows.definition.plan import Fallback, ForEach, Handler, Plan, Retry, StepPlan, Until
+from flows.definition.plan import AlreadyDone, Check, Fallback, ForEach, Handler, Plan, Retry, StepPlan, Until
 
 RETRIES = st.builds(
     Retry,
@@ -16,12 +17,30 @@ RETRIES = st.builds(
     window=st.sampled_from([None, 20.0]),
     give_up_on=st.sampled_from([(), ("timeout",)]),
 )
-FALLBACKS = st.sampled_from([None, None, Fallback(value="stood in"), Fallback(family="function", config={})])
+FALLBACKS = st.sampled_from(
+    [
+        None, None, None, Fallback(value="stood in"), Fallback(family="function", config={}), Fallback(last_good=True),
+        Fallback(value="for a slow one", on=("timeout",)),
+    ]
+)  # fmt: skip
+#: over what the machine's attempts give: a mapping for those that went through their outcomes, else 1
+CHECKS = st.sampled_from(
+    [(), (), (), (), (Check("${{ input.go }}"),), (Check("${{ 1 == 1 }}"), Check("${{ input.go }}"))]
+)
+ASKS = st.sampled_from([None, None, AlreadyDone("http", {}, "${{ input.go }}", "${{ check.output }}")])
+EFFECTS = st.sampled_from([None, None, "none", "idempotent", "once"])
 FAN_OUTS = st.builds(
     ForEach,
     items=st.lists(st.integers(0, 9), max_size=4),
     max_parallel=st.sampled_from([None, 1, 2]),
     on_item_error=st.sampled_from(["fail", "continue"]),
+    batch=st.sampled_from([None, None, 2]),
+) | st.builds(
+    ForEach,
+    items=st.lists(st.integers(0, 3), max_size=6),
+    max_parallel=st.sampled_from([None, 1, 2]),
+    on_item_error=st.sampled_from(["fail", "continue"]),
+    key=st.just("${{ item }}"),
 )
 HANDLER_STEPS = ("h0", "h1")
 CALLS = [Handler("steps", steps=HANDLER_STEPS), Handler("steps", steps=HANDLER_STEPS[1:])]
@@ -35,12 +54,12 @@ def plans(draw: st.DrawFn, most: int = 12) -> Plan:
     steps: list[StepPlan] = []
     for index in range(draw(st.integers(1, most))):
         steps.append(draw(_steps(f"s{index}", steps)))
+    steps = [_with_targets(draw, s, steps) if s.family == "route" else s for s in steps]
     handlers = [StepPlan(id=name, family="function", config={}, handler=True) for name in HANDLER_STEPS]
     return Plan(
         language=1, flow="random", title="Random", steps=(*steps, *handlers), output={"n": "${{ input.go }}"},
         deadline=draw(st.sampled_from([None, 500.0])), on_deadline=draw(RUN_MISSED),
-        sla=draw(st.sampled_from([None, 50.0])),
-        on_sla=draw(RUN_MISSED),
+        sla=draw(st.sampled_from([None, 50.0])), on_sla=draw(RUN_MISSED),
     )  # fmt: skip
 
 
@@ -52,9 +71,17 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         "condition": draw(CONDITIONS),
         "when": draw(st.sampled_from(["success", "success", "success", "failure", "always"])),
         "retry": draw(RETRIES),
+        "requires": draw(CHECKS),
     }
+    if common["when"] == "failure" and draw(st.booleans()):
+        common["failure_of"] = ("timeout",)
     first = ["approval", "approval", "function", "wait"]
-    family = draw(st.sampled_from(["http", "http", "http", "function", "wait", "approval"] if before else first))
+    family = draw(
+        st.sampled_from(["http", "http", "http", "function", "wait", "approval", "route"] if before else first)
+    )
+    if family == "route":
+        del common["retry"], common["requires"]
+        return StepPlan(id=id_, family=family, config={}, **common)
     if family == "approval":
         config = {
             "on_reject": draw(st.sampled_from(["stop", "fail", "continue"])),
@@ -67,6 +94,11 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         common["protected_by"] = tuple(draw(protectors | st.just([])))
         common["needs"] = tuple(dict.fromkeys((*common["needs"], *common["protected_by"])))
         common["irreversible"] = draw(st.booleans())
+    if len(common["needs"]) > 1 and common["when"] == "success" and not common.get("protected_by"):
+        common["join"] = draw(st.none() | st.integers(1, len(common["needs"]) - 1))
+    if family == "http":
+        common |= {"already_done": draw(ASKS), "effect": draw(EFFECTS)}
+    common["ensures"] = draw(CHECKS)
     each = draw(st.none() | FAN_OUTS)
     common |= {
         "deadline": draw(st.sampled_from([None, None, 40.0])), "sla": draw(st.sampled_from([None, None, 20.0])),
@@ -76,3 +108,11 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         until = Until(f"${{{{ steps.{id_}.output == 1 }}}}", every=draw(st.sampled_from([0.0, 10.0])), max_rounds=3)
         common["until"] = draw(st.sampled_from([None, None, until]))
     return StepPlan(id=id_, family=family, config={}, for_each=each, fallback=draw(FALLBACKS), **common)
+
+
+def _with_targets(draw: st.DrawFn, route: StepPlan, steps: list[StepPlan]) -> StepPlan:
+    """A table over the steps that need the route: some by its rule, some by its default, some by none."""
+    after = [s.id for s in steps if route.id in s.needs]
+    some = st.lists(st.sampled_from(after), unique=True) if after else st.just([])
+    rule = {"if": draw(st.sampled_from([True, False, "${{ input.go }}"])), "to": draw(some)}
+    return replace(route, config={"rules": [rule], "default": {"to": draw(some)}})

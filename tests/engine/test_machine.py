@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from flows.definition.canonical import digest
 from flows.definition.plan import Plan, StepPlan
 from runs.engine import inputs as given
-from runs.engine.state import CLAIMABLE, FAILED, RUNNING, SKIPPED, SUCCEEDED, WAITING, Key, Step
+from runs.engine.fanout import batches
+from runs.engine.state import CANCELLED, CLAIMABLE, FAILED, FANNED, RUNNING, SKIPPED, SUCCEEDED, WAITING, Key, Step
 from runs.engine.turn import ClearTimer, CloseWait, Decision, Dequeue, Enqueue, OpenWait, SetTimer
 from tests.engine.fold import fold
 from tests.engine.game import ERROR, Game, action
@@ -69,6 +70,7 @@ class RunMachine(RuleBasedStateMachine):
     def _check_change(self, old: Step, new: Step) -> None:
         """A step with a recorded result keeps it for as long as its pass lasts."""
         assert new.attempt >= old.attempt and new.pass_no >= old.pass_no
+        assert new.reason != "join" or new.status in {CANCELLED, RUNNING, FANNED}, "a loser comes to nothing"
         if (*new.key, new.pass_no) in self.results:
             assert (new.status, new.output) == (old.status, old.output), f"{new.key} had a result"
         if new.status in {SUCCEEDED, FAILED, SKIPPED}:
@@ -97,15 +99,17 @@ class RunMachine(RuleBasedStateMachine):
         plan = self.plan.step(step.id)
         shown = self.digests_of(step) if honest else dict.fromkeys(plan.protected_by, "0" * 64)
         wrong = [a for a in plan.protected_by if self.granted(step).get(a) != shown[a]]
-        if honest and wrong and not step.fallback:
+        reads = step.fallback or step.doubt is not None
+        if honest and wrong and not reads:
             self.give(given.ActionChanged(step.id, step.item, wrong[0]))
             return
         held, before = self.game.state.paused or self.game.state.cancel, self.game.state
         decision = self.give(given.AttemptStarted(step.id, step.item, "w", shown or None))
         if decision.accepted:
             assert not held, "nothing starts in a paused or cancelled run"
-            assert step.fallback or not wrong, "a protected step starts only as it was approved"
+            assert reads or not wrong, "a protected step starts only as it was approved"
             assert plan.condition is not False
+            assert not any(self._led_elsewhere(r, plan.id, before.steps) for r in self.plan.routed_by.get(plan.id, ()))
             assert self._needs_allow(plan, before.steps), "no dependent runs unless the flow says so"
 
     def granted(self, step: Step) -> dict[str, str]:
@@ -116,7 +120,9 @@ class RunMachine(RuleBasedStateMachine):
     def _needs_allow(plan: StepPlan, steps: Any) -> bool:
         """The rules of `when`, said once more and differently."""
         needs = [steps.get((n, -1), Step(n)) for n in plan.needs]
-        good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in ("if", "when")) for n in needs]
+        good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in ("if", "when", "route")) for n in needs]
+        if plan.join is not None:
+            return sum(n.status == SUCCEEDED or n.pass_no > 1 for n in needs) >= plan.join
         if not all(n.settled for n in needs):
             # only an approval that is asked again may be open beside a step that had started before
             return all(n.settled or n.pass_no > 1 for n in needs)
@@ -124,6 +130,13 @@ class RunMachine(RuleBasedStateMachine):
             return all(good)
         bad = [n for n in needs if n.status in ("failed", "unknown", "cancelled") or n.reason == "needs"]
         return plan.when == "always" or bool(bad)
+
+    @staticmethod
+    def _led_elsewhere(route: StepPlan, step: str, steps: Any) -> bool:
+        """Did the route lead anywhere but to this step?"""
+        taken = steps[route.id, -1].output["rule"]
+        table = [route.config["default"], *route.config["rules"]]
+        return step not in table[taken].get("to", [])
 
     @precondition(lambda self: not self.game.state.ended and self.game.state.paused is None)
     @rule(data=st.data(), moves=st.integers(1, 6))
@@ -140,6 +153,18 @@ class RunMachine(RuleBasedStateMachine):
         if step.status not in CLAIMABLE:
             shown = self.digests_of(step)
             assert not self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
+
+    @precondition(lambda self: self.has(*CLAIMABLE))
+    @rule(data=st.data())
+    def its_connection_turns_it_away(self, data: st.DataObject) -> None:
+        step, attempts = self.pick(data, *CLAIMABLE), {k: s.attempt for k, s in self.game.state.steps.items()}
+        held = self.game.state.paused or self.game.state.cancel
+        error = {"class": "circuit_open", "message": "…"}
+        decision = self.give(given.TurnedAway(step.id, step.item, error))
+        assert not (decision.accepted and held), "a paused or cancelled run decides nothing new"
+        now = decision.state.step(*step.key)
+        assert now.attempt == attempts[step.key], "no attempt is spent"
+        assert not decision.accepted or now.status in ("failed", SUCCEEDED) or now.fallback
 
     @precondition(lambda self: self.has(RUNNING))
     @rule(data=st.data(), outcome=st.sampled_from(["done", "done", "done", "retry", "fail"]), repeatable=st.booleans())
@@ -173,7 +198,7 @@ class RunMachine(RuleBasedStateMachine):
         found = []
         for plan in self.plan.steps:
             if approval in plan.protected_by:
-                items = range(len(plan.for_each.items)) if plan.for_each else [-1]
+                items = range(len(batches(plan.for_each.items, plan.for_each.batch))) if plan.for_each else [-1]
                 found += [self.action_of(Step(plan.id, item)) for item in items]
         return found
 
@@ -307,11 +332,12 @@ class RunMachine(RuleBasedStateMachine):
             payload: dict[str, Any] = {"decision": "approved", "by": ["r"], "comment": "", "form": {}}
             self.give(given.Answered(step.id, step.item, step.pass_no, payload))
         elif step.status in CLAIMABLE:
-            if plan.protected_by and not step.fallback:
+            reads = step.fallback or step.doubt is not None
+            if plan.protected_by and not reads:
                 self.disturb(step)
             shown = self.digests_of(step)
             wrong = [a for a in plan.protected_by if self.granted(step).get(a) != shown[a]]
-            if wrong and not step.fallback:
+            if wrong and not reads:
                 assert self.give(given.ActionChanged(step.id, step.item, wrong[0])).accepted
             else:
                 assert self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from flows.steps.fields import Config, TDuration, Templated
+from flows.steps.fields import Config, Json, TDuration, Templated
 
 DAY = 86400.0
 
@@ -31,6 +31,9 @@ class Callback(Config):
     """Answered by POST to the wait's own address, `steps.<id>.url`."""
 
     timeout: TDuration = Field(default=DAY, description="after this the step fails with class `expired`")
+    schema_: dict[str, Json] | None = Field(
+        default=None, alias="schema", description="JSON Schema of the body; a call that breaks it is answered 422"
+    )
 
 
 class WaitConfig(Config):

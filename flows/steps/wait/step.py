@@ -22,7 +22,7 @@ class WaitFamily(Family):
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
         config = cast(WaitConfig, config)
         if config.callback is not None:
-            return {"callback": config.callback.model_dump(mode="json")}
+            return {"callback": config.callback.model_dump(mode="json", by_alias=True, exclude_none=True)}
         return {"until": config.until_epoch}
 
     def describe(self, action: Action) -> str:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0004_work_ready'),
+        ('runs', '0007_outcomes'),
     ]
 
     operations = [

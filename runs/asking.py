@@ -1,0 +1,187 @@
+"""Asking a limited connection before an attempt starts, and telling it how one ended: in the commit that does so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from flows.definition.plan import UNDO, Plan
+from resources.limits import gate, ledger
+from resources.limits.book import Outcome
+from resources.limits.ledger import Ledger
+from resources.models import Permit
+from runs import attempts, permits
+from runs.engine import inputs as given
+from runs.engine.state import NO_ITEM, Key, State
+from runs.engine.turn import Decision, Event
+from runs.starting import Start
+from runs.store import Loaded
+
+Json = Any
+Decide = Callable[[State, given.Input, float], Decision]
+
+#: error classes that say the other side is not well
+FAILURES: Final = frozenset({"connect", "timeout", "network", "http_5xx"})
+THROTTLES: Final = frozenset({"http_429", "rate_limited"})
+#: of a step that sent nothing, or not because of the other side
+NOTHING_LEARNT: Final = frozenset({"expression", "config", "refused", "internal", "limit", "lost", "circuit_open"})
+
+
+def connection_of(plan: Plan, state: State, key: Key) -> str | None:
+    """The connection the step's next attempt uses, or None."""
+    name = attempts.effective(plan, state.step(*key)).config.get("connection")
+    return name if isinstance(name, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that this commit ends."""
+
+    key: Key
+    attempt: int
+    outcome: Outcome
+    after: float | None = None
+
+
+def ended_in(decisions: Sequence[Decision]) -> list[Ended]:
+    """The attempts whose end these decisions record."""
+    found = []
+    for event in (e for d in decisions for e in d.events if e.cause):
+        if event.data.get("k") == "ended":
+            key = (event.step, event.item)
+            found.append(Ended(key, event.data["attempt"], _outcome(event.data), event.data.get("after")))
+        elif event.data.get("k") == "lost":
+            found.append(Ended((event.step, event.item), event.data["attempt"], "unknown"))
+    return found
+
+
+def _outcome(data: Any) -> Outcome:
+    if data["outcome"] in ("done", "wait"):
+        return "ok"
+    cls = (data.get("error") or {}).get("class", "")
+    if cls in FAILURES:
+        return "failed"
+    if cls in THROTTLES:
+        return "throttled"
+    return "unknown" if cls in NOTHING_LEARNT else "ok"
+
+
+def concerned(loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[Start]) -> dict[str, int]:
+    """{name: id} of the limited connections this commit has to do with. No statement where no step names one."""
+    plan = loaded.plan
+    keys = [ended.key for ended in ended_in(decisions)]
+    names = {connection_of(plan, loaded.state, key) for key in keys}
+    names |= {connection_of(plan, s.decision.state, s.take.key) for s in starts if s.take is not None}
+    names.discard(None)
+    if not names:
+        return {}
+    return {name: pk for name, pk in permits.limited().items() if name in names}
+
+
+@dataclass(slots=True)
+class Asked:
+    """`starts`: those that may begin; `instead`: decisions about the others; `finish` completes the commit."""
+
+    run_id: str
+    books: dict[str, Ledger]
+    owner: str
+    decide: Decide
+    starts: list[Start] = field(default_factory=list)
+    instead: list[Decision] = field(default_factory=list)
+    held: list[Permit] = field(default_factory=list)
+    refused: set[Key] = field(default_factory=set)
+
+    def finish(self) -> None:
+        """After the save: rows of those that wait are held, of those that begin not any more."""
+        for permit in self.held:
+            permits.hold(self.run_id, (permit.step, permit.item), permit.due, permit.why)
+        for start in self.starts:
+            if start.take is not None and not start.take.fresh:
+                permits.unhold(self.run_id, start.take.key)
+
+
+def ask(
+    loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[Start], owner: str, now: float, decide: Decide
+) -> Asked:
+    """Inside the transaction of the commit, the run locked: give permits back, ask for those of `starts`."""
+    run_id, plan = loaded.state.run_id, loaded.plan
+    books = {book.name: book for book in ledger.lock(concerned(loaded, decisions, starts).values(), now)}
+    asked = Asked(run_id, books, owner, decide)
+    mine = {(p.step, p.item): p for p in Permit.objects.filter(run_id=run_id)}
+    _give_back(books, mine, ended_in(decisions))
+    state = decisions[-1].state if decisions else loaded.state
+    for start in starts:
+        key = start.take.key if start.take is not None else None
+        book = books.get(connection_of(plan, start.decision.state, key) or "") if key is not None else None
+        if key is None or book is None:
+            asked.starts.append(start)
+        elif not _ask_one(asked, book, _ticket(asked, book, mine.get(key), key), plan, state, start):
+            asked.refused.add(key)
+            break  # those after it were decided on top of it; their rows are due as they were
+        state = start.decision.state
+    for book in books.values():
+        permits.pump(book)
+        book.save()
+    return asked
+
+
+def _give_back(books: Mapping[str, Ledger], mine: dict[Key, Permit], ended: Sequence[Ended]) -> None:
+    by_id = {book.id: book for book in books.values()}
+    for one in ended:
+        permit = mine.get(one.key)
+        book = by_id.get(permit.connection_id) if permit is not None else None
+        if book is not None and permit is not None and permit.attempt == one.attempt and permit.taken_at is not None:
+            book.end(mine.pop(one.key), one.outcome, one.after)
+
+
+def _ticket(asked: Asked, book: Ledger, known: Permit | None, key: Key) -> Permit:
+    """The step's place in the line, from before or at its end."""
+    if known is not None and known.connection_id == book.id and known.taken_at is None:
+        return known
+    if known is not None:  # of an attempt whose end nobody told, or of the connection its fallback took over from
+        Permit.objects.filter(pk=known.pk).delete()
+        book.counted.pop(known.pk, None)
+    return Permit(connection_id=book.id, run_id=asked.run_id, step=key[0], item=key[1], since=book.now)
+
+
+def _ask_one(asked: Asked, book: Ledger, permit: Permit, plan: Plan, state: State, start: Start) -> bool:
+    """False where the step does not begin: it waits, or is turned away."""
+    key, new = (permit.step, permit.item), permit.pk is None
+    has_fallback = plan.step(key[0]).fallback is not None and not state.step(*key).fallback
+    may_turn_away = permit.due is None and not key[0].endswith(UNDO)  # what undoes waits, however long
+    if may_turn_away and gate.turns_away(book.limits, book.book, book.usage, has_fallback=has_fallback):
+        if not new:
+            book.end(permit)
+        asked.instead.append(asked.decide(state, _turned_away(book, key), book.now))
+        return False
+    permit.falls = _falls(book, has_fallback) and not key[0].endswith(UNDO)
+    permits.pump(book, before=permit.since)
+    book.admit(permit, asked.owner, start.decision.state.step(*key).attempt)
+    if permit.taken_at is not None:
+        asked.starts.append(start if new else _was_held(start, permit))
+        return True
+    asked.held.append(permit)
+    if new and key[1] == NO_ITEM:  # the step stays ready; the history says so once
+        asked.instead.append(Decision(state, events=(Event("step.held", *key, data={"by": permit.why}),)))
+    return False
+
+
+def _falls(book: Ledger, has_fallback: bool) -> bool:
+    """Is it turned away should the breaker open while it waits?"""
+    rules = book.limits.breaker
+    return rules is not None and (rules.on_open == "fail" or (rules.on_open == "fallback" and has_fallback))
+
+
+def _turned_away(book: Ledger, key: Key) -> given.TurnedAway:
+    how = "was opened by hand" if book.book.by else "is open after too many failures"
+    message = f"The circuit breaker of connection {book.name} {how}; nothing was sent."
+    return given.TurnedAway(*key, error={"class": "circuit_open", "message": message})
+
+
+def _was_held(start: Start, permit: Permit) -> Start:
+    """The start's entry in the history says how long it was held."""
+    decision = start.decision
+    held = {"held": round(max(0.0, (permit.taken_at or permit.since) - permit.since), 3)}
+    events = tuple(replace(e, data={**e.data, **held}) if e.type == "step.started" else e for e in decision.events)
+    return replace(start, decision=replace(decision, events=events))

@@ -1,0 +1,111 @@
+"""Controls over the API: what each answers, what is refused, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flows.models import Flow
+from runs.models import Run, RunEvent
+from runs.worker import Worker
+from tests.api.conftest import Caller
+from tests.api.test_api import fails
+from tests.engine.cluster import make_flow
+from tests.engine.test_sagas import DEAD
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def ana(call_as: Callable[[Any], Caller], person: Callable[..., Any]) -> Caller:
+    return call_as(person("ana", "operator", "team"))
+
+
+@pytest.fixture
+def dead(ana: Caller, transactional_db: None) -> str:
+    flow = make_flow(DEAD)
+    Flow.objects.filter(pk=flow.pk).update(folder="team")
+    run = ana("POST", "/flows/dead/runs", {"input": {"ok": False}}).json()["id"]
+    work()
+    return str(run)
+
+
+def work() -> None:
+    worker = Worker("api")
+    while worker.work_once():
+        pass
+
+
+def test_a_failed_run_lists_what_can_be_done(ana: Caller, dead: str) -> None:
+    found = {(r["control"], r["step"]): r for r in ana("GET", f"/runs/{dead}/recoveries").json()["items"]}
+    assert found["retry", None]["allowed"] and found["retry", None]["again"] == ["pick"]
+    assert found["retry_from", "a"]["again"] == ["a", "pick", "z"] and found["skip", "pick"]["allowed"]
+    assert found["outcome", None] == {
+        "control": "outcome", "step": None, "item": None, "allowed": False, "refusal": "no_unknown_outcome",
+        "sentence": "No step of this run has an unknown outcome.", "again": [], "asked_again": [], "may_repeat": [],
+        "kept": [],
+    }  # fmt: skip
+    assert found["fork", "pick"]["kept"] == ["a"]
+
+
+def test_a_run_is_retried_completed_and_copied(ana: Caller, dead: str) -> None:
+    assert ana("POST", f"/runs/{dead}/retry", {"reason": "again"}).json()["status"] == "queued"
+    work()
+    assert ana("POST", f"/runs/{dead}/retry", {"from_step": "a"}).json()["status"] == "queued"
+    work()
+    assert ana("POST", f"/runs/{dead}/steps/pick/complete", {"output": 3, "reason": "by hand"}).status_code == 200
+    work()
+    assert ana("GET", f"/runs/{dead}").json()["output"] == {"z": 6}
+    replay = ana("POST", f"/runs/{dead}/replay", {"input": {"ok": True}})
+    fork = ana("POST", f"/runs/{dead}/fork", {"step": "z", "idempotency_key": "k"})
+    assert (replay.status_code, fork.status_code) == (201, 201)
+    assert ana("POST", f"/runs/{dead}/fork", {"step": "z", "idempotency_key": "k"}).status_code == 200
+    work()
+    assert [ana("GET", f"/runs/{r.json()['id']}").json()["status"] for r in (replay, fork)] == ["succeeded"] * 2
+    asked = RunEvent.objects.filter(run=dead, type="step.complete_requested").get()
+    assert asked.actor == "ana" and asked.data["reason"] == "by hand"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("pause", {}, 409, "run_ended"), ("cancel", {}, 409, "run_ended"), ("terminate", {}, 409, "run_ended"),
+        ("retry", {"from_step": "ghost"}, 409, "no_such_step"), ("steps/a/skip", {}, 409, "not_failed"),
+        ("steps/pick/outcome", {"outcome": "done"}, 409, "not_failed"),
+        ("fork", {"step": "ghost"}, 409, "no_such_step"),
+        ("steps/pick/outcome", {"outcome": "maybe"}, 422, "invalid_request"),
+        ("replay", {"input": {"ok": 5}}, 422, "invalid_input"),
+        ("retry", {"reason": "x" * 1001}, 422, "invalid_request"),
+    ],
+)  # fmt: skip
+def test_what_a_run_does_not_take_is_refused(
+    ana: Caller, dead: str, path: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    fails(ana("POST", f"/runs/{dead}/{path}", body), status, code)
+
+
+def test_an_output_that_breaks_its_schema_or_is_too_large_is_refused(ana: Caller, dead: str, settings: Any) -> None:
+    settings.MAX_INLINE_OUTPUT_BYTES = 100
+    body = {"output": "x" * 200}
+    fails(ana("POST", f"/runs/{dead}/steps/pick/complete", body), 422, "invalid_output")
+    assert Run.objects.get(pk=dead).status == "failed"
+
+
+def test_many_runs_at_once(ana: Caller, dead: str) -> None:
+    found = ana("POST", "/runs/bulk", {"control": "retry", "filter": {"status": "failed"}, "reason": "all"}).json()
+    assert [(r["run"], r["done"], r["status"]) for r in found["items"]] == [(dead, True, "queued")]
+    work()
+    found = ana("POST", "/runs/bulk", {"control": "cancel", "ids": [dead, "nope"]}).json()
+    assert [r["code"] for r in found["items"]] == ["run_ended", "run_not_found"]
+    fails(ana("POST", "/runs/bulk", {"control": "skip", "ids": [dead]}), 422, "invalid_request")
+    fails(ana("POST", "/runs/bulk", {"control": "retry"}), 422, "invalid_request")
+
+
+def test_who_may_only_look_changes_nothing(call_as: Any, person: Any, dead: str) -> None:
+    viewer = call_as(person("vera", "viewer", "team"))
+    fails(viewer("POST", f"/runs/{dead}/retry", {}), 403, "not_allowed")
+    assert viewer("POST", "/runs/bulk", {"control": "retry", "ids": [dead]}).json()["items"][0]["code"] == "not_allowed"
+    fails(viewer("POST", f"/runs/{dead}/steps/pick/skip", {}), 403, "not_allowed")
+    assert viewer("GET", f"/runs/{dead}/recoveries").status_code == 200

@@ -1,0 +1,1 @@
+"""Outbound events: from the history to a receiver that checks everything itself."""
