@@ -15,7 +15,7 @@ def deadline(turn: Turn, event: given.TimerDue) -> bool:
     if event.step == "":
         return _run_deadline(turn, event)
     step = turn.step(event.step, event.item)
-    if step.settled or step.status in {PENDING, HANDLING}:
+    if step.settled or step.status in {PENDING, HANDLING} or step.stopping == timing.DEADLINE:
         return False
     turn.cause("step.deadline", given.encode(event), step=step)
     _give_up(turn, step, timing.DEADLINE)
@@ -27,7 +27,7 @@ def sla(turn: Turn, event: given.TimerDue) -> bool:
     if event.step == "":
         return _run_sla(turn, event)
     step = turn.step(event.step, event.item)
-    if step.settled or step.status == PENDING:
+    if step.settled or step.status == PENDING or step.late:
         return False
     plan = turn.plan_of(step)
     turn.cause("step.sla_missed", {"sla": plan.sla, **given.encode(event)}, step=step)
@@ -65,7 +65,7 @@ def _run_deadline(turn: Turn, event: given.TimerDue) -> bool:
 
 
 def _run_sla(turn: Turn, event: given.TimerDue) -> bool:
-    if turn.ending:
+    if turn.ending or "late" in (turn.get("times") or {}):
         return False
     turn.cause("run.sla_missed", {"sla": turn.plan.sla, **given.encode(event)})
     handler = turn.plan.on_sla

@@ -52,8 +52,9 @@ def decide(
     late = type(event) in repair.OF_ENDED or isinstance(event, given.OutputKept)
     if (state.ended and not late) or not handler(turn, event):
         return turn.refused()
-    if isinstance(event, given.AttemptStarted) and not turn.ending:
-        name_status(turn)  # nothing opens, ends or joins because an attempt starts
+    begun = isinstance(event, given.AttemptStarted) and turn.step(event.step, event.item).status == RUNNING
+    if begun and not turn.ending:
+        name_status(turn)  # nothing opens, ends or joins because an attempt starts (one that is refused fails its step)
     else:
         advance(turn)
     return turn.decision()

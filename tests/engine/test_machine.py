@@ -283,6 +283,8 @@ class RunMachine(RuleBasedStateMachine):
 
     def fresh(self, event: given.Input) -> bool:
         """Has this input a place now (because it was refused before, or may come again)?"""
+        if isinstance(event, given.TimerDue):
+            return True  # of a step that was put back, or of its next pass
         if isinstance(event, (given.PauseRequested, given.Resumed, given.CancelRequested)):
             return True
         if isinstance(event, (given.AttemptEnded, given.AttemptLost)):
