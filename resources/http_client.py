@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -21,6 +21,7 @@ import httpx2
 from resources import network, secrets
 from resources.connections import ConnectionRef
 from resources.errors import BadInput, TooLarge
+from resources.stop import Stop
 
 USER_AGENT = "Orchestra"
 MAX_REDIRECTS = 5
@@ -149,15 +150,25 @@ def _header_safe(name: str, value: str) -> str:
     return value
 
 
-def fetch(client: httpx2.Client, request: httpx2.Request, *, timeout: float, max_bytes: int) -> Fetched:
+def fetch(
+    client: httpx2.Client,
+    request: httpx2.Request,
+    *,
+    timeout: float,
+    max_bytes: int,
+    stop: Stop | None = None,
+    heard: Callable[[int, int | None], None] | None = None,
+) -> Fetched:
     """Send, follow at most 5 redirects of a GET or HEAD, read the whole body: all within `timeout` seconds.
 
     Other methods are not redirected: what was approved goes where it was approved to go, and the 3xx is the answer.
+    `stop`: when it is asked for, the connection is closed and the exchange breaks. `heard`: is told the bytes of the
+    body so far, and of all of it where the other side says.
     Raises httpx2.ConnectError, ConnectTimeout (nothing was sent), httpx2.TimeoutException and TransportError
     otherwise, httpx2.TooManyRedirects, network.AddressRefused, ResponseTooLarge.
     """
     start = time.monotonic()
-    with network.total_time(timeout):
+    with network.total_time(timeout, stop):
         for _ in range(MAX_REDIRECTS + 1):
             left = network.time_left(timeout, httpx2.ReadTimeout)
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), left)
@@ -165,7 +176,8 @@ def fetch(client: httpx2.Client, request: httpx2.Request, *, timeout: float, max
             try:
                 following = _redirect(request, response)
                 if following is None:
-                    body = b"".join(_bounded(_unpacked(response, max_bytes), max_bytes))
+                    chunks = _bounded(_unpacked(response, max_bytes), max_bytes)
+                    body = b"".join(chunks if heard is None else _told(chunks, response, heard))
                     headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.raw)
                     spent = time.monotonic() - start
                     return Fetched(response.status_code, headers, body, str(response.url), spent)
@@ -192,6 +204,18 @@ def _bounded(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes]:
         total += len(chunk)
         if total > max_bytes:
             raise ResponseTooLarge(f"The answer has more than {max_bytes} bytes.", hint="Ask for less at once.")
+        yield chunk
+
+
+def _told(
+    chunks: Iterator[bytes], response: httpx2.Response, heard: Callable[[int, int | None], None]
+) -> Iterator[bytes]:
+    length = response.headers.get("content-length", "")
+    whole = int(length) if length.isascii() and length.isdigit() and len(length) < 16 else None
+    total = 0
+    for chunk in chunks:
+        total += len(chunk)
+        heard(total, whole)
         yield chunk
 
 

@@ -14,13 +14,14 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
 import httpcore2
 
 from resources.errors import OrchestraError
+from resources.stop import Stop
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -29,6 +30,8 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _WRITE_CHUNK = 64 * 1024
 #: monotonic seconds at which the exchange must be over; set by `total_time`
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+#: who may ask the exchange to stop; set by `total_time`
+_stop: ContextVar[Stop | None] = ContextVar("stop", default=None)
 
 
 class AddressRefused(OrchestraError):
@@ -75,14 +78,29 @@ def check_address(ip: Address, allow_networks: Sequence[Network] = ()) -> str | 
 
 
 @contextlib.contextmanager
-def total_time(seconds: float) -> Iterator[float]:
-    """All guarded I/O of this thread in the block together takes at most `seconds`; yields the monotonic deadline."""
+def total_time(seconds: float, stop: Stop | None = None) -> Iterator[float]:
+    """All guarded I/O of this thread in the block together takes at most `seconds`, and ends when `stop` is asked for:
+    the connection is closed, and what waits on it fails. Yields the monotonic deadline."""
     end = time.monotonic() + seconds
-    token = _deadline.set(end)
+    token, stopping = _deadline.set(end), _stop.set(stop)
     try:
         yield end
     finally:
         _deadline.reset(token)
+        _stop.reset(stopping)
+
+
+@contextlib.contextmanager
+def _stoppable(end: Callable[[], None], error: type[Exception]) -> Iterator[None]:
+    """The body ends early, by `end`, when this exchange is asked to stop. Raises `error` where it was already."""
+    stop = _stop.get()
+    if stop is None:
+        yield
+        return
+    if stop.is_set():
+        raise error("Asked to stop.")
+    with stop.on_stop(end):
+        yield
 
 
 def time_left(timeout: float | None, error: type[Exception]) -> float | None:
@@ -108,7 +126,8 @@ def look_up(host: str, port: int, timeout: float | None = None) -> list[Address]
 
     threading.Thread(target=ask, daemon=True, name="resolver").start()
     try:
-        found = answers.get(timeout=timeout)
+        with _stoppable(lambda: answers.put(OSError("asked to stop")), httpcore2.ConnectError):
+            found = answers.get(timeout=timeout)
     except queue.Empty:
         raise httpcore2.ConnectTimeout(f"Looking up {host} took too long.") from None
     if isinstance(found, Exception):
@@ -123,11 +142,19 @@ class GuardedStream(httpcore2.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, time_left(timeout, httpcore2.ReadTimeout))
+        with _stoppable(self._hang_up, httpcore2.ReadError):
+            return self._inner.read(max_bytes, time_left(timeout, httpcore2.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        for start in range(0, len(buffer), _WRITE_CHUNK):
-            self._inner.write(buffer[start : start + _WRITE_CHUNK], time_left(timeout, httpcore2.WriteTimeout))
+        with _stoppable(self._hang_up, httpcore2.WriteError):
+            for start in range(0, len(buffer), _WRITE_CHUNK):
+                self._inner.write(buffer[start : start + _WRITE_CHUNK], time_left(timeout, httpcore2.WriteTimeout))
+
+    def _hang_up(self) -> None:
+        """Wakes the thread that blocks on the socket; it closes the stream. Of TLS, too, only the socket beneath."""
+        sock = self._inner.get_extra_info("socket")
+        if sock is not None:
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._inner.close()
@@ -166,10 +193,38 @@ class GuardedBackend(httpcore2.NetworkBackend):
         for ip in addresses:
             try:
                 left = time_left(timeout, httpcore2.ConnectTimeout)
-                return GuardedStream(self._plain.connect_tcp(str(ip), port, left, local_address, socket_options))
+                return GuardedStream(self._connect(str(ip), port, left, local_address, socket_options))
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as failed:
                 error = failed
         raise error
+
+    def _connect(self, ip: str, port: int, timeout: float | None, *rest: Any) -> httpcore2.NetworkStream:
+        if _stop.get() is None:
+            return self._plain.connect_tcp(ip, port, timeout, *rest)
+        answers: queue.Queue[Any] = queue.Queue()
+        given_up = threading.Event()
+
+        def connect() -> None:  # connecting cannot be woken, so it gets a thread that nobody need wait for
+            try:
+                stream = self._plain.connect_tcp(ip, port, timeout, *rest)
+            except Exception as error:  # noqa: BLE001  handed to whoever waits, which raises it
+                answers.put(error)
+                return
+            answers.put(stream)
+            if given_up.is_set():
+                stream.close()
+
+        with _stoppable(lambda: answers.put(httpcore2.ConnectError("Asked to stop.")), httpcore2.ConnectError):
+            threading.Thread(target=connect, daemon=True, name="connecting").start()
+            found = answers.get()
+        if isinstance(found, Exception):
+            given_up.set()
+            while not answers.empty():  # it came through at that very moment
+                late = answers.get()
+                if isinstance(late, httpcore2.NetworkStream):
+                    late.close()
+            raise found
+        return found  # type: ignore[no-any-return]
 
     def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore2.NetworkStream:
         raise AddressRefused("Sockets of this machine cannot be reached.")

@@ -17,9 +17,9 @@ from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
-from runs import actions, line
+from runs import actions, line, times
 from runs.held import HeldBack, held_back
-from runs.models import NO_ITEM, Run, RunEvent, RunStatus
+from runs.models import NO_ITEM, Run, RunEvent, RunStatus, StepRun
 
 router = Router(tags=["runs"])
 RUN_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     StatusName = str
 else:  # the published list, for checking and for the description
     StatusName = Literal[tuple(RunStatus.values)]
+
+
+class ProgressOut(Schema):
+    message: str
+    percent: float | None
+    at: str
 
 
 class StepOut(Schema):
@@ -40,6 +46,9 @@ class StepOut(Schema):
     pass_no: int = Field(serialization_alias="pass")
     started_at: str | None
     ended_at: str | None
+    round: int = Field(description="Rounds of an `until` that ended without it.")
+    sla_missed: bool
+    progress: ProgressOut | None = Field(description="What the running attempt reported last.")
     held_by: str | None = Field(description="The limit that holds it, or some of its items, back right now.")
 
 
@@ -63,6 +72,8 @@ class RunOut(Schema):
     input: Any
     output: Any
     error: Any
+    sla_missed: bool
+    deadline: str | None = Field(description="When the run's time is over; null once it has ended.")
     priority: int
     parent: str | None = Field(description="Id of the run that started this one.")
     steps: list[StepOut]
@@ -221,6 +232,8 @@ def run_json(run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None)
         "input": run.input,
         "output": run.output,
         "error": run.error,
+        "sla_missed": times.is_late(run),
+        "deadline": iso(times.deadline_of(run, plan_of(run.release_id, run.release.checksum))),
         "priority": run.priority,
         "parent": run.parent_id,
         "steps": _steps(run, held.get(run.pk, {})),
@@ -244,10 +257,18 @@ def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
                 "pass_no": row.pass_no if row else 1,
                 "started_at": iso(row.started_at) if row else None,
                 "ended_at": iso(row.ended_at) if row else None,
+                "round": row.state.get("round_no", 0) if row else 0,
+                "sla_missed": bool(row and row.state.get("late")),
+                "progress": _progress(row),
                 "held_by": held[step.id].by if step.id in held else None,
             }
         )
     return steps
+
+
+def _progress(row: StepRun | None) -> dict[str, Any] | None:
+    shown = times.live_of(row)
+    return {"message": shown["message"], "percent": shown["percent"], "at": iso(shown["at"])} if shown else None
 
 
 def _event(event: RunEvent) -> dict[str, Any]:

@@ -11,7 +11,7 @@ class RunsConfig(AppConfig):
         from flows.signals import live_changed
         from resources import usage  # models exist from here on
         from resources.signals import limits_changed
-        from runs import keeper, permits, releases, retention, signals
+        from runs import keeper, overdue, permits, releases, retention, signals
         from runs.outbound import duty, subscriptions
         from runs.schedules import firing, pruning, sync
 
@@ -27,3 +27,4 @@ class RunsConfig(AppConfig):
         signals.run_reopened.connect(sync.on_run_reopened, dispatch_uid="schedules")
         keeper.register("schedules", firing.turn)
         keeper.register("schedules: old times", pruning.Pruning().turn)
+        keeper.register("deadlines", overdue.tell)

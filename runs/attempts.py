@@ -26,8 +26,10 @@ from resources.fields import dumps
 from resources.masking import Masker
 from runs import clock, lastgood, waits
 from runs.engine import inputs as given
+from runs.engine import timing
 from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
 from runs.large import storable
+from runs.live import Live
 from runs.store import Loaded
 
 Json = Any
@@ -134,6 +136,17 @@ def _not_an_outcome(name: str, returned: object) -> base.StepError:
     return base.StepError("internal", f"The step family {name} returned a {type(returned).__name__}, not an outcome.")
 
 
+def _stop_error(plan: StepPlan, why: str, said: base.StepError) -> base.StepError:
+    """`why` a running attempt was asked to stop, as an error of the published classes."""
+    details = {"said": {"class": said.cls, "message": said.message}}
+    if why == "stalled":
+        message = f"{plan.id} reported no progress for {plan.stall_after or 0:g} s and was stopped."
+        return base.StepError("stalled", message, details)
+    if why in (timing.DEADLINE, timing.SLA):
+        return base.StepError(why, f"{plan.id} was stopped: its time was up.", details)
+    return base.StepError("cancelled", f"{plan.id} was stopped before it was through.", details)
+
+
 class Attempt:
     """One attempt at a step this worker holds."""
 
@@ -143,6 +156,12 @@ class Attempt:
         self.masker = Masker()
         self.lines: list[str] = []
         self.action: base.Action | None = None
+        self.now = clock.now()
+        #: seconds it may take: its timeout, or what is left of its step and its run
+        self.seconds = timing.attempt_time(loaded.plan, loaded.state, step, self.plan.timeout, self.now)
+        self.live = Live(
+            loaded.state.run_id, step, seconds=self.seconds, stall_after=self.plan.stall_after, mask=self.masker.tree
+        )
 
     def run(self) -> given.AttemptEnded:
         """Execute and say how it ended. Whatever the family does, this returns."""
@@ -153,10 +172,19 @@ class Attempt:
             outcome = family(self.plan.family).execute(self._context(self.action))
         except ResolveError as error:
             outcome = base.Fail(error.error)
+        except base.Refused as error:  # a guard of the context itself
+            outcome = base.Fail(base.StepError("limit", str(error)))
         except Exception:
             logger.exception("step %s of run %s broke", self.step.id, self.loaded.state.run_id)
             outcome = base.Retry(base.StepError("internal", f"The step family {self.plan.family} broke; see the log."))
-        return self._ended(outcome)
+        return self._ended(self._stopped(outcome))
+
+    def _stopped(self, outcome: base.Outcome) -> base.Outcome:
+        """What was asked to stop and did not get through broke for that reason, whatever it says itself."""
+        why = self.live.stop.why
+        if not why or not isinstance(outcome, base.Retry):
+            return outcome
+        return replace(outcome, error=_stop_error(self.plan, why, outcome.error), after=None)
 
     @property
     def _fallback(self) -> Fallback:
@@ -194,14 +222,19 @@ class Attempt:
             attempt=step.attempt,
             key=key,
             action=action,
-            timeout=self.plan.timeout,
-            now=clock.now(),
+            timeout=self.seconds,
+            now=self.now,
             seed=_seed(key),
             log=self._log,
             mask=self.masker.add,
             resolve=self._resolve_all,
             callback_url=self._callback_url,
             irreversible=lambda name: self.loaded.plan.step(name).irreversible,
+            previous_digest=step.previous_digest or None,
+            cancelled=self.live.stop,
+            previous_checkpoint=step.checkpoint,
+            progress=self.live.progress,
+            checkpoint=self.live.checkpoint,
         )
 
     def _callback_url(self, name: str) -> str:
@@ -228,7 +261,10 @@ class Attempt:
                 return self._done(ended, output)
             case base.Retry(error, after, acted):
                 rand = random.random()  # noqa: S311  jitter
-                return replace(ended, outcome="retry", error=self._error(error), after=after, acted=acted, rand=rand)
+                return replace(
+                    ended, outcome="retry", error=self._error(error), after=after, acted=acted, rand=rand,
+                    checkpoint=self.live.kept.get("checkpoint"),
+                )  # fmt: skip
             case base.Fail(error):
                 return replace(ended, outcome="fail", error=self._error(error))
             case base.Wait(kind, timeout, until, spec):

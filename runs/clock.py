@@ -1,7 +1,9 @@
 """The database's clock decides; every process keeps its distance to it.
 
-On SQLite the host's clock is the database's. On PostgreSQL the distance is measured with every claim. A clock that was
-set forward makes every lease look over: for one lease after a jump, takeovers wait (rule 9 of the design).
+On SQLite the host's clock is the database's. On PostgreSQL what it said last is carried on by this host's steady clock,
+so that setting the host's own clock moves nothing. It is asked with every claim, and once a second by whoever only
+waits, so that setting the database's clock is learnt within that. A clock that was set forward makes every lease look
+over: for one lease after a jump, takeovers wait (rule 9 of the design).
 """
 
 from __future__ import annotations
@@ -15,26 +17,39 @@ from django.db import connection
 #: seconds the database's clock may run away from this host's steady one between two looks
 MAX_DRIFT: Final = 5.0
 
-_offset = 0.0
+#: seconds between two questions of a process that only waits
+ASK_EVERY: Final = 1.0
+#: the same of one that writes times only now and then, such as a web process
+TRUST: Final = 30.0
+
+#: (what the database's clock said, steady seconds here at that moment); None: the host's clock is the database's
+_said: tuple[float, float] | None = None
 
 
 def now() -> float:
     """Epoch seconds by the database's clock, as far as this process knows it."""
-    return time.time() + _offset
+    return time.time() if _said is None else _said[0] + time.monotonic() - _said[1]
 
 
 def learn(database_now: float) -> None:
     """Take note of what the database's clock just said."""
-    global _offset
-    _offset = database_now - time.time()
+    global _said
+    _said = (database_now, time.monotonic())
 
 
-def measure() -> None:
-    """Ask the database's clock, for a process that claims nothing."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
-            learn(cursor.fetchone()[0])
+def forget() -> None:
+    """The host's clock is the database's again (another database, in tests)."""
+    global _said
+    _said = None
+
+
+def measure(*, every: float = 0.0) -> None:
+    """Ask the database's clock, for a process that claims nothing; not where it said so `every` seconds ago or less."""
+    if connection.vendor != "postgresql" or (_said is not None and time.monotonic() - _said[1] < every):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        learn(cursor.fetchone()[0])
 
 
 @dataclass(slots=True)

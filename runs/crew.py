@@ -61,8 +61,9 @@ class Crew:
             self.running.popleft()
             began = time.monotonic()
             held = [row for s in self.slices for row in s.rows.values()]
-            with self.worker.heart.beat(held, clock.now() + slice_.timeout(key) + GRACE):
-                ended.setdefault(slice_, []).append(slice_.execute(key))
+            attempt = slice_.attempt(key)
+            with self.worker.heart.beat(held, attempt.now + attempt.seconds + GRACE, attempt.live):
+                ended.setdefault(slice_, []).append(slice_.execute(attempt))
             now = time.monotonic()
             if pure:
                 self.worker.pace.note(slice_.loaded, key[0], now - began)

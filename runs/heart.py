@@ -1,6 +1,7 @@
-"""Keeps the lease of a long attempt alive, from a thread of the worker with a database connection of its own.
+"""Keeps the lease of a long attempt alive and tends it, from a thread of the worker with a connection of its own.
 
-It stops when the attempt's own time (and a grace) is over: a family that hangs loses its step to another worker.
+The lease is not renewed past the attempt's own time (and a grace): a family that hangs, or that was asked to stop and
+does not, loses its step to another worker.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ from django.db import DatabaseError, connection
 
 from runs import clock, queue
 from runs.drain import Drain
+from runs.live import Live
 from runs.queue import Claim
 
 logger = logging.getLogger(__name__)
 
-#: seconds between looks at whether the cluster stops
-LOOK: Final = 0.5
+#: seconds between two looks at the attempt; a request to stop takes at most this and live.EVERY to arrive
+TICK: Final = 0.4
 
 
 class Heart:
     def __init__(self, owner: str, drain: Drain | None = None) -> None:
         self.owner, self.drain = owner, drain
-        self._beating: tuple[Sequence[Claim], float] | None = None
+        self._beating: tuple[Sequence[Claim], float, Live | None] | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
+        self._renewed = 0.0  # monotonic
 
     @contextlib.contextmanager
-    def beat(self, held: Sequence[Claim], until: float) -> Iterator[None]:
-        """Renew the lease of `held` while the body runs, but not past `until` (epoch seconds)."""
-        self._beating = (held, until)
+    def beat(self, held: Sequence[Claim], until: float, live: Live | None = None) -> Iterator[None]:
+        """Renew the lease of `held` while the body runs, but not past `until` (epoch seconds); tend `live`."""
+        self._beating = (held, until, live)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
             self._thread.start()
@@ -52,26 +55,31 @@ class Heart:
 
     def _run(self) -> None:
         try:
-            self._renew_until_stopped()
+            while not self._stop.wait(min(TICK, settings.LEASE_SECONDS / 3)):
+                self._turn()
         finally:
             connection.close()
 
-    def _renew_until_stopped(self) -> None:
-        every = settings.LEASE_SECONDS / 3
-        renewed = time.monotonic()
-        while not self._stop.wait(min(LOOK, every)):
-            beating = self._beating
-            if beating is not None and self.drain is not None:
-                self.drain.look(beating[0])
-            if beating is None or time.monotonic() - renewed < every:
-                continue
-            renewed = time.monotonic()
-            held, until = beating
-            end = min(until, clock.now() + settings.LEASE_SECONDS)
-            try:
-                if end > clock.now():
-                    for row in held:
-                        queue.renew(row, self.owner, end)
-            except DatabaseError as error:  # tried again at the next beat; the lease has two more to live
-                logger.warning("a lease could not be renewed: %s", error)
-                connection.close()
+    def _turn(self) -> None:
+        beating = self._beating
+        if beating is None:
+            return
+        held, until, live = beating
+        if self.drain is not None:
+            self.drain.look(held)
+        try:
+            if live is not None:
+                live.tend()
+            # a third of a lease after the last time, whoever it was for: nobody's runs out
+            if time.monotonic() - self._renewed >= settings.LEASE_SECONDS / 3 - TICK:
+                self._renew(held, until)
+        except DatabaseError as error:  # tried again at the next beat; the lease has two more to live
+            logger.warning("a lease could not be renewed: %s", error)
+            connection.close()
+
+    def _renew(self, held: Sequence[Claim], until: float) -> None:
+        end = min(until, clock.now() + settings.LEASE_SECONDS)
+        if end > clock.now():
+            for row in held:
+                queue.renew(row, self.owner, end)
+        self._renewed = time.monotonic()

@@ -54,7 +54,7 @@ def fits(before: State, after: State, decisions: Sequence[Decision], hold: Hold 
         return False
     if (before.paused, before.cancel, before.degraded) != (after.paused, after.cancel, after.degraded):
         return False
-    if before.ending != after.ending:
+    if (before.ending, before.times) != (after.ending, after.times):
         return False
     touched = {hold.takes[0].key, (hold.rows[0].step, hold.rows[0].item)}
     for command in (c for d in decisions for c in d.commands):

@@ -25,6 +25,7 @@ _STEP: dict[str, Look] = {
     "fanned": ("running", "Running its items"),
     "backoff": ("waiting", "Waiting to retry"),
     "waiting": ("waiting", "Waiting"),
+    "handling": ("running", "Running what sees to it"),
     "unknown": ("dead", "Outcome unknown"),
     "succeeded": ("succeeded", "Succeeded"),
     "failed": ("failed", "Failed"),

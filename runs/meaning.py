@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flows.resolve import ResolveError
-from runs import attempts, kept, waits
+from runs import attempts, kept, live, waits
 from runs.engine import inputs as given
 from runs.engine.state import RUNNING, WAITING, Step
 from runs.models import Work
@@ -23,7 +23,7 @@ def meaning_of(held: Claim) -> MakeInput:
     def make(loaded: Loaded) -> given.Input | None:
         state = loaded.state
         if held.kind == Work.Kind.TIMER and held.name != WAIT:
-            return given.TimerDue(held.step, held.item, held.name) if state.paused is None else None
+            return _timer(loaded, held) if state.paused is None else None
         if held.step == "":
             return given.Started() if state.status == "queued" else None
         step = state.step(held.step, held.item)
@@ -39,6 +39,15 @@ def meaning_of(held: Claim) -> MakeInput:
     return make
 
 
+def _timer(loaded: Loaded, held: Claim) -> given.Input:
+    step = loaded.state.step(held.step, held.item)
+    if held.step != "" and step.status == WAITING:
+        answer = waits.answer_of(loaded, step.id, step.item, step.pass_no)
+        if answer is not None:  # given before the deadline fired: it stands
+            return given.Answered(step.id, step.item, step.pass_no, answer["payload"])
+    return given.TimerDue(held.step, held.item, held.name)
+
+
 def just(event: given.Input) -> MakeInput:
     return lambda _: event
 
@@ -50,4 +59,5 @@ def _lost(loaded: Loaded, step: Step) -> given.AttemptLost:
     except ResolveError:
         action = None
     repeatable = attempts.is_repeatable(attempts.effective(loaded.plan, step), action)
-    return given.AttemptLost(step.id, step.item, step.attempt, repeatable)
+    left = live.left_by(loaded.state.run_id, step)
+    return given.AttemptLost(step.id, step.item, step.attempt, repeatable, checkpoint=left)

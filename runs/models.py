@@ -113,6 +113,7 @@ class StepStatus(models.TextChoices):
     FANNED = "fanned"  # its items
     BACKOFF = "backoff"  # its wake_at
     WAITING = "waiting"  # a signal or a timer
+    HANDLING = "handling"  # the steps that see to its missed time
     UNKNOWN = "unknown"  # a person who says what happened
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -130,6 +131,7 @@ class StepRun(models.Model):
     attempt = models.IntegerField(default=0)  # attempts ever started; the fence of the running one
     state = JSONText(default=dict)  # the rest of what the pure core keeps: tries, lost, wait, error, digest …
     output = JSONText(null=True)
+    live = JSONText(null=True)  # of the running attempt: {attempt, progress, checkpoint}; see runs/live.py
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
 

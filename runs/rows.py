@@ -13,7 +13,8 @@ Json = Any
 #: the fields of a Step kept in StepRun.state, left out at their default
 _EXTRA: Final = (
     "tries", "lost", "first_at", "wake_at", "error", "reason", "fallback", "wait", "granted", "items", "opened",
-    "order", "acted", "round_no", "checkpoint", "progress", "keys", "load", "doubt", "stale",
+    "order", "acted", "round_no", "checkpoint", "progress", "keys", "load", "doubt", "stale", "stopping", "late",
+    "calling", "calls", "previous_digest",
 )  # fmt: skip
 _VALUES: Final = attrgetter(*_EXTRA)
 _DEFAULTS: Final = _VALUES(Step(""))
@@ -38,7 +39,7 @@ def step_of(
     started_at: float | None,
     ended_at: float | None,
 ) -> Step:
-    for name in ("items", "keys"):
+    for name in ("items", "keys", "calls"):
         if extra.get(name) is not None:
             extra = {**extra, name: tuple(extra[name])}
     return Step(
@@ -65,6 +66,8 @@ def control_of(state: State) -> dict[str, Json]:
         control["ending"] = dict(state.ending)
     if state.degraded:
         control["degraded"] = True
+    if state.times is not None:
+        control["times"] = dict(state.times)
     return control
 
 

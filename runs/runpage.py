@@ -10,7 +10,7 @@ from flows.definition.plan import Plan, StepPlan
 from flows.definition.routing import FAMILY as ROUTE
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, line, looks, notes, timeline
+from runs import dag, filters, line, looks, notes, timeline, times
 from runs.about import about
 from runs.held import held_back
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
@@ -91,6 +91,8 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "ending": run.control.get("ending") or {},
         "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
+        "late": times.is_late(run),
+        "deadline": times.deadline_of(run, plan_of(run.release)),
     }
 
 
@@ -155,6 +157,8 @@ def inspect(
         "irreversible": step.irreversible,
         "protected_by": step.protected_by,
         "policy": retry_policy(step),
+        "times": times.of_step(step, row),
+        "live": times.live_of(row),
         "rules": notes.rules_in_words(step),
         "notes": notes.of_step(step, row.status if row else "", kept),
         "table": notes.table_of(step, row.output if row else None),
@@ -212,6 +216,8 @@ _ENDS: dict[str, dict[str, str]] = {
     "step.succeeded": {"state": "succeeded", "label": "Succeeded"},
     "step.retrying": {"state": "failed", "label": "Failed"},
     "step.failed": {"state": "failed", "label": "Failed"},
+    "step.attempt_failed": {"state": "failed", "label": "Failed"},
+    "step.round": {"state": "succeeded", "label": "Not yet"},
     "step.lost": {"state": "failed", "label": "Worker lost"},
     "step.handed_back": {"state": "cancelled", "label": "Handed back"},
     "step.unknown": {"state": "dead", "label": "Outcome unknown"},

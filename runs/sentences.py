@@ -18,7 +18,8 @@ _PEOPLE = (
 )  # fmt: skip
 _ERRORS = (
     "run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback",
-    "step.refused", "callback.refused", "step.turned_away",
+    "step.refused", "callback.refused", "step.turned_away", "step.deadline", "step.sla_missed", "run.sla_missed",
+    "run.deadline", "step.stalled",
 )  # fmt: skip
 
 _LOOKS = {
@@ -46,6 +47,13 @@ _LOOKS = {
     "callback.refused": "s-failed",
     "step.cancelled": "s-cancelled",
     "step.waiting": "s-waiting",
+    "step.round": "s-waiting",
+    "step.sla_missed": "s-waiting",
+    "run.sla_missed": "s-waiting",
+    "step.deadline": "s-failed",
+    "run.deadline": "s-failed",
+    "step.stalled": "s-failed",
+    "step.attempt_failed": "s-failed",
     "step.held": "s-waiting",
     "step.turned_away": "s-failed",
     "approval.requested": "s-human",
@@ -201,6 +209,14 @@ _TELL: dict[str, Callable[[Data], str]] = {
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"
     ),
     "step.answered": lambda d: "got its answer",
+    "step.round": lambda d: f"round {d.get('round', 1)}: not yet",
+    "step.deadline": lambda d: "missed its deadline",
+    "step.sla_missed": lambda d: f"takes longer than its sla of {d.get('sla', 0):g} s",
+    "step.stalled": lambda d: f"reported no progress for {d.get('after', 0):g} s and is asked to stop",
+    "step.handling": lambda d: f"has {', '.join(d.get('steps') or ())} run before it fails",
+    "step.time_up": lambda d: "waited long enough" if d.get("kind") == "timer" else "got no answer in time",
+    "run.deadline": lambda d: f"The run missed its deadline of {d.get('deadline', 0):g} s",
+    "run.sla_missed": lambda d: f"The run takes longer than its sla of {d.get('sla', 0):g} s",
     "step.skipped": lambda d: f"was skipped{SKIPS.get(str(d.get('reason', '')), '')}",
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
     "step.held": lambda d: f"is held back by {d.get('by', 'a limit')}",

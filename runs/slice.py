@@ -56,14 +56,13 @@ class Slice:
         self.lead = True  # of all runs the worker carries, the one that goes on in any case
         self.shared = False  # the worker carries other runs, too: only quick, pure steps
 
-    def timeout(self, key: Key) -> float:
-        """Of one attempt, seconds."""
-        return attempts.effective(self.loaded.plan, self.loaded.state.step(*key)).timeout
+    def attempt(self, key: Key) -> attempts.Attempt:
+        """The attempt that was started at this step."""
+        return attempts.Attempt(self.loaded, self.loaded.state.step(*key))
 
-    def execute(self, key: Key) -> Happened:
-        """Run a started attempt to its end."""
-        attempt = attempts.Attempt(self.loaded, self.loaded.state.step(*key))
-        return Happened(just(attempt.run()), self.rows[key], attempt.lines)
+    def execute(self, attempt: attempts.Attempt) -> Happened:
+        """Run it to its end."""
+        return Happened(just(attempt.run()), self.rows[attempt.step.key], attempt.lines)
 
     # -- deciding and saving -----------------------------------------------------------------------------------
     def commit(self, happened: Sequence[Happened], error: Exception | None = None) -> list[Key] | None:

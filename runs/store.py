@@ -125,6 +125,7 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
         cancel=control.get("cancel"),
         ending=control.get("ending"),
         degraded=control.get("degraded", False),
+        times=control.get("times"),
         created_at=row[8],
         started_at=row[9],
         ended_at=row[10],
@@ -234,7 +235,7 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
         before.output is after.output
         and before.error is after.error
         and (before.paused, before.cancel, before.degraded) == (after.paused, after.cancel, after.degraded)
-        and before.ending == after.ending
+        and (before.ending, before.times) == (after.ending, after.times)
         and (before.started_at, before.ended_at) == (after.started_at, after.ended_at)
     )
     if same:

@@ -75,7 +75,13 @@ def _apply(track: Track, event: Event) -> None:
     elif kind == "step.retrying":
         track.close(event.at, "fail", f"Attempt {attempt} failed")
         track.open("back", event.at, "Waiting to retry")
-    elif kind in ("step.attempt_failed", "step.failed", "step.lost", "step.unknown"):
+    elif kind == "step.round":
+        track.close(event.at, "ok", f"Round {event.data.get('round', 1)}: not yet")
+        track.open("back", event.at, "Waiting for the next round")
+    elif kind == "step.handling":
+        track.close(event.at, "fail")
+        track.open("run", event.at, "What sees to it runs")
+    elif kind in ("step.failed", "step.lost", "step.unknown", "step.attempt_failed"):
         track.close(event.at, "fail", f"Attempt {attempt} failed")
     elif kind in _CLOSES:
         last = track.spans[-1] if track.spans else None

@@ -97,6 +97,7 @@ class Watcher:
         """Wake an idle worker for each due row, and come back when the next one is due."""
         idle = [link for link in self.links.values() if link.idle]
         try:
+            clock.measure(every=clock.ASK_EVERY)  # it may have been set since
             due = queue.look(len(idle) + 1)
         except DatabaseError as error:
             logger.warning("the watcher lost the database: %s", error)

@@ -2,6 +2,7 @@
 //
 // A fragment is an element with an id and data-live="topic topic …". Its HTML comes from data-src (this page's address
 // if there is none) with HX-Target naming it. data-after=".log li" appends ?after=<data-seq of the last match>.
+// data-poll="id" data-poll-every="ms" on any element: while it is there, that fragment is fetched at this pace, too.
 // data-every: least milliseconds between two fetches (100 if there is none).
 import { $, $$ } from "./dom.js";
 import { keep, held, banner } from "./swap.js";
@@ -23,6 +24,7 @@ export function start() {
   if (!$("[data-live]")) return;
   connect();
   setInterval(() => { if (socket?.readyState !== 1) touchAll(); }, POLL);
+  setInterval(poll, 1000);
   addEventListener("online", () => { clearTimeout(retry); connect(); });
   addEventListener("offline", () => socket?.close());
   document.addEventListener("visibilitychange", () => { if (!document.hidden && socket === null) { clearTimeout(retry); connect(); } });
@@ -72,6 +74,15 @@ function heard(notice) {
 }
 
 const touchAll = () => $$("[data-live]").forEach((el) => touch(el.id));
+
+/** What moves without any notice: bars that grow with time, the progress of an attempt. */
+function poll() {
+  if (document.hidden) return;
+  $$("[data-poll]").forEach((el) => {
+    const last = lanes.get(el.dataset.poll)?.last ?? -Infinity;
+    if (performance.now() - last >= Number(el.dataset.pollEvery)) touch(el.dataset.poll);
+  });
+}
 
 /** Fetch a fragment: at once if it was quiet, else when its gap is over; never twice at a time. */
 export function touch(id, force = false) {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from flows.definition import models_time
 from flows.definition.models import CheckModel, DefaultsModel, ForEachModel, RetryModel
 from flows.definition.plan import (
     AlreadyDone,
@@ -12,11 +14,13 @@ from flows.definition.plan import (
     Concurrency,
     Fallback,
     ForEach,
+    Handler,
     Plan,
     Retry,
     StepPlan,
     Trigger,
     Undo,
+    Until,
 )
 from flows.definition.reader import Document, StepDoc, TriggerDoc
 
@@ -29,7 +33,9 @@ def build_steps(document: Document) -> tuple[StepPlan, ...]:
     defaults = document.flow.defaults if document.flow else DefaultsModel()
     needs = document.needs()
     approvals = [(s.id, s.config.get("protects") or []) for s in document.steps if s.family == "approval"]
-    return tuple(_step(s, defaults, needs[s.id], approvals) for s in document.steps)
+    handlers = document.handlers
+    built = (_step(s, defaults, needs[s.id], approvals) for s in document.steps)
+    return tuple(replace(s, handler=s.id in handlers) for s in built)
 
 
 def _step(
@@ -54,6 +60,14 @@ def _step(
         priority=model.priority,
         queue=model.queue,
         protected_by=tuple(dict.fromkeys(name for name, protects in approvals if doc.id in protects)),
+        deadline=model.deadline or defaults.deadline,
+        sla=model.sla or defaults.sla,
+        stall_after=model.stall_after,
+        on_timeout=_handler(model.on_timeout),
+        on_deadline=_handler(model.on_deadline),
+        on_sla=_handler(model.on_sla),
+        on_stall=_handler(model.on_stall),
+        until=_until(model.until),
         output_schema=model.output,
         requires=_checks(model.requires),
         ensures=_checks(model.ensures),
@@ -106,6 +120,23 @@ def _fallback(doc: StepDoc) -> Fallback | None:
     return Fallback(value=given.get("value"), last_good="last_good" in given, on=on)
 
 
+def _handler(said: models_time.OnMissed | models_time.OnRunMissed | None) -> Handler | None:
+    match said:
+        case None:
+            return None
+        case models_time.Instead():
+            return Handler("value", value=said.value)
+        case models_time.HandlerSteps():
+            return Handler("steps", steps=tuple(dict.fromkeys(said.steps)))
+    return Handler(said)
+
+
+def _until(said: str | models_time.UntilModel | None) -> Until | None:
+    if isinstance(said, models_time.UntilModel):
+        return Until(said.condition, said.every, said.max_rounds)
+    return None if said is None else Until(said)
+
+
 def _undo(doc: StepDoc, defaults: DefaultsModel) -> Undo | None:
     given = doc.undo
     if given is None:
@@ -139,6 +170,10 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         on_new_release=flow.on_new_release,
         triggers=tuple(_trigger(t) for t in document.triggers),
         compensate_on=tuple(dict.fromkeys(flow.compensate)),
+        deadline=flow.deadline,
+        on_deadline=_handler(flow.on_deadline),
+        sla=flow.sla,
+        on_sla=_handler(flow.on_sla),
     )
 
 

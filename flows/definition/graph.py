@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.definition import routing
@@ -11,11 +11,19 @@ from flows.definition.plan import Plan, StepPlan
 Needs = Mapping[str, Sequence[str]]
 
 
-def derive_needs(steps: Sequence[tuple[str, Sequence[str] | None]]) -> dict[str, tuple[str, ...]]:
-    """(id, needs or None) in list order -> needs of every step. Without `needs`: the step before."""
+def derive_needs(
+    steps: Sequence[tuple[str, Sequence[str] | None]], apart: Collection[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """(id, needs or None) in list order -> needs of every step. Without `needs`: the step before.
+
+    `apart`: handler steps; they need nothing, and the order of the list passes them by.
+    """
     out: dict[str, tuple[str, ...]] = {}
     before: tuple[str, ...] = ()
     for step, needs in steps:
+        if step in apart:
+            out[step] = tuple(dict.fromkeys(needs or ()))
+            continue
         out[step] = before if needs is None else tuple(dict.fromkeys(needs))
         before = (step,)
     return out

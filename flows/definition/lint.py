@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.definition import lint_approvals, lint_contracts, lint_expressions, lint_graph, lint_schedules, lint_text
+from flows.definition import (
+    lint_approvals,
+    lint_contracts,
+    lint_expressions,
+    lint_graph,
+    lint_schedules,
+    lint_text,
+    lint_time,
+)
 from flows.definition.build import build_plan, build_steps
 from flows.definition.plan import Plan
 from flows.definition.problems import Problem, in_order
@@ -36,6 +44,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
         if lint_graph.check(document, steps):
             lint_expressions.check(document, steps, source)
             lint_approvals.check(document, steps)
+            lint_time.check(document, steps)
             lint_contracts.check(document, steps)
         lint_schedules.check(document)
         if known is not None:

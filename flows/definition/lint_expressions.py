@@ -10,6 +10,7 @@ from flows.definition import expr, routing
 from flows.definition.graph import ancestors, surely_ran
 from flows.definition.lint_graph import did_you_mean, step_ids
 from flows.definition.lint_inputs import known_types, missing_input
+from flows.definition.models_time import CALLING, Instead, UntilModel
 from flows.definition.plan import StepPlan
 from flows.definition.problems import Problem, Severity
 from flows.definition.reader import Document, StepDoc
@@ -63,6 +64,17 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
     else:
         yield Site((*doc.path, doc.family), doc.config, inside, doc)
     yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)
+    until = doc.model.until
+    if isinstance(until, UntilModel):
+        yield Site(
+            (*doc.path, "until", "condition"), until.condition, inside, doc, condition=True, own=True, whole=True
+        )
+    else:
+        yield Site((*doc.path, "until"), until, inside, doc, condition=True, own=True, whole=True)
+    for key in CALLING:
+        said = getattr(doc.model, key)
+        if isinstance(said, Instead):
+            yield Site((*doc.path, key, "value"), said.value, inside, doc, own=True)
     if doc.undo is not None:
         yield Site((*doc.path, "compensate", doc.undo.family), doc.undo.config, inside, doc, own=True)
     yield from _contract_sites(doc, inside)
@@ -105,6 +117,7 @@ class _Checker:
         self.lines = source.splitlines()
         self.steps = {s.id: s for s in steps}
         self.names = set(step_ids(document))
+        self.handlers = document.handlers  # they run at any time: they read what there is
         self.above = ancestors(document.needs())
         self.sure = surely_ran(self.steps)
         self.left = MAX_EXPRESSIONS
@@ -205,7 +218,7 @@ class _Checker:
         self, site: Site, reference: expr.Reference, name: str, part: str, aware: set[Any]
     ) -> tuple[str, str, str] | None:
         reader = site.step.id if site.step else None
-        if reader is None or name not in self.steps or (site.own and name == reader):
+        if reader is None or reader in self.handlers or name not in self.steps or (site.own and name == reader):
             return None  # the flow's output reads what there is
         if name not in self.above.get(reader, frozenset()):
             said = f"`{reader}` does not wait for `{name}`, so its {part} need not be there."

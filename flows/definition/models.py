@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
+from flows.definition.models_time import FlowTimes, StepTimes, Time
 from flows.steps.base import ERROR_CLASSES
 from flows.steps.fields import Config, Duration, Json, Name, Plain, StepId, Templated, TJson
 
@@ -115,6 +116,8 @@ class DefaultsModel(Config):
 
     timeout: Annotated[Duration, Field(gt=0)] | None = Field(default=None, description="time limit of one attempt")
     retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
+    deadline: Time | None = Field(default=None, description="time limit of a step: all attempts, waits and rounds")
+    sla: Time | None = Field(default=None, description="time after which people are alerted of a step")
 
 
 Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
@@ -195,7 +198,7 @@ TRIGGERS: Mapping[str, type[BaseModel]] = {
 }
 
 
-class StepModel(Config):
+class StepModel(StepTimes):
     """What every step may say, whatever it does. The family key stands beside these."""
 
     id: StepId = Field(description="names the step in expressions and on pages")
@@ -242,7 +245,7 @@ class StepModel(Config):
     )
 
 
-class FlowModel(Config):
+class FlowModel(FlowTimes):
     """One flow."""
 
     language: Literal[1] = Field(default=1, description="version of the definition language")

@@ -185,6 +185,10 @@ class Plan:
     on_new_release: OnNewRelease = "coexist"
 
     @cached_property
+    def has_handlers(self) -> bool:
+        return any(s.handler for s in self.steps)
+
+    @cached_property
     def _by_id(self) -> dict[str, StepPlan]:
         undoing = {s.id + UNDO: _undo_of(s, s.compensate) for s in self.steps if s.compensate is not None}
         return {s.id: s for s in self.steps} | undoing

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.definition import reader_actions, reserved, yaml_source
+from flows.definition import models_time, reader_actions, reserved, yaml_source
 from flows.definition.graph import derive_needs
 from flows.definition.models import TRIGGERS, FlowModel, ScheduleTrigger, StepModel, UndoModel, WebhookTrigger
 from flows.definition.problems import Problem, Severity
@@ -87,7 +87,14 @@ class Document:
                 needs = raw.get("needs")
                 known = [n for n in needs if isinstance(n, str)] if isinstance(needs, list) else None
                 found.append((raw["id"], known))
-        return derive_needs(found)
+        return derive_needs(found, apart=self.handlers)
+
+    @property
+    def handlers(self) -> frozenset[str]:
+        """Steps that some on_… names: they stand apart from the list's order and run only when called."""
+        data = self.source.data
+        steps = [s for s in _list(data.get("steps")) if isinstance(s, dict)]
+        return frozenset(name for tree in (data, *steps) for name in models_time.called(tree))
 
     @property
     def whole(self) -> bool:

@@ -7,31 +7,15 @@ TRIGGERS = frozenset({"event"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {
-    "flow": frozenset(
-        {
-            "deadline",
-            "on_deadline",
-            "sla",
-            "vars",
-        }
-    ),
-    "step": frozenset(
-        {
-            "sla",
-            "until",
-            "deadline",
-            "on_deadline",
-            "heartbeat",
-        }
-    )
-    | FAMILIES,
+    "flow": frozenset({"vars"}),
+    "step": FAMILIES,
     "approval": frozenset({"escalate", "remind"}),
     "wait": frozenset({"event"}),
     "fallback": FAMILIES,
     "compensate": FAMILIES,
     "trigger": TRIGGERS,
     "webhook": frozenset({"overlap", "jitter"}),
-    "defaults": frozenset({"sla", "priority", "queue"}),
+    "defaults": frozenset({"priority", "queue"}),
 }
 
 #: Values by key.

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from resources.stop import Stop
+
 Json = Any
 
 #: The published error classes. A flow may name them in `retry.on`, `retry.give_up_on`, `fallback.on` and `when`.
@@ -34,7 +36,11 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "limit": False,  # sandbox or size limit
     "refused": False,  # a guard said no: private address, missing connection, permission
     "rejected": False,  # a person said no
-    "expired": False,  # a wait's time was up
+    "expired": False,  # a wait's time was up, or the rounds of an `until`
+    "deadline": False,  # the time of the whole step was up
+    "sla": False,  # it took longer than its sla, and `on_sla` makes that a failure
+    "stalled": True,  # the attempt reported no progress for `stall_after` and was stopped
+    "cancelled": False,  # the attempt was asked to stop, and did
     "conflict": False,
     "compensation": False,  # of a run: something could not be undone
     "deadlock": False,  # a child would wait for a place of a concurrency key that a run above it holds
@@ -141,6 +147,27 @@ class StepContext:
     irreversible: Callable[[str], bool] = field(default=lambda step: True)
     #: an approval asked again: the digest of the request this one supersedes
     previous_digest: str | None = None
+    #: asked to stop (cancelled, out of time, stalled): end soon, whatever the outcome says then. Families that block
+    #: wake up by `cancelled.wait(seconds)` instead of sleeping, or by `cancelled.on_stop(close)`; others are waited for
+    cancelled: Stop = field(default_factory=Stop)
+    #: what the attempt before left by `checkpoint`; None: nothing, or a new pass
+    previous_checkpoint: Json = None
+    #: say how far it is: a line, and percent (0 to 100) where known; shown while it runs, kept about once a second
+    progress: Callable[[str, float | None], None] = field(default=lambda message, percent: None)
+    #: keep JSON of at most 64 KiB for the next attempt, should this one end early; raises Refused where it is larger
+    checkpoint: Callable[[Json], None] = field(default=lambda value: None)
+
+    def heartbeat(self) -> bool:
+        """Still going on: no stall is counted. False when asked to stop: a loop can be `while ctx.heartbeat():`.
+
+        The lease is renewed without it.
+        """
+        self.progress("", None)
+        return not self.cancelled.is_set()
+
+    def remaining(self) -> float:
+        """Seconds left for this attempt, 0 once asked to stop."""
+        return min(self.cancelled.remaining(), self.timeout)
 
 
 class Refused(Exception):

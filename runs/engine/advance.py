@@ -9,7 +9,7 @@ from typing import Any
 from flows.definition import expr
 from flows.definition.plan import StepPlan
 from flows.definition.routing import FAMILY as ROUTE
-from runs.engine import ending, joins, routing
+from runs.engine import ending, handlers, joins, routing, timing
 from runs.engine.fanout import fan_out, go_on
 from runs.engine.settle import fail, skip
 from runs.engine.state import (
@@ -43,21 +43,29 @@ def advance(turn: Turn) -> None:
     moved = True
     while moved:
         moved = _open_what_can(turn)
-    if all(turn.step(s.id).settled for s in turn.plan.steps):
+    if _is_through(turn):
+        handlers.skip_uncalled(turn)
         _finish(turn)
     else:
         name_status(turn)
 
 
+def _is_through(turn: Turn) -> bool:
+    """Every step has settled; of the handler steps, those that were called."""
+    if not all(turn.step(s.id).settled for s in turn.plan.steps if not s.handler):
+        return False
+    return not turn.plan.has_handlers or handlers.idle(turn)
+
+
 def _open_what_can(turn: Turn) -> bool:
-    moved = False
+    moved = turn.plan.has_handlers and handlers.go_on(turn)
     for plan in turn.plan.steps:
         step = turn.step(plan.id)
         if step.status in SETTLED:
             continue
         if step.status == FANNED:
             moved |= go_on(turn, plan, step)
-        elif step.status == PENDING and _is_due(turn, plan):
+        elif step.status == PENDING and not plan.handler and _is_due(turn, plan):
             _open(turn, plan, step)
             moved = True
     return joins.withdraw_losers(turn) or moved if turn.plan.joins else moved
@@ -86,7 +94,9 @@ def _open(turn: Turn, plan: StepPlan, step: Step) -> None:
             return
     if reason is not None:
         skip(turn, step, reason)
-    elif plan.family == ROUTE:
+        return
+    timing.opened(turn, step)
+    if plan.family == ROUTE:
         routing.take(turn, plan, step)
     elif plan.for_each is not None:
         fan_out(turn, plan.for_each, step)
@@ -138,7 +148,7 @@ def _approved(turn: Turn, approval: str) -> bool:
 
 # -- ending ----------------------------------------------------------------------------------------------------
 def _finish(turn: Turn) -> None:
-    bad = next((s for p in turn.plan.steps if _failed_run(turn, (s := turn.step(p.id)))), None)
+    bad = next((s for p in turn.plan.steps if not p.handler and _failed_run(turn, (s := turn.step(p.id)))), None)
     if bad is None:
         try:
             output = expr.render(turn.plan.output, turn.scope())
@@ -181,7 +191,11 @@ def name_status(turn: Turn) -> None:
 
 def reopen(turn: Turn, step: Step, reason: str) -> Step:
     """A new pass: what the step did before is history, it is asked or done again (rule 2)."""
-    fresh = replace(Step(step.id, step.item), pass_no=step.pass_no + 1, attempt=step.attempt)
+    fresh = replace(
+        Step(step.id, step.item), pass_no=step.pass_no + 1, attempt=step.attempt,
+        previous_digest=step.agreed_digest,
+    )  # fmt: skip
+    timing.opened(turn, fresh)
     fresh = turn.make_ready(fresh, turn.now)
     turn.tell("step.reopened", fresh, {"pass": fresh.pass_no, "reason": reason})
     return fresh

@@ -12,7 +12,7 @@ from typing import Any, Final
 from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
-from runs.engine import contracts, doubt, ending, repair
+from runs.engine import clockwork, contracts, doubt, ending, repair, rounds, timing
 from runs.engine import inputs as given
 from runs.engine.advance import advance, name_status, reopen
 from runs.engine.backoff import may_help, next_try
@@ -52,9 +52,9 @@ def decide(
     late = type(event) in repair.OF_ENDED or isinstance(event, given.OutputKept)
     if (state.ended and not late) or not handler(turn, event):
         return turn.refused()
-    started = isinstance(event, given.AttemptStarted) and turn.step(event.step, event.item).status == RUNNING
-    if started and not turn.ending:
-        name_status(turn)  # nothing opens, ends or joins because an attempt starts
+    begun = isinstance(event, given.AttemptStarted) and turn.step(event.step, event.item).status == RUNNING
+    if begun and not turn.ending:
+        name_status(turn)  # nothing opens, ends or joins because an attempt starts (one that is refused fails its step)
     else:
         advance(turn)
     return turn.decision()
@@ -67,6 +67,7 @@ def _started(turn: Turn, event: given.Started) -> bool:
     started = turn.get("started_at")  # a run that was reopened began long ago
     turn.set_run(status="running", started_at=turn.now if started is None else started)
     turn.cause("run.started", given.encode(event))
+    timing.run_started(turn)
     return True
 
 
@@ -129,7 +130,9 @@ def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
         started_at=turn.now if step.started_at is None else step.started_at,
         wake_at=None,
         ended_at=None,
+        stopping="",
     )
+    timing.attempt_started(turn, step)
     data = {"attempt": step.attempt, "pass": step.pass_no, **({"asks": True} if asks else {}), **given.encode(event)}
     turn.cause("step.started", data, step=step)
     return True
@@ -153,6 +156,8 @@ def _attempt_ended(turn: Turn, event: given.AttemptEnded) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != RUNNING or step.attempt != event.attempt:
         return False  # fenced off: somebody else holds the step by now
+    if event.checkpoint is not None:
+        step = turn.put(step, checkpoint=event.checkpoint)
     if step.reason == LOST:
         turn.cause("step.discarded", given.encode(event), step=step)
         turn.settle(step, CANCELLED, error=None)
@@ -167,6 +172,9 @@ def _done(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     breach = event.breach if event.checked else contracts.after(turn, step, event.output)
     if breach is not None:
         _broken(turn, step, event, breach)
+        return
+    if turn.plan_of(step).until is not None and not step.fallback:
+        rounds.ended(turn, step, event)
         return
     turn.cause("step.succeeded", given.encode(event), step=step)
     # the error a fallback stands in for stays on record
@@ -206,6 +214,10 @@ def _retry(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     elif event.acted and not doubt.may_repeat(plan, step, event.repeatable):
         turn.cause("step.attempt_failed", given.encode(event), step=step)
         unknown(turn, step, error)
+    elif error.get("class") == "cancelled":  # it was asked to stop, and did
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        turn.settle(step, CANCELLED, error=error)
+        turn.tell("step.cancelled", step)
     else:
         _again(turn, step, event, error)
 
@@ -222,6 +234,10 @@ def _again(turn: Turn, step: Step, event: given.AttemptEnded, error: dict[str, J
             rand=event.rand,
             after=event.after,
         )
+    if timing.too_late(turn, step, turn.now if at is None else at):
+        turn.cause("step.attempt_failed", given.encode(event), step=step)
+        fail(turn, step, timing.missed(turn, step, error))
+        return
     if at is None:
         turn.cause("step.attempt_failed", given.encode(event), step=step)
         fail(turn, step, error)
@@ -251,6 +267,9 @@ def _wait(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
     if step.id.endswith(UNDO):
         fail(turn, step, {"class": "internal", "message": "What undoes a step cannot wait for anything."})
         return
+    if timing.too_late(turn, step, turn.now):
+        fail(turn, step, timing.missed(turn, step))
+        return
     spec = dict(wait.get("spec") or {})
     turn.put(step, status=WAITING, wait={"kind": wait["kind"], "until": until, "spec": spec})
     turn.do(OpenWait(step.id, step.item, step.pass_no, wait["kind"], until, spec))
@@ -261,7 +280,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
     if step.status != RUNNING or step.attempt != event.attempt:
         return False
     turn.cause("step.handed_back" if event.handed_back else "step.lost", given.encode(event), step=step)
-    step = turn.put(step, lost=step.lost + (0 if event.handed_back else 1), acted=True)
+    left = step.checkpoint if event.checkpoint is None else event.checkpoint
+    step = turn.put(step, lost=step.lost + (0 if event.handed_back else 1), acted=True, checkpoint=left)
     plan = turn.plan_of(step)
     error = {
         "class": "lost",
@@ -277,6 +297,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
         unknown(turn, step, error)
     elif turn.is_stopped(step):
         turn.settle(step, CANCELLED, error=error)
+    elif timing.too_late(turn, step, turn.now):
+        fail(turn, step, timing.missed(turn, step, error))
     elif event.handed_back:
         turn.make_ready(step, turn.now, tries=max(0, step.tries - 1))
     elif step.lost >= LOST_IN_A_ROW or step.tries >= _policy(plan).max_attempts:
@@ -423,7 +445,10 @@ _OUTCOMES: Final[dict[str, Callable[[Turn, Step, given.AttemptEnded], None]]] = 
     "items": _items,
 }
 #: by the timer's name; each records the cause and says whether it had a place
-_TIMERS: Final[dict[str, Callable[[Turn, given.TimerDue], bool]]] = {}
+_TIMERS: Final[dict[str, Callable[[Turn, given.TimerDue], bool]]] = {
+    timing.DEADLINE: clockwork.deadline,
+    timing.SLA: clockwork.sla,
+}
 _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.Started: _started,
     given.AttemptStarted: _attempt_started,

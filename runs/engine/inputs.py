@@ -51,6 +51,7 @@ class AttemptEnded:
     repeatable: bool = True
     wait: Mapping[str, Json] | None = None  # {kind, timeout, until, spec}
     rand: float = 0.0
+    checkpoint: Json = None  # the last one the attempt left
     breach: Mapping[str, Json] | None = None
     checked: bool = False
     stale: Mapping[str, Json] | None = None
@@ -67,6 +68,7 @@ class AttemptLost:
     item: int
     attempt: int
     repeatable: bool = True
+    checkpoint: Json = None  # the last one it left
     handed_back: bool = False
 
 

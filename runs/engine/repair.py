@@ -111,7 +111,15 @@ def _again(turn: Turn, step: Step, *, new_pass: bool = False) -> Step:
     pass_no = step.pass_no + new_pass
     if new_pass and step.item != NO_ITEM:  # never behind the fan-out's own, which may count further
         pass_no = max(pass_no, turn.step(step.id).pass_no)
-    fresh = Step(step.id, step.item, pass_no=pass_no, attempt=step.attempt, order=step.order, acted=acted)
+    fresh = Step(
+        step.id,
+        step.item,
+        pass_no=pass_no,
+        attempt=step.attempt,
+        order=step.order,
+        acted=acted,
+        previous_digest=step.agreed_digest,
+    )
     return turn.back_to_pending(fresh)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from flows.definition import expr
 from flows.definition.plan import Fallback
-from runs.engine import contracts
+from runs.engine import contracts, timing
 from runs.engine.state import CANCELLED, FAILED, SKIPPED, SUCCEEDED, UNKNOWN, WAITING, Step
 from runs.engine.turn import CloseWait, Turn
 
@@ -18,8 +18,11 @@ NO_FALLBACK: Final = frozenset({"unknown_outcome", "rejected"})
 
 
 def fail(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
-    """The step's attempts are spent: its fallback takes over, or it has failed."""
-    fallback = turn.plan_of(step).fallback
+    """The step's attempts or its time are spent: what its on_… says, its fallback takes over, or it has failed."""
+    if timing.handle(turn, step, error):
+        return
+    plan = turn.plan_of(step)
+    fallback = None if timing.gives_up_at_once(plan, error) else plan.fallback
     if fallback is None or not _stands_in(turn, fallback, step, error):
         fail_for_good(turn, step, error)
     elif fallback.family is None and not fallback.last_good:

@@ -21,6 +21,7 @@ RUNNING: Final = "running"
 FANNED: Final = "fanned"
 BACKOFF: Final = "backoff"
 WAITING: Final = "waiting"
+HANDLING: Final = "handling"  # its time was missed; the steps that see to it run, then it fails
 UNKNOWN: Final = "unknown"
 SUCCEEDED: Final = "succeeded"
 FAILED: Final = "failed"
@@ -67,6 +68,11 @@ class Step:
     round_no: int = 0  # rounds of an `until` that ended without it
     checkpoint: Json = None  # what the last attempt left for the next
     progress: Mapping[str, Json] | None = None  # of the running attempt: {at, message, percent}
+    stopping: str = ""  # RUNNING: why the attempt was asked to stop: deadline | sla | cancelled | …
+    late: bool = False  # its sla was missed
+    calling: str = ""  # the handler step that runs for it now
+    calls: tuple[str, ...] = ()  # handler steps still to run for it
+    previous_digest: str = ""  # of an approval asked again: what was agreed to before
     keys: tuple[str, ...] | None = None  # FANNED: of each item, what orders it among the others
     load: Mapping[str, Json] | None = None  # the resource that holds what is to be fanned over
     doubt: Mapping[str, Json] | None = None  # its next attempt asks whether the last one happened: see doubt.py
@@ -75,6 +81,12 @@ class Step:
     @property
     def key(self) -> Key:
         return (self.id, self.item)
+
+    @property
+    def agreed_digest(self) -> str:
+        """Of an approval: what people last agreed to, in this pass or before; "" if they never did."""
+        agreed = self.granted is not None and isinstance(self.output, dict)
+        return str(self.output.get("digest", "")) if agreed else self.previous_digest
 
     @property
     def settled(self) -> bool:
@@ -98,6 +110,7 @@ class State:
     cancel: Mapping[str, Json] | None = None  # {actor, reason, at}
     ending: Mapping[str, Json] | None = None  # what the run is coming to: see runs/engine/ending.py
     degraded: bool = False  # a fallback stood in for a step
+    times: Mapping[str, Json] | None = None  # {since: of a reopened run, late: its sla was missed at, calling, calls}
     created_at: float = 0.0
     started_at: float | None = None
     ended_at: float | None = None

@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from orchestra.settings import SQLITE_OPTIONS
-from runs import permits, ranks, store
+from runs import clock, permits, ranks, store
 
 
 @contextlib.contextmanager
@@ -42,6 +42,7 @@ def connected(url: str) -> Iterator[None]:
 def _forget() -> None:
     """What this process remembers of another database."""
     store.plan_of.cache_clear()
+    clock.forget()
     ranks.forget()
     permits.forget()
     ContentType.objects.clear_cache()

@@ -7,7 +7,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flows.definition.plan import AlreadyDone, Check, End, Fallback, ForEach, Plan, Retry, StepPlan, Undo
+from flows.definition.plan import (
+    AlreadyDone,
+    Check,
+    End,
+    Fallback,
+    ForEach,
+    Handler,
+    Plan,
+    Retry,
+    StepPlan,
+    Undo,
+    Until,
+)
 
 RETRIES = st.builds(
     Retry,
@@ -44,6 +56,10 @@ FAN_OUTS = st.builds(
 )
 UNDOS = st.sampled_from([None, Undo("http", {}, retry=Retry(max_attempts=2, initial=0.0, jitter="none"))])
 ENDS: st.SearchStrategy[tuple[End, ...]] = st.sampled_from([("cancel",), ("cancel", "failure"), ("failure",), ()])
+HANDLER_STEPS = ("h0", "h1")
+CALLS = [Handler("steps", steps=HANDLER_STEPS), Handler("steps", steps=HANDLER_STEPS[1:])]
+RUN_MISSED = st.sampled_from([None, Handler("compensate"), *CALLS])
+MISSED = st.sampled_from([None, None, Handler("fail"), Handler("value", value="late"), *CALLS])
 CONDITIONS = st.sampled_from([None, None, None, True, False, "${{ input.go }}", "${{ !input.go }}"])
 
 
@@ -53,14 +69,12 @@ def plans(draw: st.DrawFn, most: int = 12) -> Plan:
     for index in range(draw(st.integers(1, most))):
         steps.append(draw(_steps(f"s{index}", steps)))
     steps = [_with_targets(draw, s, steps) if s.family == "route" else s for s in steps]
+    handlers = [StepPlan(id=name, family="function", config={}, handler=True) for name in HANDLER_STEPS]
     return Plan(
-        language=1,
-        flow="random",
-        title="Random",
-        steps=tuple(steps),
-        output={"n": "${{ input.go }}"},
-        compensate_on=draw(ENDS),
-    )
+        language=1, flow="random", title="Random", steps=(*steps, *handlers), output={"n": "${{ input.go }}"},
+        deadline=draw(st.sampled_from([None, 500.0])), on_deadline=draw(RUN_MISSED),
+        compensate_on=draw(ENDS), sla=draw(st.sampled_from([None, 50.0])), on_sla=draw(RUN_MISSED),
+    )  # fmt: skip
 
 
 @st.composite
@@ -101,6 +115,13 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
     common["ensures"] = draw(CHECKS)
     each = draw(st.none() | FAN_OUTS)
     common["compensate"] = draw(UNDOS) if family != "wait" else None
+    common |= {
+        "deadline": draw(st.sampled_from([None, None, 40.0])), "sla": draw(st.sampled_from([None, None, 20.0])),
+        "on_timeout": draw(MISSED), "on_deadline": draw(MISSED), "on_sla": draw(MISSED) if each is None else None,
+    }  # fmt: skip
+    if family != "wait" and not common.get("irreversible"):
+        until = Until(f"${{{{ steps.{id_}.output == 1 }}}}", every=draw(st.sampled_from([0.0, 10.0])), max_rounds=3)
+        common["until"] = draw(st.sampled_from([None, None, until]))
     return StepPlan(id=id_, family=family, config={}, for_each=each, fallback=draw(FALLBACKS), **common)
 
 

@@ -28,7 +28,7 @@ from runs.engine.state import (
     Key,
     Step,
 )  # fmt: skip
-from runs.engine.turn import CloseWait, Decision, Dequeue, Enqueue, OpenWait
+from runs.engine.turn import ClearTimer, CloseWait, Decision, Dequeue, Enqueue, OpenWait, SetTimer
 from runs.recoveries import refusal
 from tests.engine.fold import fold
 from tests.engine.game import ERROR, Game, action
@@ -50,6 +50,7 @@ class RunMachine(RuleBasedStateMachine):
         self.agreed: dict[str, dict[str, str]] = {}  # the same, once they agreed
         self.queue: set[Key] = set()
         self.waits: set[tuple[str, int, int]] = set()
+        self.timers: set[tuple[str, int, str]] = set()
         self.disturbed: set[Key] = set()
         self.results: set[tuple[str, int, int]] = set()
         self.mended: set[str] = set()  # steps people spoke for: what had begun because of them goes on
@@ -77,6 +78,11 @@ class RunMachine(RuleBasedStateMachine):
                 self.queue.add((step, item))
             case Dequeue(step, item):
                 self.queue.discard((step, item))
+                self.timers = {t for t in self.timers if t[:2] != (step, item)}
+            case SetTimer(step, item, name, _):
+                self.timers.add((step, item, name))
+            case ClearTimer(step, item, name):
+                self.timers.discard((step, item, name))
             case OpenWait(step, item, pass_no):
                 assert (step, item, pass_no) not in self.waits
                 self.waits.add((step, item, pass_no))
@@ -282,6 +288,16 @@ class RunMachine(RuleBasedStateMachine):
         step = self.pick(data, WAITING)
         assert self.give(given.TimeUp(step.id, step.item, step.pass_no)).accepted
 
+    @precondition(lambda self: self.timers)
+    @rule(data=st.data(), really=st.integers(0, 2))
+    def a_time_is_missed(self, data: st.DataObject, really: int) -> None:
+        step, item, name = data.draw(st.sampled_from(sorted(self.timers)), label="timer")
+        if self.game.state.paused is not None or (name == "deadline" and really):
+            return  # a pause holds every timer
+        self.timers.discard((step, item, name))
+        told = self.give(given.TimerDue(step, item, name))
+        assert told.accepted or self.game.state.ended or self.game.state.cancel or self.game.state.ending
+
     @precondition(lambda self: any(s.protected_by for s in self.plan.steps))
     @rule(data=st.data(), item=st.integers(-1, 3))
     def the_world_changes(self, data: st.DataObject, item: int) -> None:
@@ -358,6 +374,8 @@ class RunMachine(RuleBasedStateMachine):
 
     def fresh(self, event: given.Input) -> bool:
         """Has this input a place now (because it was refused before, or may come again)?"""
+        if isinstance(event, given.TimerDue):
+            return True  # of a step that was put back, or of its next pass
         if isinstance(event, (given.PauseRequested, given.Resumed, given.CancelRequested, given.Started, *REPAIRS)):
             return True
         if isinstance(event, (given.AttemptEnded, given.AttemptLost)):
@@ -423,7 +441,9 @@ class RunMachine(RuleBasedStateMachine):
             self.move(movable[0])
         if moves == 500:
             assert self.game.state.ended
-            assert not self.waits and not self.has(RUNNING)
+            assert not self.waits and not self.has(RUNNING) and not self.has("handling")
+            handlers = [self.game.state.step(s.id) for s in self.plan.steps if s.handler]
+            assert all(s.settled for s in handlers) or self.game.state.ending
 
     def move(self, step: Step) -> None:
         plan = self.plan.step(step.id)

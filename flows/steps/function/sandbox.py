@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib.util
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pydantic_monty as monty
+
+from resources.stop import Stop
 
 #: name shown in tracebacks
 SCRIPT = "function.py"
@@ -104,33 +107,41 @@ def _start() -> monty.Monty:
 _pool = Pool(_start)
 
 
-def run(code: str, names: Mapping[str, Any], *, limits: Limits, now: float, seed: int) -> tuple[Any, str]:
+def run(
+    code: str, names: Mapping[str, Any], *, limits: Limits, now: float, seed: int, stop: Stop | None = None
+) -> tuple[Any, str]:
     """Run `code` with `names` as its variables: (value of the last expression or None, printed text).
 
     `now` is epoch seconds: the only time the code sees. Raises CodeError, LimitError, SandboxBroken.
-    A process found dead is replaced and the code run once more: it has no effects, so that is safe.
+    A process found dead is replaced and the code run once more: it has no effects, so that is safe. `stop`: when it is
+    asked for, the process is killed; raises SandboxBroken.
     """
     policy: monty.OSPolicy = {
         "datetime": dt.datetime.fromtimestamp(now, dt.UTC),
         "sleep": "zero",
         "random_start": {"seed": seed},
     }
+    stop = stop or Stop()
     try:
-        return _run(code, names, limits, policy)
+        return _run(code, names, limits, policy, stop)
     except monty.MontyCrashedError:
-        pass
+        if stop.is_set():
+            raise SandboxBroken("The code was stopped.") from None
     try:
-        return _run(code, names, limits, policy)
+        return _run(code, names, limits, policy, stop)
     except monty.MontyCrashedError as e:
         raise SandboxBroken(f"The sandbox process died: {e}") from e
 
 
-def _run(code: str, names: Mapping[str, Any], limits: Limits, policy: monty.OSPolicy) -> tuple[Any, str]:
+def _run(code: str, names: Mapping[str, Any], limits: Limits, policy: monty.OSPolicy, stop: Stop) -> tuple[Any, str]:
     """As `run`, but MontyCrashedError comes out as it is when it was not for time."""
     pool = _pool.get()
     printed = monty.CollectString(MAX_PRINTED)
     try:
-        with pool.checkout(script_name=SCRIPT, limits=_limits(limits), os_policy=policy) as session:
+        with (
+            pool.checkout(script_name=SCRIPT, limits=_limits(limits), os_policy=policy) as session,
+            stop.on_stop(_killer(session.worker_pid)),
+        ):
             return session.feed_run(code, inputs=dict(names), print_callback=printed), printed.output
     except monty.MontyRuntimeError as e:
         raise _runtime_error(e, limits) from e
@@ -145,6 +156,11 @@ def _run(code: str, names: Mapping[str, Any], limits: Limits, policy: monty.OSPo
     except OSError as e:
         _pool.drop(pool)
         raise SandboxBroken(f"No sandbox process could be had: {e}") from e
+
+
+def _killer(pid: int | None) -> Callable[[], None]:
+    """Ends the process of a session; its id is asked for beforehand, since nobody may ask while code runs."""
+    return lambda: None if pid is None else os.kill(pid, signal.SIGKILL)
 
 
 def _limits(limits: Limits) -> monty.ResourceLimits:

@@ -32,7 +32,12 @@ class FunctionFamily(Family):
         allowed = sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
         try:
             value, printed = sandbox.run(
-                config["code"], variables(config["input"]), limits=allowed, now=ctx.now, seed=ctx.seed
+                config["code"],
+                variables(config["input"]),
+                limits=allowed,
+                now=ctx.now,
+                seed=ctx.seed,
+                stop=ctx.cancelled,
             )
         except sandbox.SandboxError as e:
             return _failed(e, cut_short=ctx.timeout < limits["time"])

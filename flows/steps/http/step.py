@@ -63,7 +63,10 @@ class HttpFamily(Family):
         except OperationalError as e:
             return Retry(StepError("internal", f"The database did not answer: {e}"), acted=False)
         try:
-            fetched = fetch(client, request, timeout=ctx.timeout, max_bytes=ctx.action.config["max_bytes"])
+            fetched = fetch(
+                client, request, timeout=ctx.timeout, max_bytes=ctx.action.config["max_bytes"], stop=ctx.cancelled,
+                heard=lambda so_far, whole: _tell(ctx, so_far, whole),
+            )  # fmt: skip
         except (httpx2.HTTPError, httpx2.InvalidURL, OrchestraError) as e:
             return _broken(e, request.url.host, ctx.timeout)
         ctx.log(f"{request.method} {request.url} answered {fetched.status} in {fetched.seconds:.3f} s")
@@ -108,6 +111,11 @@ def _request(ctx: StepContext) -> httpx2.Request:
     return httpx2.Request(
         config["method"], config["url"], headers={**headers, KEY_HEADER.lower(): ctx.key}, content=content
     )
+
+
+def _tell(ctx: StepContext, so_far: int, whole: int | None) -> None:
+    percent = min(100.0, so_far / whole * 100) if whole else None
+    ctx.progress(f"{so_far} bytes received", percent)
 
 
 def _outcome(fetched: Fetched, ctx: StepContext) -> Outcome:
