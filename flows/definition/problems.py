@@ -49,6 +49,7 @@ RULES: Mapping[str, str] = {
     "protects-not-downstream": "An approval protects a step that does not come after it.",
     "protected-not-computable": "What a protected step will do cannot be known when the request opens.",
     "fallback-unprotected": "A protected or irreversible step has a fallback nobody approves.",
+    "unknown-flow": "A child flow has no live release.",
     "compensate-waits": "What undoes a step would wait for a person, a signal or a time.",
     "fallback-waits": "A fallback that would wait for somebody or something.",
     "fallback-class": "A fallback names an error class that nothing may stand in for.",
