@@ -9,7 +9,7 @@ from django.db.models import Count
 from flows.definition.plan import Plan, StepPlan
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, line, looks, notes, timeline
+from runs import children, dag, filters, line, looks, notes, timeline
 from runs.about import about
 from runs.held import held_back
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
@@ -87,6 +87,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "why_not": why_not(run, operates),
         "priority": run.priority,
         "queued": line.of_run(run),
+        "parent": run.parent_id,
         "ending": run.control.get("ending") or {},
         "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
@@ -159,6 +160,7 @@ def inspect(
         "next": order[at + 1] if at + 1 < len(order) else "",
         "action": resolved_action(run, plan, rows, chosen),
         "written": step.config,
+        "children": children.of_step(run.pk, chosen) if step.family == "call" else [],
         "digest": kept.get("digest") or "",
         "output": row.output if row else None,
         "has_output": _tried(row),

@@ -42,7 +42,7 @@ class ConfigError(Exception):
 
 
 def normalise(family: str, config: Json) -> Json:
-    """The long form of a short form: `sleep: 10m` is {"duration": "10m"}, `callback:` is {}, `call: billing` is {"flow": …}."""
+    """The long form of a short form: `sleep: 10m` is {"duration": "10m"}, `call: billing` is {"flow": "billing"}."""
     if family == "sleep" and isinstance(config, (str, int, float)) and not isinstance(config, bool):
         return {"duration": config}
     if family == "call" and isinstance(config, str):
