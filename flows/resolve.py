@@ -72,7 +72,7 @@ def resolve_action(
     try:
         parsed = parse_config(family_name, expr.render(config, scope))
         connection, settings = _connection(getattr(parsed, "connection", None))
-        ready = member.prepare(parsed, settings)
+        ready = member.pin(member.prepare(parsed, settings))
     except expr.ExprError as e:
         raise _expression(step_id, e) from e
     except ConfigError as e:

@@ -214,8 +214,8 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
         if address.step_index >= len(plan.steps):
             return Delivery("unknown")
         step = plan.steps[address.step_index]
-        if step.family == "approval" and actor.kind not in {"user", "token"}:
-            return Delivery("unknown")  # only a person answers an approval, never a callback
+        if step.family == "call" or (step.family == "approval" and actor.kind not in {"user", "token"}):
+            return Delivery("unknown")  # only a child's end, and only a person; never a callback
         row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
         outcome = _place(run, row)
         problems = _refused(step, payload) if outcome in {"accepted", "early"} else []

@@ -147,6 +147,7 @@ def list_runs(
     flow: str | None = Query(None, max_length=63),
     status: StatusName | None = None,
     degraded: bool | None = None,
+    parent: str | None = Query(None, max_length=26, description="The run whose children are meant."),
     cursor: str | None = Query(None, max_length=200),
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
@@ -158,6 +159,8 @@ def list_runs(
         rows = rows.filter(status=status)
     if degraded is not None:
         rows = rows.filter(degraded=degraded)
+    if parent is not None:
+        rows = rows.filter(parent_id=_text(parent))
     page = newest_first(rows, cursor=cursor, limit=limit)
     held = held_back([run.pk for run in page.items if not run.ended])
     return {"items": [run_json(run, held) for run in page.items], "next_cursor": page.next_cursor}

@@ -6,7 +6,7 @@ from typing import Final
 
 from django.db import transaction
 
-from runs import bell, clock, history, limits, queue, signals
+from runs import bell, children, clock, history, limits, queue, signals
 from runs.models import Run, RunStatus, WaitToken, Work
 from runs.queue import Claim
 
@@ -47,4 +47,5 @@ def fail(run_id: str) -> None:
         _close_waits(run_id, now)
         history.append(run_id, "run.failed", data={"error": error})
         limits.free(run.flow_id, run.limit_key, run.placed, now)
+        children.wake_parent(run_id, now)
     bell.ring(bell.WORK, bell.EVENTS)

@@ -174,6 +174,7 @@ class Work(models.Model):
         STEP = "step"  # execute an attempt
         TIMER = "timer"  # tell the core that a time has come
         ADMIT = "admit"  # a place of a concurrency key is free
+        CLOSE = "close"  # the run that called this one no longer waits for it
 
     kind = models.CharField(max_length=5, choices=Kind.choices)
     run = models.ForeignKey(Run, models.CASCADE, related_name="+", db_index=False)

@@ -78,7 +78,7 @@ DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
 DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
 _HOLD = """
 UPDATE runs_work SET held_at = coalesce(wake_at, 1), wake_at = NULL, rank = NULL
- WHERE run_id = %s AND owner IS NULL AND (wake_at IS NOT NULL OR held_by <> '')
+ WHERE run_id = %s AND owner IS NULL AND (wake_at IS NOT NULL OR held_by <> '') AND kind <> 'close'
 """
 _RELEASE = "UPDATE runs_work SET wake_at = held_at, held_at = NULL WHERE run_id = %s AND held_at IS NOT NULL"
 

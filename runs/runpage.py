@@ -10,7 +10,7 @@ from flows.definition.plan import Plan, StepPlan
 from flows.definition.routing import FAMILY as ROUTE
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import dag, filters, line, looks, notes, timeline, times
+from runs import children, dag, filters, line, looks, notes, timeline, times
 from runs.about import about
 from runs.held import held_back
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
@@ -88,6 +88,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "why_not": why_not(run, operates),
         "priority": run.priority,
         "queued": line.of_run(run),
+        "parent": run.parent_id,
         "ending": run.control.get("ending") or {},
         "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
@@ -166,6 +167,7 @@ def inspect(
         "next": order[at + 1] if at + 1 < len(order) else "",
         "action": resolved_action(run, plan, rows, chosen),
         "written": step.config,
+        "children": children.of_step(run.pk, chosen) if step.family == "call" else [],
         "digest": kept.get("digest") or "",
         "output": row.output if row else None,
         "has_output": _tried(row),

@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from flows.definition.plan import Plan
 from flows.models import Release
 from resources.fields import dumps
-from runs import bell, hot, limits, permits, queue_rows, waits
+from runs import bell, children, hot, limits, permits, queue_rows, waits
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
@@ -45,6 +45,7 @@ class Loaded:
     starter_id: int | None = None
     folder: str = ""
     priority: int = 0  # the run's: its start's, or the flow's
+    has_parent: bool = False  # another run called it
 
     def at(self, state: State) -> Loaded:
         """The same run in another state."""
@@ -52,7 +53,7 @@ class Loaded:
             return self
         return Loaded(
             state, self.plan, self.flow_id, self.release_id, self.limit_key, self.placed, self.flow, self.starter_id,
-            self.folder, self.priority,
+            self.folder, self.priority, self.has_parent,
         )  # fmt: skip
 
 
@@ -75,7 +76,8 @@ def plan_of(release_id: int) -> Plan:
 
 _RUN = """
 SELECT r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
-       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder, r.priority
+       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder, r.priority,
+       r.parent_id IS NOT NULL
   FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id = %s
 """
 _STEPS = """
@@ -131,7 +133,9 @@ def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
         ended_at=row[10],
     )
     plan = plan_of(row[12])
-    return Loaded(state, plan, row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17], row[18])
+    return Loaded(
+        state, plan, row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17], row[18], bool(row[19])
+    )
 
 
 def lock(loaded: Loaded) -> None:
@@ -189,6 +193,9 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
                 permits.follow(loaded.state, state, loaded.plan.connections, saving.now)
             if state.ended and not loaded.state.ended:
                 rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
+                if loaded.has_parent:
+                    children.wake_parent(state.run_id, saving.now)
+                    rings = True
     except IntegrityError as error:
         # Sent together with the version's check, a statement may break a constraint before that is looked at:
         # the same event number, the same step opened by somebody who was faster.

@@ -66,7 +66,7 @@ _IMPLIED: Final = (None, queue_rows.still_mine, store.moved)
 def record(loaded: Loaded, saving: Save) -> Record | None:
     """The save, ready to be written together with others; None where it must go alone."""
     after = saving.decisions[-1].state
-    if saving.hold is None or saving.connections or (after.ended and loaded.limit_key):
+    if saving.hold is None or saving.connections or (after.ended and (loaded.limit_key or loaded.has_parent)):
         return None
     if permits.concern(loaded.plan.connections):  # steps that wait for one may end with this, and with them their place
         return None

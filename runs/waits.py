@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from flows.definition.plan import Plan
-from runs import signals, tokens
+from runs import children, signals, tokens
 from runs.engine import turn as cmd
 from runs.engine.state import State
 from runs.models import WaitToken, Work
@@ -82,6 +82,8 @@ def _open(loaded: Loaded, state: State, c: cmd.OpenWait, now: float) -> bool:
     row.status = WaitToken.Status.ANSWERED if early else WaitToken.Status.OPEN
     row.expires_at = c.until
     row.save(update_fields=["status", "expires_at"])
+    if c.kind == children.KIND:
+        early = children.begin(loaded, row, c.spec, now)
     if early:
         line = Line(loaded.flow_id, loaded.priority, now)
         wake(loaded.plan, state.run_id, c.step, c.item, now, held=held, line=line)
@@ -103,6 +105,9 @@ def lock_token(token: str, run_id: str, step: str, item: int, pass_no: int, kind
 
 def _close(loaded: Loaded, c: cmd.CloseWait, now: float) -> None:
     token = token_of(loaded.plan, loaded.state.run_id, c.step, c.item, c.pass_no)
+    wait = loaded.state.step(c.step, c.item).wait or {}
+    if wait.get("kind") == children.KIND:
+        children.let_go(token, c.reason, wait["spec"], now)
     if c.reason != "answered":
         still_open = WaitToken.objects.filter(token=token, status=WaitToken.Status.OPEN)
         if not still_open.update(status=WaitToken.Status.CLOSED) and c.reason == "expired":
@@ -113,5 +118,7 @@ def _close(loaded: Loaded, c: cmd.CloseWait, now: float) -> None:
 def answer_of(loaded: Loaded, step: str, item: int, pass_no: int) -> Mapping[str, Json] | None:
     """{"payload": …} when the wait of this pass was answered, else None."""
     token = token_of(loaded.plan, loaded.state.run_id, step, item, pass_no)
+    if (loaded.state.step(step, item).wait or {}).get("kind") == children.KIND:
+        return children.answer_of(token)
     row = WaitToken.objects.filter(token=token, status=WaitToken.Status.ANSWERED).only("answer").first()
     return None if row is None else {"payload": row.answer}

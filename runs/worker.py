@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from django.conf import settings
 from django.db import DatabaseError
 
-from runs import admission, broken, clock, queue, ranks, store
+from runs import admission, broken, children, clock, queue, ranks, store
 from runs.crew import Crew
 from runs.heart import Heart
 from runs.models import Work
@@ -22,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 #: rows claimed at once at most
 MAX_RUNS: Final = 16
+#: what is done for a run without being a step of it
+_ERRANDS: Final[dict[str, Callable[[str], object]]] = {
+    Work.Kind.ADMIT: admission.admit,
+    Work.Kind.CLOSE: children.close,
+}
 
 
 class Worker:
@@ -46,9 +51,9 @@ class Worker:
             for name in self.queues:
                 ranks.look(name)
         for claim in claims:
-            if claim.kind == Work.Kind.ADMIT:
-                self._admit(claim)
-        slices = self._slices([claim for claim in claims if claim.kind != Work.Kind.ADMIT])
+            if claim.kind in _ERRANDS:
+                self._run_errand(claim)
+        slices = self._slices([claim for claim in claims if claim.kind not in _ERRANDS])
         self.last = None  # nothing is kept of a run that breaks
         if slices:
             crew = Crew(self, slices)
@@ -56,13 +61,13 @@ class Worker:
             self.last = slices[0].loaded if len(slices) == 1 else None
         return bool(claims)
 
-    def _admit(self, claim: Claim) -> None:
+    def _run_errand(self, claim: Claim) -> None:
         try:
-            admission.admit(claim.run_id)
+            _ERRANDS[claim.kind](claim.run_id)
         except DatabaseError:
             raise
         except Exception:
-            logger.exception("admitting run %s broke its worker", claim.run_id)
+            logger.exception("an errand (%s) for run %s broke its worker", claim.kind, claim.run_id)
             broken.set_aside(claim, self.owner)
         else:
             queue.drop(claim, self.owner)

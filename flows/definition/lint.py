@@ -27,6 +27,7 @@ class Known:
     secrets: frozenset[str] | set[str] | None = None
     groups: frozenset[str] | set[str] | None = None
     users: frozenset[str] | set[str] | None = None
+    flows: frozenset[str] | set[str] | None = None  # that have a live release
 
 
 def lint(source: str, *, known: Known | None = None) -> list[Problem]:

@@ -30,6 +30,8 @@ class Names(Protocol):
     def groups(self) -> frozenset[str] | set[str] | None: ...
     @property
     def users(self) -> frozenset[str] | set[str] | None: ...
+    @property
+    def flows(self) -> frozenset[str] | set[str] | None: ...
 
 
 _KNOWN_SECRETS = re.compile(
@@ -182,12 +184,19 @@ def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[st
             if family == "http" and config:
                 path = (*doc.path, key, "http", "connection")
                 yield ("connection", known.connections, path, config.get("connection"))
+        if doc.family == "call":
+            yield "flow", _and_itself(document, known.flows), (*doc.path, "call", "flow"), doc.config.get("flow")
         if doc.family == "approval":
             yield from _reviewers(doc, known)
     for trigger in document.triggers:
         if isinstance(trigger.model, WebhookTrigger):
             path = ("triggers", trigger.index, "webhook", "secret")
             yield "secret", known.secrets, path, trigger.model.secret
+
+
+def _and_itself(document: Document, flows: frozenset[str] | set[str] | None) -> frozenset[str] | None:
+    """A flow may call itself before it was ever released."""
+    return None if flows is None else frozenset(flows | ({document.flow.flow} if document.flow else set()))
 
 
 def _reviewers(doc: StepDoc, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:

@@ -49,6 +49,7 @@ RULES: Mapping[str, str] = {
     "protects-not-downstream": "An approval protects a step that does not come after it.",
     "protected-not-computable": "What a protected step will do cannot be known when the request opens.",
     "fallback-unprotected": "A protected or irreversible step has a fallback nobody approves.",
+    "unknown-flow": "A child flow has no live release.",
     "compensate-waits": "What undoes a step would wait for a person, a signal or a time.",
     "handler-step": "A step that only a missed time calls has keys that would do nothing, or is needed by others.",
     "time-order": "A longer time ends before a shorter one.",

@@ -45,6 +45,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "compensation": False,  # of a run: something could not be undone
     "deadlock": False,  # a child would wait for a place of a concurrency key that a run above it holds
     "contract": False,  # what a step requires or promises does not hold
+    "child_failed": False,  # the run of a child flow did not succeed
     "unknown_outcome": False,  # may or may not have happened; a person must say
     "internal": True,  # a bug of ours or a broken part
 }
@@ -82,7 +83,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Hold no worker until answered. kind: approval | callback | timer.
+    """Hold no worker until answered. kind: approval | callback | timer | child.
 
     `timeout` seconds until the wait ends by itself (timer: how long to sleep; others: expiry).
     `until`: absolute epoch seconds instead. `spec` is JSON kept with the wait: for an approval the
@@ -195,6 +196,13 @@ class Family(ABC):
         `connection`: the settings of the connection it names. Pure; raises Refused for what no step may do.
         """
         return config.model_dump(mode="json", by_alias=True)
+
+    def pin(self, config: dict[str, Json]) -> dict[str, Json]:
+        """The prepared config with what must not change between an approval and the attempt. May read the database.
+
+        Raises Refused.
+        """
+        return config
 
     def repeatable(self, action: Action, connection: BaseModel | None) -> bool:
         """May an attempt with an unknown outcome be repeated safely? `connection`: its settings, or None."""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from flows.steps.approval.config import ApprovalConfig
+from flows.steps.call.config import CallConfig
 from flows.steps.fields import RENDERED
 from flows.steps.function.config import FunctionConfig
 from flows.steps.http.config import HttpConfig
@@ -26,6 +27,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "sleep": SleepConfig,
     "kv": KvConfig,
     "route": RouteConfig,
+    "call": CallConfig,
 }
 
 
@@ -40,9 +42,11 @@ class ConfigError(Exception):
 
 
 def normalise(family: str, config: Json) -> Json:
-    """The long form of a short form: `sleep: 10m` is {"duration": "10m"}, `callback:` is {}."""
+    """The long form of a short form: `sleep: 10m` is {"duration": "10m"}, `call: billing` is {"flow": "billing"}."""
     if family == "sleep" and isinstance(config, (str, int, float)) and not isinstance(config, bool):
         return {"duration": config}
+    if family == "call" and isinstance(config, str):
+        return {"flow": config}
     if family == "wait" and isinstance(config, dict) and "callback" in config and config["callback"] is None:
         return {**config, "callback": {}}
     return config

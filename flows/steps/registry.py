@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from flows.steps.approval.step import ApprovalFamily
 from flows.steps.base import Family
+from flows.steps.call.step import CallFamily
 from flows.steps.function.step import FunctionFamily
 from flows.steps.http.step import HttpFamily
 from flows.steps.kv.step import KvFamily
@@ -83,7 +84,9 @@ def _config_breaches(config: object) -> list[str]:
 
 
 _registry = Registry()
-for _cls in (HttpFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily):
+for _cls in (
+    HttpFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
+):  # fmt: skip
     _registry.register(_cls)
 
 family = _registry.family

@@ -341,11 +341,28 @@ def _answered(turn: Turn, event: given.Answered) -> bool:
     turn.do(CloseWait(step.id, step.item, step.pass_no, "answered"))
     if step.wait["kind"] == "approval":
         _decided(turn, step, dict(event.payload or {}))
+    elif step.wait["kind"] == "child":
+        _child_ended(turn, step, event.payload)
     elif (breach := event.breach if event.checked else contracts.after(turn, step, event.payload)) is not None:
         fail(turn, step, breach)
     else:
         turn.settle(step, SUCCEEDED, output=event.payload, error=None)
     return True
+
+
+def _child_ended(turn: Turn, step: Step, told: Mapping[str, Json]) -> None:
+    """`told`: {run, status, output, error} of the child, or {refused: error} where it could not be started."""
+    if "refused" in told:
+        fail(turn, step, told["refused"])
+    elif told["status"] != "succeeded":
+        why = (told.get("error") or {}).get("message") or f"It is {told['status']}."
+        details = {"run": told["run"], "status": told["status"], "error": told.get("error")}
+        said = f"The child run {told['run']} did not succeed: {why}"
+        fail(turn, step, {"class": "child_failed", "message": said, "details": details})
+    elif (breach := contracts.after(turn, step, told["output"])) is not None:
+        fail(turn, step, breach)
+    else:
+        turn.settle(step, SUCCEEDED, output=told["output"], error=None)
 
 
 def _output_kept(turn: Turn, event: given.OutputKept) -> bool:

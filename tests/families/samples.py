@@ -74,6 +74,12 @@ SAMPLES: Mapping[str, Sample] = {
         resolved="10800",
         invalid={"duration": "${{ input.name }}"},
     ),
+    "call": Sample(
+        config={"flow": "child", "input": {"n": "${{ input.count }}", "name": "${{ input.name }}"}},
+        resolved="billing",
+        invalid={"flow": "child", "input": "${{ input.name }}"},
+        failing=({"flow": "child", "input": {"n": "many"}},),
+    ),
     "kv": Sample(
         config={"increment": {"key": "${{ input.name }}", "value": "${{ input.count }}"}},
         resolved="billing",

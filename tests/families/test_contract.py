@@ -17,6 +17,7 @@ from flows.steps.registry import all_families
 from resources import kv
 from resources.access import Actor
 from resources.connections import create_connection
+from tests.engine.cluster import make_flow
 from tests.families.attempt import KEY, as_json, attempt, error, resolve
 from tests.families.conftest import SECRET
 from tests.families.outside import Outside, closed_port
@@ -48,6 +49,8 @@ def the_outside(connect: Callable[..., str]) -> Iterator[None]:
         kind="http",
         settings={"base_url": f"http://127.0.0.1:{closed_port()}", "allow_networks": ["127.0.0.0/8"]},
     )
+    child = "flow: child\ninput: {type: object, properties: {n: {type: integer}}}\n"
+    make_flow(child + "steps:\n  - {id: one, function: {code: '1'}}\n")
     kv.set(namespace="flow:release-service", key="text", value="not a number")
     yield
 
