@@ -14,8 +14,6 @@ KEYS: dict[str, frozenset[str]] = {
     "fallback": FAMILIES,
     "compensate": FAMILIES,
     "trigger": TRIGGERS,
-    "webhook": frozenset({"overlap", "jitter"}),
-    "defaults": frozenset({"priority", "queue"}),
 }
 
 #: Values by key.
