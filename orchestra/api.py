@@ -33,6 +33,7 @@ from runs.api import router as runs_router
 from runs.control_api import router as controls_router
 from runs.flow_api import router as flow_runs_router
 from runs.outbound.api import router as events_router
+from runs.schedules.api import router as schedules_router
 
 SIGN_IN_HINT = "Send `Authorization: Bearer <token>`; `manage.py create_token USER` makes one."
 
@@ -78,7 +79,7 @@ api = NinjaAPI(
 )
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
-    limits_router,
+    limits_router, schedules_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

@@ -27,5 +27,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("runs.urls_hooks")),
     path("", include("flows.urls")),
     path("", include("runs.flow_urls")),
+    path("", include("runs.schedules.urls")),
     path("", include("resources.urls")),
 ]

@@ -11,8 +11,9 @@ class RunsConfig(AppConfig):
         from flows.signals import live_changed
         from resources import usage  # models exist from here on
         from resources.signals import limits_changed
-        from runs import keeper, overdue, permits, releases, retention
+        from runs import keeper, overdue, permits, releases, retention, signals
         from runs.outbound import duty, subscriptions
+        from runs.schedules import firing, pruning, sync
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
         outbox = duty.Outbox()
@@ -22,4 +23,8 @@ class RunsConfig(AppConfig):
         usage.register("connection", subscriptions.using_connection)
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
         keeper.register("limits", permits.tend)
+        live_changed.connect(sync.on_live_changed, dispatch_uid="schedules")
+        signals.run_reopened.connect(sync.on_run_reopened, dispatch_uid="schedules")
+        keeper.register("schedules", firing.turn)
+        keeper.register("schedules: old times", pruning.Pruning().turn)
         keeper.register("deadlines", overdue.tell)

@@ -149,13 +149,18 @@ def _ask_one(asked: Asked, book: Ledger, permit: Permit, plan: Plan, state: Stat
     """False where the step does not begin: it waits, or is turned away."""
     key, new = (permit.step, permit.item), permit.pk is None
     has_fallback = plan.step(key[0]).fallback is not None and not state.step(*key).fallback
-    may_turn_away = permit.due is None and not key[0].endswith(UNDO)  # what undoes waits, however long
-    if may_turn_away and gate.turns_away(book.limits, book.book, book.usage, has_fallback=has_fallback):
+    # what undoes, and what asks whether an earlier attempt happened, waits, however long
+    waits = key[0].endswith(UNDO) or state.step(*key).doubt is not None
+    if (
+        permit.due is None
+        and not waits
+        and gate.turns_away(book.limits, book.book, book.usage, has_fallback=has_fallback)
+    ):
         if not new:
             book.end(permit)
         asked.instead.append(asked.decide(state, _turned_away(book, key), book.now))
         return False
-    permit.falls = _falls(book, has_fallback) and not key[0].endswith(UNDO)
+    permit.falls = _falls(book, has_fallback) and not waits
     permits.pump(book, before=permit.since)
     book.admit(permit, asked.owner, start.decision.state.step(*key).attempt)
     if permit.taken_at is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from resources.access import Actor, folder_filter
-from resources.errors import BadInput, OrchestraError
+from resources.errors import BadInput, Conflict, OrchestraError
 from runs import controls, copies, recoveries
 from runs.models import Run
 
@@ -32,7 +32,10 @@ class Result:
 
 
 def _replay(actor: Actor, run_id: str, reason: str) -> str:
-    return copies.replay_run(actor=actor, run_id=run_id, reason=reason).run.pk
+    started = copies.replay_run(actor=actor, run_id=run_id, reason=reason)
+    if started.skipped:
+        raise Conflict("Its concurrency key is taken, and the flow skips such starts.", code="key_taken")
+    return started.run.pk
 
 
 def _control(name: str) -> Apply:

@@ -16,7 +16,7 @@ from resources import audit
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict, NotFound
 from resources.models import Role
-from runs import attempts, beginnings, bell, clock, history, limits, recoveries, store
+from runs import attempts, bell, clock, history, limits, recoveries, signals, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import NO_ITEM, RUN_ENDED, State
@@ -143,21 +143,18 @@ def _once(
     with transaction.atomic():
         store.save(loaded, store.Save([decision], now))
         if loaded.state.status in RUN_ENDED and decision.state.status == "queued":
-            _queue_again(loaded, decision.state, now)
+            _queue_again(decision.state, now)
+            signals.run_reopened.send(sender=Run, run_id=run_id, flow_id=loaded.flow_id, trigger=loaded.state.trigger)
         data = {"reason": reason} | ({"step": step} if step else {})
         audit.record(actor=actor, action=f"run.{control}", object_type="run", object_id=run_id, data=data)
     return Run.objects.select_related("flow", "release").get(pk=run_id)
 
 
-def _queue_again(loaded: Loaded, state: State, now: float) -> None:
-    """Its place was freed when it gave up: a run of a concurrency key takes one again, the oldest first."""
-    placed = not loaded.limit_key
-    Run.objects.filter(pk=state.run_id).update(placed=placed)
-    if placed:
-        beginnings.enqueue_start(state.run_id, now, loaded.plan, loaded.flow_id, loaded.priority)
-    else:
-        history.append(state.run_id, "run.queued", data={"reopened": True})
-        limits.admit_later(state.run_id, now)
+def _queue_again(state: State, now: float) -> None:
+    """Its place was freed when it gave up: it stands in line once more, and a pause of its flow holds it, too."""
+    Run.objects.filter(pk=state.run_id).update(placed=False)
+    history.append(state.run_id, "run.queued", data={"reopened": True})
+    limits.admit_later(state.run_id, now)
     bell.ring_on_commit(bell.WORK, bell.EVENTS)
 
 

@@ -28,7 +28,14 @@ CHIPS: dict[str, tuple[str, ...]] = {
     "cancelled": (RunStatus.CANCELLED, RunStatus.CANCELLING),
     "degraded": tuple(RunStatus),  # whatever the status: a fallback stood in
 }
-TRIGGERS = {"manual": "Person", "webhook": "Webhook", "api": "API", "replay": "Replay", "fork": "Fork"}
+TRIGGERS = {
+    "manual": "Person",
+    "webhook": "Webhook",
+    "schedule": "Schedule",
+    "api": "API",
+    "replay": "Replay",
+    "fork": "Fork",
+}
 
 
 @dataclass(frozen=True, slots=True)

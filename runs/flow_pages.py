@@ -13,9 +13,10 @@ from flows.models import Flow, Release
 from flows.plans import plan_of
 from resources.access import Actor, can, folder_filter
 from resources.paging import decode_cursor, encode_cursor
-from runs import line
+from runs import clock, line
 from runs.looks import of_run
 from runs.models import Run
+from runs.schedules import pages as schedule_pages
 
 PER_PAGE = 50
 LAST = 5  # runs shown beside a flow in the list
@@ -59,6 +60,7 @@ def flow_page(actor: Actor, flow: Flow) -> dict[str, Any]:
         "ahead": is_ahead(flow),
         "plan": plan,
         "steps": list(plan.steps) if plan else [],
+        "schedules": schedule_pages.of_flow(actor, flow, clock.now()) if plan else [],
         "triggers": [_trigger(flow, t) for t in plan.triggers] if plan else [],
         "startable": startable(actor, flow, plan),
         "why_not": why_not(actor, flow, plan),
@@ -110,6 +112,8 @@ def _trigger(flow: Flow, trigger: Any) -> dict[str, Any]:
         "secret": config.get("secret", ""),
         "condition": config.get("if"),
         "dedupe": config.get("dedupe"),
+        "cron": config.get("cron", ""),
+        "timezone": config.get("timezone", "UTC"),
     }
 
 

@@ -354,6 +354,7 @@ class WorkCluster(models.Model):
 
 # the tables of outbound events belong to this app; down here, since nothing above needs them
 from runs.outbound.models import Delivery, GoneRun, Subscription  # noqa: E402
+from runs.schedules.models import Schedule, ScheduledTime  # noqa: E402
 
 __all__ = [
     "ENDED",
@@ -365,6 +366,8 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunStatus",
+    "Schedule",
+    "ScheduledTime",
     "StartKey",
     "StepRun",
     "StepStatus",

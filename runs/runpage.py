@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Count
 
 from flows.definition.plan import Plan, StepPlan
+from flows.definition.routing import FAMILY as ROUTE
 from resources.access import Actor, can
 from resources.errors import NotFound
 from runs import dag, filters, line, looks, notes, timeline, times
@@ -55,7 +56,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
         "recover": recover(run, chosen, can(actor, "operator", run.flow.folder)),
         "undoes": [s.id for s in plan.steps if s.compensate is not None] if "cancel" in plan.compensate_on else [],
         "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
-        "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen)),
+        "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen), plan, chosen),
         "now": now,
     }
 
@@ -114,7 +115,9 @@ def _telling(state: dict[str, looks.Look]) -> str:
     return reached[-1] if reached else next(iter(state), "")
 
 
-def _first_tab(row: StepRun | None, look: looks.Look | None) -> str:
+def _first_tab(row: StepRun | None, look: looks.Look | None, plan: Plan, chosen: str) -> str:
+    if chosen and plan.step(chosen).family == ROUTE:
+        return "input"  # its table, with the rule it took
     if look is not None and look[0] in ("failed", "dead"):
         return "attempts"
     return "output" if _tried(row) else "input"

@@ -200,6 +200,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "step.retrying": lambda d: format_html(
         "attempt {} failed: {}. It will be tried again.", d.get("attempt", 1), _error(d)
     ),
+    "step.attempt_failed": lambda d: f"ended its attempt {d.get('attempt', 1)} without success",
     "step.failed": lambda d: format_html("failed: {}", _error(d)),
     "step.lost": lambda d: f"lost its worker during attempt {d.get('attempt', 1)}",
     "step.handed_back": lambda d: f"attempt {d.get('attempt', 1)} was handed back: its worker stops",
@@ -208,7 +209,6 @@ _TELL: dict[str, Callable[[Data], str]] = {
         "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"
     ),
     "step.answered": lambda d: "got its answer",
-    "step.attempt_failed": lambda d: format_html("attempt failed: {}", _error(d)),
     "step.round": lambda d: f"round {d.get('round', 1)}: not yet",
     "step.deadline": lambda d: "missed its deadline",
     "step.sla_missed": lambda d: f"takes longer than its sla of {d.get('sla', 0):g} s",
@@ -221,6 +221,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "step.fanned": lambda d: f"fanned out over {d.get('items', 0)} items",
     "step.held": lambda d: f"is held back by {d.get('by', 'a limit')}",
     "step.turned_away": lambda d: format_html("was turned away: {}", _error(d)),
+    "step.joined": lambda d: f"joined its {d.get('items', 0)} items",
     "step.fallback": lambda d: format_html("used its fallback: {}", _error(d)),
     "step.reopened": lambda d: _why("was opened again", d),
     "step.cancelled": lambda d: (

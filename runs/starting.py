@@ -64,11 +64,11 @@ def choose(
     if shared:
         ready = [k for k in ready if is_quick(loaded, k[0], worker)]
         own = [k for k in own if is_quick(loaded, k[0], worker) or (lead and is_pure(loaded, k[0]))]
+    ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     if own:
         rest = [k for k in ready if k not in own and k not in avoid]
         more = [k for k in own[1:] if is_pure(loaded, k[0])] if is_pure(loaded, own[0][0]) else []
         return [own[0], *more, *_more(loaded, own[0], rest, worker, room - 1 - len(more))]
-    ready = [k for k in ready if serves(loaded.plan, k[0], worker)]
     fresh = [k for k in ready if loaded.state.step(*k).status not in CLAIMABLE]
     others = [k for k in ready if k not in avoid]
     if not fresh and not others:
@@ -82,13 +82,16 @@ def _may_start(step: Step, now: float) -> bool:
 
 
 def _more(loaded: Loaded, first: Key, others: Sequence[Key], worker: Worker, room: int) -> list[Key]:
-    """A share of the other quick steps that are ready, so that workers beside this one find some, too."""
-    if worker.pace.is_quick(loaded, first[0]):
-        room = MAX_BATCH - 1
+    """Of the other quick steps that are ready, a share, so that workers beside this one find some, too.
+
+    Where steps are known to take no time, as many as go into one commit: to hand them round would cost more.
+    """
     if room < 1 or not is_quick(loaded, first[0], worker):
         return []
     quick = [k for k in others if is_quick(loaded, k[0], worker)]
     share = min(room, len(quick) // max(1, settings.WORKERS))
+    if worker.pace.is_quick(loaded, first[0]):
+        share = min(MAX_BATCH - 1, len(quick))
     return random.sample(quick, share) if share else []
 
 

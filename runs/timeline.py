@@ -91,7 +91,7 @@ def _apply(track: Track, event: Event) -> None:
 _CLOSES = frozenset(
     {
         "step.succeeded", "step.cancelled", "step.answered", "step.skipped", "step.discarded", "step.checked",
-        "step.loaded", "step.attempt_failed",
+        "step.loaded",
     }
 )  # fmt: skip
 

@@ -179,4 +179,4 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
 
 def _trigger(doc: TriggerDoc) -> Trigger:
     config = {k: v for k, v in doc.raw.items() if k != "name"}
-    return Trigger("webhook" if doc.kind == "webhook" else "manual", doc.name, config)
+    return Trigger(doc.kind, doc.name, config)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.definition import lint_approvals, lint_contracts, lint_expressions, lint_graph, lint_text, lint_time
+from flows.definition import (
+    lint_approvals,
+    lint_contracts,
+    lint_expressions,
+    lint_graph,
+    lint_schedules,
+    lint_text,
+    lint_time,
+)
 from flows.definition.build import build_plan, build_steps
 from flows.definition.plan import Plan
 from flows.definition.problems import Problem, in_order
@@ -38,6 +46,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
             lint_approvals.check(document, steps)
             lint_time.check(document, steps)
             lint_contracts.check(document, steps)
+        lint_schedules.check(document)
         if known is not None:
             lint_text.check_names(document, known)
     plan = build_plan(document, build_steps(document)) if document.whole else None

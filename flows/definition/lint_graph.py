@@ -71,7 +71,7 @@ def _check_triggers(document: Document) -> None:
     for trigger in document.triggers:
         if trigger.name in seen:
             said = f"There are two triggers named `{trigger.name}`."
-            hint = "Give each webhook a `name` of its own; `manual` may be there once."
+            hint = "Give each webhook and schedule a `name` of its own; `manual` may be there once."
             document.report("duplicate-id", ("triggers", trigger.index, trigger.kind), said, hint, key=True)
         seen.add(trigger.name)
 

@@ -120,6 +120,9 @@ class DefaultsModel(Config):
     sla: Time | None = Field(default=None, description="time after which people are alerted of a step")
 
 
+Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate_other", "allow_all"]
+
+
 class ManualTrigger(Config):
     """A person starts the flow; the form comes from the input schema."""
 
@@ -153,7 +156,46 @@ class UndoModel(Config):
     retry: RetryModel | None = Field(default=None, description="how failed attempts are tried again")
 
 
-TRIGGERS: Mapping[str, type[BaseModel]] = {"manual": ManualTrigger, "webhook": WebhookTrigger}
+class ScheduleTrigger(Config):
+    """Starts the flow at times of day, weeks or months."""
+
+    name: Slug = Field(default="schedule", description="tells several schedules of a flow apart")
+    cron: Annotated[Plain, Field(max_length=100)] = Field(
+        description="minute, hour, day of the month, month, day of the week: `0 6 * * 1-5`"
+    )
+    timezone: Annotated[Plain, Field(max_length=64, examples=["UTC", "Europe/Oslo"])] = Field(
+        default="UTC", description="IANA time zone that the cron expression is read in"
+    )
+    overlap: Overlap = Field(default="skip", description="what a due time does while an earlier run still goes")
+    catchup: Annotated[Duration, Field(ge=10)] = Field(
+        default=3600.0, description="how late a start may be, after a downtime; what is older is left out"
+    )
+    jitter: Annotated[Duration, Field(le=86400)] = Field(
+        default=0.0, description="each start comes up to this much later, always the same for a due time"
+    )
+    pause_on_failure: bool | Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=False, description="true, or how many failures in a row: the schedule then pauses itself"
+    )
+    input: dict[str, TJson] | None = Field(
+        default=None, description="the run's input; expressions may read trigger.scheduled_at and others"
+    )
+    note: Annotated[Plain, Field(max_length=300)] = Field(default="", description="one line for people")
+
+    @property
+    def address(self) -> str:
+        return self.name
+
+    @property
+    def failures_allowed(self) -> int:
+        """Failures in a row that pause the schedule; 0: none do."""
+        return int(self.pause_on_failure)
+
+
+TRIGGERS: Mapping[str, type[BaseModel]] = {
+    "manual": ManualTrigger,
+    "webhook": WebhookTrigger,
+    "schedule": ScheduleTrigger,
+}
 
 
 class StepModel(StepTimes):

@@ -155,8 +155,8 @@ class Concurrency:
 @dataclass(frozen=True, slots=True)
 class Trigger:
     kind: str  # manual | webhook | schedule
-    name: str  # unique in the flow; "manual", or the webhook's name as in /hooks/<slug>/<name>
-    config: Mapping[str, Json] = field(default_factory=dict)  # webhook: verify, secret, if, dedupe, input
+    name: str  # unique in the flow; "manual", a schedule's, or a webhook's as in /hooks/<slug>/<name>
+    config: Mapping[str, Json] = field(default_factory=dict)  # as written, without `name`
 
 
 @dataclass(frozen=True)

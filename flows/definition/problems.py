@@ -68,6 +68,9 @@ RULES: Mapping[str, str] = {
     "unknown-group": "The group does not exist.",
     "unknown-user": "The user does not exist.",
     "unverified-webhook": "Anybody who knows the address can start runs.",
+    "bad-cron": "A cron expression cannot be read, or is never due.",
+    "unknown-timezone": "The time zone does not exist.",
+    "schedule-input": "What a schedule gives is not the input this flow takes.",
 }
 
 

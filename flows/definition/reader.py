@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from flows.definition import models_time, reader_actions, reserved, yaml_source
 from flows.definition.graph import derive_needs
-from flows.definition.models import TRIGGERS, FlowModel, StepModel, UndoModel, WebhookTrigger
+from flows.definition.models import TRIGGERS, FlowModel, ScheduleTrigger, StepModel, UndoModel, WebhookTrigger
 from flows.definition.problems import Problem, Severity
 from flows.definition.shape import Shape
 from flows.definition.yaml_source import Path, Source
@@ -59,7 +59,7 @@ class TriggerDoc:
 
     @property
     def name(self) -> str:
-        return self.model.address if isinstance(self.model, WebhookTrigger) else "manual"
+        return self.model.address if isinstance(self.model, WebhookTrigger | ScheduleTrigger) else "manual"
 
 
 @dataclass(slots=True)
@@ -198,7 +198,7 @@ def _read_trigger(document: Document, shape: Shape, index: int, raw: Json) -> No
             shape.unknown_key((*path, key), key, "trigger", tuple(TRIGGERS))
             return
     if len(raw) != 1:
-        hint = "Write `- manual: {}` or `- webhook: {…}`, one entry a trigger."
+        hint = "Write `- manual: {}`, `- webhook: {…}` or `- schedule: {…}`, one entry a trigger."
         document.report("bad-value", path, "A trigger has exactly one kind.", hint)
         return
     kind, config = next(iter(raw.items()))

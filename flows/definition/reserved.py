@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 FAMILIES = frozenset({"llm", "search", "db", "notify", "ssh", "call", "job", "agent"})
-TRIGGERS = frozenset({"schedule", "event"})
+TRIGGERS = frozenset({"event"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {

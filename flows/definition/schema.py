@@ -43,7 +43,7 @@ def completions() -> dict[str, Json]:
     return {
         "expressions": {
             "input": "the run's input",
-            "trigger": "what started the run: trigger.kind, trigger.body, trigger.headers",
+            "trigger": "what started the run: trigger.kind; .body, .headers of a webhook; .scheduled_at of a schedule",
             "run": "the run: run.id and others",
             "steps": "steps.<id>.output, .status, .error, .attempts, .stale, .age; .url of a wait for a callback",
             "check": "in already_done: check.output, what the question gave",

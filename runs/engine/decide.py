@@ -310,8 +310,8 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
 
 def _turned_away(turn: Turn, event: given.TurnedAway) -> bool:
     step = turn.step(event.step, event.item)
-    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE:
-        return False
+    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE or step.doubt is not None:
+        return False  # what may have happened is not called failed
     turn.cause("step.turned_away", given.encode(event), step=step)
     fail(turn, step, event.error or {})
     return True

@@ -19,7 +19,7 @@ function inExpression(context) {
   const word = /[\w.]*$/.exec(before)[0];
   const text = context.state.doc.toString();
   const steps = [...text.matchAll(/^\s*-\s*(?:\{\s*)?id:\s*([\w-]+)/gm)].map((m) => m[1]);
-  const names = ["input", "trigger", "trigger.body", "trigger.headers", "run.id", "item", "item_index"];
+  const names = ["input", "trigger", "trigger.kind", "trigger.body", "trigger.headers", "trigger.scheduled_at", "trigger.local_time", "run.id", "item", "item_index"];
   for (const id of steps) names.push(...["output", "status", "error", "attempts"].map((part) => `steps.${id}.${part}`));
   return { from: context.pos - word.length, options: names.map((label) => ({ label, type: "variable" })), validFor: /^[\w.-]*$/ };
 }

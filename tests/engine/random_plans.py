@@ -7,7 +7,19 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from flows.definition.plan import AlreadyDone, Check, Fallback, ForEach, Handler, Plan, Retry, StepPlan, Until
+from flows.definition.plan import (
+    AlreadyDone,
+    Check,
+    End,
+    Fallback,
+    ForEach,
+    Handler,
+    Plan,
+    Retry,
+    StepPlan,
+    Undo,
+    Until,
+)
 
 RETRIES = st.builds(
     Retry,
@@ -42,6 +54,8 @@ FAN_OUTS = st.builds(
     on_item_error=st.sampled_from(["fail", "continue"]),
     key=st.just("${{ item }}"),
 )
+UNDOS = st.sampled_from([None, Undo("http", {}, retry=Retry(max_attempts=2, initial=0.0, jitter="none"))])
+ENDS: st.SearchStrategy[tuple[End, ...]] = st.sampled_from([("cancel",), ("cancel", "failure"), ("failure",), ()])
 HANDLER_STEPS = ("h0", "h1")
 CALLS = [Handler("steps", steps=HANDLER_STEPS), Handler("steps", steps=HANDLER_STEPS[1:])]
 RUN_MISSED = st.sampled_from([None, Handler("compensate"), *CALLS])
@@ -59,7 +73,7 @@ def plans(draw: st.DrawFn, most: int = 12) -> Plan:
     return Plan(
         language=1, flow="random", title="Random", steps=(*steps, *handlers), output={"n": "${{ input.go }}"},
         deadline=draw(st.sampled_from([None, 500.0])), on_deadline=draw(RUN_MISSED),
-        sla=draw(st.sampled_from([None, 50.0])), on_sla=draw(RUN_MISSED),
+        compensate_on=draw(ENDS), sla=draw(st.sampled_from([None, 50.0])), on_sla=draw(RUN_MISSED),
     )  # fmt: skip
 
 
@@ -100,6 +114,7 @@ def _steps(draw: st.DrawFn, id_: str, before: list[StepPlan]) -> StepPlan:
         common |= {"already_done": draw(ASKS), "effect": draw(EFFECTS)}
     common["ensures"] = draw(CHECKS)
     each = draw(st.none() | FAN_OUTS)
+    common["compensate"] = draw(UNDOS) if family != "wait" else None
     common |= {
         "deadline": draw(st.sampled_from([None, None, 40.0])), "sla": draw(st.sampled_from([None, None, 20.0])),
         "on_timeout": draw(MISSED), "on_deadline": draw(MISSED), "on_sla": draw(MISSED) if each is None else None,

@@ -11,15 +11,33 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from flows.definition.canonical import digest
-from flows.definition.plan import Plan, StepPlan
+from flows.definition.plan import UNDO, Plan, StepPlan
 from runs.engine import inputs as given
 from runs.engine.fanout import batches
-from runs.engine.state import CANCELLED, CLAIMABLE, FAILED, FANNED, RUNNING, SKIPPED, SUCCEEDED, WAITING, Key, Step
+from runs.engine.repair import DEAD, MENDABLE
+from runs.engine.state import (
+    CANCELLED,
+    CLAIMABLE,
+    FAILED,
+    FANNED,
+    NO_ITEM,
+    RUNNING,
+    SKIPPED,
+    SUCCEEDED,
+    WAITING,
+    Key,
+    Step,
+)  # fmt: skip
 from runs.engine.turn import ClearTimer, CloseWait, Decision, Dequeue, Enqueue, OpenWait, SetTimer
+from runs.recoveries import refusal
 from tests.engine.fold import fold
 from tests.engine.game import ERROR, Game, action
 from tests.engine.random_plans import plans
 
+REPAIRS = (
+    given.RetryRequested, given.RetryFromRequested, given.SkipRequested, given.CompleteRequested, given.OutcomeSaid,
+    given.TerminateRequested,
+)  # fmt: skip
 ERRORS = [ERROR, {"class": "timeout", "message": "Too slow."}]
 
 
@@ -35,6 +53,9 @@ class RunMachine(RuleBasedStateMachine):
         self.timers: set[tuple[str, int, str]] = set()
         self.disturbed: set[Key] = set()
         self.results: set[tuple[str, int, int]] = set()
+        self.mended: set[str] = set()  # steps people spoke for: what had begun because of them goes on
+        self.mending = self.troubled = False
+        self.ends: list[Key] = []  # steps in the order they ended, undoable ones or not
         self.given: list[given.Input] = []
         self.game = Game(plan, input={"go": go}, started=False)
         self.give(given.Started())
@@ -43,6 +64,7 @@ class RunMachine(RuleBasedStateMachine):
     def give(self, event: given.Input) -> Decision:
         self.given.append(event)
         before = self.game.state
+        self.mending = isinstance(event, REPAIRS)
         decision = self.game.give(event)
         for command in decision.commands:
             self._carry_out(command)
@@ -73,8 +95,14 @@ class RunMachine(RuleBasedStateMachine):
         assert new.reason != "join" or new.status in {CANCELLED, RUNNING, FANNED}, "a loser comes to nothing"
         if (*new.key, new.pass_no) in self.results:
             assert (new.status, new.output) == (old.status, old.output), f"{new.key} had a result"
-        if new.status in {SUCCEEDED, FAILED, SKIPPED}:
+        if not self.mending and old.pass_no == new.pass_no and self.game.state.status != "queued":
+            assert old.status not in {FAILED, SKIPPED} or new.status == old.status, "only people mend what ended"
+        if new.status == SUCCEEDED:
             self.results.add((*new.key, new.pass_no))
+        if new.settled and not old.settled:
+            self.ends = [key for key in self.ends if key != new.key] + [new.key]
+        if old.granted is not None and new.granted is None:
+            self.agreed.pop(new.id, None)  # asked again: the old yes is no more
 
     def steps(self, *statuses: str) -> list[Step]:
         return sorted((s for s in self.game.state.steps.values() if s.status in statuses), key=lambda s: s.key)
@@ -103,7 +131,8 @@ class RunMachine(RuleBasedStateMachine):
         if honest and wrong and not reads:
             self.give(given.ActionChanged(step.id, step.item, wrong[0]))
             return
-        held, before = self.game.state.paused or self.game.state.cancel, self.game.state
+        before = self.game.state
+        held = before.paused or (before.ending and not step.id.endswith(UNDO)) or before.status == "queued"
         decision = self.give(given.AttemptStarted(step.id, step.item, "w", shown or None))
         if decision.accepted:
             assert not held, "nothing starts in a paused or cancelled run"
@@ -111,18 +140,37 @@ class RunMachine(RuleBasedStateMachine):
             assert plan.condition is not False
             assert not any(self._led_elsewhere(r, plan.id, before.steps) for r in self.plan.routed_by.get(plan.id, ()))
             assert self._needs_allow(plan, before.steps), "no dependent runs unless the flow says so"
+            if step.id.endswith(UNDO):
+                self._check_undoing(step, before.steps)
 
     def granted(self, step: Step) -> dict[str, str]:
         where = f"{step.id}:{step.item}"
         return {a: d[where] for a, d in self.agreed.items() if where in d}
 
-    @staticmethod
-    def _needs_allow(plan: StepPlan, steps: Any) -> bool:
+    def _check_undoing(self, undo: Step, steps: Any) -> None:
+        """Compensation waits for all, goes backwards, one at a time, and only over what acted or may have."""
+        of = steps[undo.id.removesuffix(UNDO), undo.item]
+        assert of.status in {SUCCEEDED, "unknown"} or of.acted
+        assert not [s for s in steps.values() if s.status == RUNNING]
+        for other in steps.values():
+            plan = self.plan.step(other.id)
+            if other.status != SUCCEEDED or plan.compensate is None or (plan.for_each is not None) != (other.item >= 0):
+                continue
+            if self.ends.index(other.key) > self.ends.index(of.key):
+                undone = steps.get((other.id + UNDO, other.item))
+                assert undone and undone.settled and undone.pass_no == other.pass_no, (
+                    f"{other.key} ended after {of.key}"
+                )
+
+    def _needs_allow(self, plan: StepPlan, steps: Any) -> bool:
         """The rules of `when`, said once more and differently."""
         needs = [steps.get((n, -1), Step(n)) for n in plan.needs]
-        good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in ("if", "when", "route")) for n in needs]
+        by_choice = ("if", "when", "route", "operator")
+        good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in by_choice) for n in needs]
         if plan.join is not None:
-            return sum(n.status == SUCCEEDED or n.pass_no > 1 for n in needs) >= plan.join
+            return bool(sum(n.status == SUCCEEDED or n.pass_no > 1 for n in needs) >= plan.join)
+        if plan.when != "success" and self.mended & set(plan.needs):
+            return True  # it was opened by a failure that people have mended since
         if not all(n.settled for n in needs):
             # only an approval that is asked again may be open beside a step that had started before
             return all(n.settled or n.pass_no > 1 for n in needs)
@@ -164,6 +212,7 @@ class RunMachine(RuleBasedStateMachine):
         assert not (decision.accepted and held), "a paused or cancelled run decides nothing new"
         now = decision.state.step(*step.key)
         assert now.attempt == attempts[step.key], "no attempt is spent"
+        assert not (decision.accepted and step.doubt), "what may have happened is not called failed"
         assert not decision.accepted or now.status in ("failed", SUCCEEDED) or now.fallback
 
     @precondition(lambda self: self.has(RUNNING))
@@ -268,6 +317,48 @@ class RunMachine(RuleBasedStateMachine):
         if not really:
             self.give(given.CancelRequested("o", "enough"))
 
+    @precondition(lambda self: len(self.given) > 12)
+    @rule(really=st.integers(0, 9))
+    def terminate(self, really: int) -> None:
+        if not really:
+            ended = self.game.state.ended
+            assert self.give(given.TerminateRequested("o", "now")).accepted is not ended
+            assert self.game.state.ended and not self.has(RUNNING, WAITING, *CLAIMABLE)
+
+    @precondition(lambda self: self.game.state.status == "queued")
+    @rule()
+    def its_turn_comes(self) -> None:
+        assert self.give(given.Started()).accepted
+
+    @precondition(lambda self: self.game.state.status in MENDABLE and self.has(FAILED, "unknown"))
+    @rule(data=st.data(), control=st.sampled_from(["retry", "retry_from", "skip", "complete", "outcome", "outcome"]))
+    def people_mend(self, data: st.DataObject, control: str) -> None:
+        """What the table of controls says is what the core does."""
+        wanted = {"outcome": ("unknown",)}.get(control, (FAILED, "unknown", SUCCEEDED))
+        steps = [s for s in self.steps(*wanted) if not s.id.endswith(UNDO)]
+        if not steps:
+            return
+        self.mend(data.draw(st.sampled_from(steps)), control, data.draw(st.sampled_from(["done", "not_done", "again"])))
+
+    def mend(self, step: Step, control: str, outcome: str = "") -> None:
+        of = ("", NO_ITEM) if control == "retry" else (step.id, NO_ITEM) if control == "retry_from" else step.key
+        code = refusal(self.plan, self.game.state, control, *of)
+        events: dict[str, given.Input] = {
+            "retry": given.RetryRequested("o"),
+            "retry_from": given.RetryFromRequested(step.id, "o"),
+            "skip": given.SkipRequested(*step.key, actor="o"),
+            "complete": given.CompleteRequested(*step.key, output="by hand", actor="o"),
+            "outcome": given.OutcomeSaid(*step.key, outcome=outcome, actor="o"),
+        }
+        protected = bool(self.plan.step(step.id).protected_by)
+        asked = all(self.game.state.step(a).granted for a in self.plan.step(step.id).protected_by)
+        decision = self.give(events[control])
+        assert decision.accepted is not bool(code), (control, code)
+        if decision.accepted and control in ("skip", "complete", "outcome"):
+            self.mended.add(step.id)
+            assert asked or not protected, "nobody gets past an approval"
+            assert self.plan.step(step.id).family != "approval"
+
     @rule(seconds=st.sampled_from([0.5, 10.0, 100.0]))
     def clock(self, seconds: float) -> None:
         self.game.now += seconds
@@ -285,11 +376,13 @@ class RunMachine(RuleBasedStateMachine):
         """Has this input a place now (because it was refused before, or may come again)?"""
         if isinstance(event, given.TimerDue):
             return True  # of a step that was put back, or of its next pass
-        if isinstance(event, (given.PauseRequested, given.Resumed, given.CancelRequested)):
+        if isinstance(event, (given.PauseRequested, given.Resumed, given.CancelRequested, given.Started, *REPAIRS)):
             return True
         if isinstance(event, (given.AttemptEnded, given.AttemptLost)):
             step = self.game.state.step(event.step, event.item)
             return step.status == RUNNING and step.attempt == event.attempt
+        if isinstance(event, given.TurnedAway):
+            return self.game.state.step(event.step, event.item).status in CLAIMABLE
         if isinstance(event, (given.Answered, given.TimeUp)):
             step = self.game.state.step(event.step, event.item)
             return step.status == WAITING and step.pass_no == event.pass_no
@@ -308,23 +401,49 @@ class RunMachine(RuleBasedStateMachine):
         if not hasattr(self, "game"):
             return
         self.fold_again()
+        much = len(self.given)
+        self.troubled = much % 2 == 1
+        if not self.troubled:  # on its way, then cancelled: what was done is undone
+            self.drive_to_the_end(moves=10 + much % 30)
+            self.give(given.CancelRequested("o", "enough"))
+        self.drive_to_the_end(moves=40)
+        self.troubled = False
         self.drive_to_the_end()
+        for turn in range(3):
+            if self.game.state.status in DEAD:
+                self.mend_all(turn)
+                self.drive_to_the_end()
         self.fold_again()
 
-    def drive_to_the_end(self) -> None:
+    def mend_all(self, turn: int) -> None:
+        """Try everything on everything that is broken; then a retry, of all or from some step."""
+        for step in self.steps(FAILED, "unknown", SUCCEEDED):
+            kinds = ("outcome", "skip", "complete")
+            for control in kinds if not step.id.endswith(UNDO) and (turn or step.status == "unknown") else ():
+                self.mend(step, control, ("again", "done", "not_done")[turn])
+        broken = self.steps(FAILED, "cancelled")
+        if self.game.state.status in DEAD and broken and not broken[0].id.endswith(UNDO):
+            self.mend(broken[0], "retry_from" if turn == 1 else "retry")
+
+    def drive_to_the_end(self, moves: int = 500) -> None:
         """Whatever happened: a willing world brings the run to an end."""
-        for _ in range(500):
+        for _ in range(moves):
             if self.game.state.ended:
                 break
-            if self.game.state.paused is not None and self.game.state.cancel is None:
-                self.give(given.Resumed("o", ""))
+            if self.game.state.paused is not None:
+                assert self.give(given.Resumed("o", "")).accepted
+            if self.game.state.status == "queued":
+                assert self.give(given.Started()).accepted
+                continue
             self.game.now += 100.0
             movable = self.steps(RUNNING, WAITING, *CLAIMABLE)
             assert movable, f"stuck: {[(s.key, s.status) for s in self.game.state.steps.values()]}"
             self.move(movable[0])
-        assert self.game.state.ended
-        assert not self.waits and not self.has(RUNNING) and not self.has("handling")
-        assert all(self.game.state.step(s.id).settled for s in self.plan.steps if s.handler) or self.game.state.ending
+        if moves == 500:
+            assert self.game.state.ended
+            assert not self.waits and not self.has(RUNNING) and not self.has("handling")
+            handlers = [self.game.state.step(s.id) for s in self.plan.steps if s.handler]
+            assert all(s.settled for s in handlers) or self.game.state.ending
 
     def move(self, step: Step) -> None:
         plan = self.plan.step(step.id)
@@ -342,12 +461,19 @@ class RunMachine(RuleBasedStateMachine):
             if wrong and not reads:
                 assert self.give(given.ActionChanged(step.id, step.item, wrong[0])).accepted
             else:
+                before = self.game.state.steps
                 assert self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
+                if step.id.endswith(UNDO):
+                    self._check_undoing(step, before)
         elif plan.family == "approval":
             actions = self.actions_protected_by(step.id)
             self.asked[step.id] = {f"{a['step']}:{-1 if a['item'] is None else a['item']}": digest(a) for a in actions}
             wait = {"kind": "approval", "timeout": 60.0, "until": None, "spec": {"actions": actions}}
             self.give(given.AttemptEnded(step.id, step.item, step.attempt, "wait", wait=wait))
+        elif self.troubled and len(self.given) % 9 == 8:
+            self.give(given.AttemptLost(step.id, step.item, step.attempt, repeatable=len(self.given) % 2 == 0))
+        elif self.troubled and len(self.given) % 7 == 6:
+            self.give(given.AttemptEnded(step.id, step.item, step.attempt, "fail", error=ERROR))
         else:
             self.give(given.AttemptEnded(step.id, step.item, step.attempt, "done", output=1))
 

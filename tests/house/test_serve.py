@@ -39,7 +39,7 @@ def test_it_serves_restarts_what_is_killed_and_leaves_nobody_behind(tmp_path: Pa
     with Stack(tmp_path) as stack:
         assert stack.lines[-1:] != []
         children = stack.children()
-        assert set(children) == {"web", "work", "world"}
+        assert set(children) == {"web", "work", "keep", "world"}
         old_workers = group_members(children["work"])
         for name in ("work", "web"):
             os.kill(children[name], signal.SIGKILL)

@@ -17,7 +17,7 @@ from tests.pages import seed
 from tests.pages.test_browser import axe, lively, visit
 
 __all__ = ["lively", "visit"]
-LIMITS = {
+LIMITS: dict[str, Any] = {
     "concurrency": 4,
     "rate": {"count": 30, "per": "minute", "burst": 2},
     "breaker": {"failures": 3},
@@ -122,7 +122,7 @@ def test_the_breaker_is_opened_and_closed_with_a_reason(admin: Client) -> None:
 
 
 def test_others_see_the_state_but_neither_whose_steps_nor_the_form(sign_in: Callable[[str], Client], run: str) -> None:
-    use(limited(**LIMITS), run)
+    use(limited(**LIMITS), run)  # type: ignore[arg-type]
     client = sign_in("ana")
     page = page_of(client)
     assert "2 of 4" in page and run not in page and "Save the limits" not in page
