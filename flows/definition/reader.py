@@ -94,7 +94,8 @@ class Document:
         """Steps that some on_… names: they stand apart from the list's order and run only when called."""
         data = self.source.data
         steps = [s for s in _list(data.get("steps")) if isinstance(s, dict)]
-        return frozenset(name for tree in (data, *steps) for name in models_time.called(tree))
+        trees = (data, *steps)
+        return frozenset(name for t in trees for name in models_time.called(t) if name != t.get("id"))
 
     @property
     def whole(self) -> bool:

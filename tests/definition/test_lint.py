@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flows.definition import reserved
 from flows.definition.lint import Known, lint
 from flows.definition.problems import RULES, Problem
-from tests.definition import contracts_table
+from tests.definition import contracts_table, times_table
 
 DEMO = (Path(__file__).parent / "golden/release_approval.yaml").read_text()
 HEAD = "flow: f\ntitle: T\ndefaults: {timeout: 30s}\n"
@@ -316,6 +316,7 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("open webhook", "triggers: [{webhook: {verify: none}}]\n" + steps(OK), "unverified-webhook", "warning", 1, 31),
     ("secret missing", "triggers: [{webhook: {verify: github}}]\n" + steps(OK), "bad-value", "error", 1, 22),
     *contracts_table.TABLE,
+    *times_table.TABLE,
 ]
 
 
@@ -336,8 +337,8 @@ def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
 
-STEP_KEYS = ["sla: 5m", "compensate: {ssh: {}}", "until: '${{ true }}'"]
-FLOW_KEYS = ["deadline: 24h", "on_deadline: fail", "sla: 5m"]
+STEP_KEYS = ["compensate: {ssh: {}}"]
+FLOW_KEYS = ["vars: {}"]
 
 
 @pytest.mark.parametrize(
