@@ -332,7 +332,7 @@ def test_lint_says_what_is_wrong_and_where(text: str, rule: str, severity: str, 
 
 def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
     elsewhere = {r for r in RULES if r.startswith("yaml-")} | {
-        f"unknown-{n}" for n in ("connection", "secret", "group", "user")
+        f"unknown-{n}" for n in ("connection", "secret", "group", "user", "flow")
     }
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 

@@ -48,8 +48,8 @@ def test_a_steps_deadline_counts_from_its_first_attempt_over_retries() -> None:
     game.end("a", "retry", error=ERROR)
     game.now = 1130.0
     due(game, "deadline", "a")
-    assert (game["a"].status, game["a"].error["class"], game.state.status) == ("failed", "deadline", "failed")
-    assert "It broke." in game["a"].error["message"]
+    assert (game["a"].status, (game["a"].error or {})["class"], game.state.status) == ("failed", "deadline", "failed")
+    assert "It broke." in (game["a"].error or {})["message"]
     assert Dequeue("a", -1) in game.last.commands
     folds(game)
 
@@ -58,7 +58,7 @@ def test_no_retry_is_waited_for_that_could_only_come_after_the_deadline() -> Non
     game = Game(plan(step("a", deadline=30.0, retry=Retry(jitter="none", initial=60.0))))
     game.begin("a")
     game.end("a", "retry", error=ERROR)
-    assert (game["a"].status, game["a"].error["class"]) == ("failed", "deadline")
+    assert (game["a"].status, (game["a"].error or {})["class"]) == ("failed", "deadline")
 
 
 def test_an_attempt_in_flight_is_asked_to_stop_and_decides_how_it_ends() -> None:
@@ -78,7 +78,7 @@ def test_a_lost_attempt_past_its_deadline_is_not_repeated() -> None:
     game.begin("a")
     game.now += 31
     game.give(given.AttemptLost("a", -1, 1))
-    assert (game["a"].status, game["a"].error["class"]) == ("failed", "deadline")
+    assert (game["a"].status, (game["a"].error or {})["class"]) == ("failed", "deadline")
 
 
 def test_a_wait_ends_at_the_steps_deadline() -> None:
@@ -86,7 +86,7 @@ def test_a_wait_ends_at_the_steps_deadline() -> None:
     game.wait("w", "callback", timeout=600.0)
     due(game, "deadline", "w")
     assert CloseWait("w", -1, 1, "expired") in game.last.commands
-    assert (game["w"].status, game["w"].error["class"]) == ("failed", "deadline")
+    assert (game["w"].status, (game["w"].error or {})["class"]) == ("failed", "deadline")
 
 
 @pytest.mark.parametrize("status", ["succeeded", "pending"])
@@ -117,7 +117,7 @@ def test_each_item_of_a_fan_out_has_the_deadline_for_itself() -> None:
     due(game, "deadline", "a", 0)
     game.end("a", "retry", 0, error=SLOW)
     game.end("a", "done", 1, output=2)
-    assert (game["a", 0].error["class"], game["a"].output) == ("deadline", [None, 2])
+    assert ((game["a", 0].error or {})["class"], game["a"].output) == ("deadline", [None, 2])
 
 
 # -- what follows --------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_each_item_of_a_fan_out_has_the_deadline_for_itself() -> None:
     ("key", "error"), [("on_timeout", SLOW), ("on_stall", {"class": "stalled", "message": "No progress."})]
 )
 def test_a_value_stands_in_for_a_step_out_of_time_and_degrades_the_run(key: str, error: Any) -> None:
-    value = Handler("value", value={"why": "${{ steps.a.error.class }}"})
+    value: Any = Handler("value", value={"why": "${{ steps.a.error.class }}"})
     game = Game(plan(step("a", retry=Retry(max_attempts=1), **{key: value}), step("b", needs=("a",))))
     game.begin("a")
     game.end("a", "retry", error=error)
@@ -145,7 +145,11 @@ def test_steps_run_one_after_the_other_before_the_step_fails() -> None:
     game.begin("page")
     game.end("page", "done", output=1)
     assert game.statuses("a", "b") == ["failed", "skipped"]
-    assert (game.state.status, game.state.error["step"], game.state.error["class"]) == ("failed", "a", "timeout")
+    assert (game.state.status, (game.state.error or {})["step"], (game.state.error or {})["class"]) == (
+        "failed",
+        "a",
+        "timeout",
+    )
     folds(game)
 
 
@@ -170,7 +174,7 @@ def test_handlers_nobody_called_are_skipped_at_the_end() -> None:
 
 def test_two_steps_may_call_the_same_handler_and_it_runs_once_for_both_at_a_time() -> None:
     one = Handler("steps", steps=("tidy",))
-    fails = {"retry": Retry(max_attempts=1), "on_timeout": one}
+    fails: dict[str, Any] = {"retry": Retry(max_attempts=1), "on_timeout": one}
     game = Game(plan(step("a", **fails), step("b", needs=(), **fails), step("c", **fails), TIDY))
     for name in ("a", "b", "c"):
         game.begin(name)
@@ -197,7 +201,7 @@ def test_a_cancel_stops_a_step_that_waits_for_its_handlers() -> None:
 
 
 def test_fail_means_that_no_fallback_stands_in() -> None:
-    rest = {"retry": Retry(max_attempts=1), "fallback": Fallback(value="instead")}
+    rest: dict[str, Any] = {"retry": Retry(max_attempts=1), "fallback": Fallback(value="instead")}
     game = Game(plan(step("a", on_timeout=Handler("fail"), **rest), step("b", **rest)))
     for name in ("a", "b"):
         game.begin(name)
@@ -260,7 +264,7 @@ def test_a_run_past_its_deadline_times_out_once_its_attempts_have_ended() -> Non
     assert (game.state.status, game["b"].status) == ("cancelling", "cancelled")
     game.end("a", "retry", error={"class": "cancelled", "message": "Stopped."})
     assert (game["a"].status, game.state.status) == ("cancelled", "timed_out")
-    assert game.state.error["class"] == "deadline"
+    assert (game.state.error or {})["class"] == "deadline"
     folds(game)
 
 
@@ -330,12 +334,12 @@ def test_rounds_are_bounded_by_number_and_by_the_deadline() -> None:
     game = Game(plan(step("a", until=READY)))
     for _ in range(3):
         poll(game, False)
-    assert (game["a"].status, game["a"].error["class"]) == ("failed", "expired")
+    assert (game["a"].status, (game["a"].error or {})["class"]) == ("failed", "expired")
     game = Game(plan(step("a", until=READY, deadline=15.0)))
     poll(game, False)
     game.now += 10
     poll(game, False)
-    assert (game["a"].status, game["a"].error["class"]) == ("failed", "deadline")
+    assert (game["a"].status, (game["a"].error or {})["class"]) == ("failed", "deadline")
     folds(game)
 
 
@@ -351,7 +355,7 @@ def test_items_poll_each_for_itself() -> None:
 def test_a_condition_that_breaks_fails_the_step() -> None:
     game = Game(plan(step("a", until=Until("${{ steps.a.output.nothing.there }}"))))
     poll(game, False)
-    assert (game["a"].status, game["a"].error["class"]) == ("failed", "expression")
+    assert (game["a"].status, (game["a"].error or {})["class"]) == ("failed", "expression")
 
 
 # -- long attempts -------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -52,7 +51,7 @@ class LongFamily(Family):
 
 
 @pytest.fixture
-def does(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def does(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Call it with what the step `a` of `run_it` does."""
     monkeypatch.setattr("flows.steps.configs.CONFIGS", {**configs.CONFIGS, "long": LongConfig})
     monkeypatch.setitem(registry._registry._members, "long", LongFamily())

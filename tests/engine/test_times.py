@@ -46,7 +46,7 @@ def test_a_runs_own_deadline_is_a_row_from_the_start_and_ends_it(database: str) 
     run = begin(make_flow("{flow: a, deadline: 300ms, steps: [{id: s, sleep: 1h}]}"))
     drain(Worker("w"))
     row = Work.objects.get(run_id=run, step="", name="deadline")
-    assert row.wake_at == pytest.approx(Run.objects.get(pk=run).started_at + 0.3)
+    assert row.wake_at == pytest.approx((Run.objects.get(pk=run).started_at or 0.0) + 0.3)
     assert work(run) == ["timed_out"]
     assert Run.objects.get(pk=run).error["class"] == "deadline"
     assert not Work.objects.filter(run_id=run).exists()

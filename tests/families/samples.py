@@ -74,6 +74,14 @@ SAMPLES: Mapping[str, Sample] = {
         resolved="10800",
         invalid={"duration": "${{ input.name }}"},
     ),
+    "route": Sample(
+        config={
+            "rules": [{"if": "${{ input.count > 5 }}", "name": "many", "value": "${{ input.name }}"}],
+            "default": {"value": "${{ input.name }}"},
+        },
+        resolved="billing",
+        invalid={"rules": "${{ input.name }}", "default": {}},
+    ),
     "call": Sample(
         config={"flow": "child", "input": {"n": "${{ input.count }}", "name": "${{ input.name }}"}},
         resolved="billing",
