@@ -102,3 +102,18 @@ def test_an_open_request_is_offered_for_review_on_the_run(sign_in: SignIn, place
     page = sign_in("ana").get(f"/runs/{place['waiting'].run.pk}").content.decode()
     assert "Needs 1 more approval" in page
     assert f'href="/approvals/{place["main"].pk}">Review' in page
+
+
+def test_a_running_attempt_shows_how_far_it_is_and_a_late_run_says_so(sign_in: SignIn, place: dict[str, Any]) -> None:
+    story = place["running"]
+    row = story.steps["build"]
+    row.live = {"attempt": row.attempt, "progress": {"message": "<i>7</i> of 10", "percent": 70.0, "at": 1.0}}
+    row.save(update_fields=["live"])
+    story.run.control = {"times": {"late": 1.0, "calling": "", "calls": []}}
+    story.run.save(update_fields=["control"])
+    page = sign_in("ana").get(f"/runs/{story.run.pk}?step=build").content.decode()
+    assert '<progress max="100" value="70"' in page and "&lt;i&gt;7&lt;/i&gt; of 10" in page
+    assert "longer than its sla" in page and 'data-poll="run-live"' in page
+    row.live = {**row.live, "attempt": row.attempt - 1}  # left by an attempt that is no more
+    row.save(update_fields=["live"])
+    assert "<progress" not in sign_in("ana").get(f"/runs/{story.run.pk}?step=build").content.decode()
