@@ -74,6 +74,17 @@ SAMPLES: Mapping[str, Sample] = {
         resolved="10800",
         invalid={"duration": "${{ input.name }}"},
     ),
+    "route": Sample(
+        config={
+            "rules": [
+                {"if": "${{ input.count > 5 }}", "to": ["deploy"]},
+                {"if": "${{ input.count > 2 }}", "value": "${{ input.name }}", "name": "some"},
+            ],
+            "default": {},
+        },
+        resolved="billing",
+        invalid={"rules": [{"if": "${{ input.name }}"}], "default": {}},
+    ),
     "kv": Sample(
         config={"increment": {"key": "${{ input.name }}", "value": "${{ input.count }}"}},
         resolved="billing",
