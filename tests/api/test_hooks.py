@@ -139,6 +139,18 @@ def test_a_callback_is_taken_once_and_a_repeat_is_told_the_same(client: Client, 
     assert WaitToken.objects.get(token=token).answer == {"ok": True}
 
 
+def test_a_callback_that_breaks_its_schema_is_told_where_and_the_wait_stays_open(client: Client, author: Actor) -> None:
+    source = WAITING.replace("timeout: 1h", "timeout: 1h, schema: {type: object, properties: {n: {type: integer}}}")
+    create_flow(actor=author, source=source)
+    release = release_draft(actor=author, slug="hold", version="1.0.0", live=True)
+    run = start_run(actor=Actor.system("test"), flow=release.flow, input={}, release=release).run
+    token = tokens.make(run.pk, 0, -1, 1)
+    refused = answer(client, token, b'{"n": "many"}')
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "contract")
+    assert [p["path"] for p in refused.json()["error"]["details"]] == [["n"]]
+    assert answer(client, token, b'{"n": 3}').status_code == 202
+
+
 def test_a_late_callback_is_gone_and_a_malformed_one_is_refused(client: Client, waiting_run: Run) -> None:
     token = tokens.make(waiting_run.pk, 0, -1, 1)
     assert answer(client, token, b"{").status_code == 400

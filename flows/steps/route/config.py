@@ -24,7 +24,7 @@ class Branch(Config):
 class Rule(Branch):
     """Taken when its condition is the first that holds."""
 
-    if_: bool | Annotated[str, Templated()] = Field(alias="if", description="an expression that gives true or false")
+    if_: Annotated[bool, Templated()] = Field(alias="if", description="an expression that gives true or false")
 
 
 class RouteConfig(Config):
