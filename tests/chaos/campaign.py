@@ -247,20 +247,22 @@ class Campaign:
         from tests.chaos import verify
 
         started = self.load.started
-        runs = list(Run.objects.filter(pk__in=started) if len(started) < 500 else Run.objects.all())
+        runs = list(Run.objects.select_related("flow"))
+        flows = {run.pk: run.flow.slug for run in runs}
         breaches = [*self.load.findings, *(f"errand: {error!r}" for error in crew.failed)]
         breaches += [f"lost: {run} is not there" for run in set(started) - {r.pk for r in runs}]
-        breaches += [f"start: {r.pk} was never asked for" for r in runs if r.pk not in started]
+        breaches += [f"start: {r.pk} was never asked for" for r in runs if not verify.is_asked_for(r, started)]
         for run in runs:
-            breaches += verify.breaches_of(run, started.get(run.pk, "?"))
+            breaches += verify.breaches_of(run, flows[run.pk])
         with urllib.request.urlopen(f"{self.world}/effects", timeout=60) as answer:
             effects = json.load(answer)
-        breaches += verify.effect_breaches(effects, started)
-        breaches += verify.leftovers(list(started))
+        breaches += verify.effect_breaches(effects, flows)
+        breaches += verify.leftovers()
+        breaches += verify.schedule_breaches(runs)
         took, quiet = verify.recoveries(self.hands.kills, self.hands.disturbances)
         return {
             "database": self.asked.database, "seed": self.asked.seed, "lease_s": self.asked.lease,
-            "runs": len(started), "ended": dict(Counter(r.status for r in runs)),
+            "runs": len(runs), "asked_for": len(started), "ended": dict(Counter(r.status for r in runs)),
             "waiting_for_a_person": sum(1 for r in runs if (r.error or {}).get("class") in verify.GAVE_UP),
             "faults": sum(self.hands.done.values()), "by_kind": dict(sorted(self.hands.done.items())),
             "missed": self.hands.missed, "effects": len(effects),

@@ -28,5 +28,5 @@ def test_nothing_is_lost_and_nothing_happens_twice_under_chaos(database: str) ->
     done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["breaches"] == []
-    assert found["runs"] == sum(found["ended"].values()) == found["folded_again"] == 60
+    assert found["runs"] == sum(found["ended"].values()) == found["folded_again"] >= found["asked_for"] == 60
     assert found["faults"] > 5 and found["effects"] > 60

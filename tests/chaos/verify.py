@@ -134,8 +134,19 @@ def effect_breaches(effects: list[dict[str, Any]], flows: Mapping[str, str]) -> 
             yield f"unexplained: {row} with {unheard[run_id, step, item]} attempts unheard"
 
 
-def leftovers(runs: list[str]) -> Iterator[str]:
-    count = Work.objects.filter(run_id__in=runs, run__ended_at__isnull=False).count()
+def is_asked_for(run: Run, started: Mapping[str, str]) -> bool:
+    """By somebody outside, by another run, or by the clock."""
+    return run.pk in started or run.parent_id is not None or run.trigger.get("kind") == "schedule"
+
+
+def schedule_breaches(runs: list[Run]) -> Iterator[str]:
+    """Each due time started one run."""
+    due = Counter(str(r.trigger.get("scheduled_at")) for r in runs if r.trigger.get("kind") == "schedule")
+    yield from (f"schedule: {at} started {n} runs" for at, n in due.items() if n > 1)
+
+
+def leftovers() -> Iterator[str]:
+    count = Work.objects.filter(run__ended_at__isnull=False).count()
     if count:
         yield f"queue: {count} rows of runs that ended"
 
