@@ -132,7 +132,8 @@ class RunMachine(RuleBasedStateMachine):
             self.give(given.ActionChanged(step.id, step.item, wrong[0]))
             return
         before = self.game.state
-        held = before.paused or (before.ending and not step.id.endswith(UNDO)) or before.status == "queued"
+        called = step.id.endswith(UNDO) or (before.ending and step.id in before.ending["steps"])
+        held = before.paused or (before.ending and not called) or before.status == "queued"
         decision = self.give(given.AttemptStarted(step.id, step.item, "w", shown or None))
         if decision.accepted:
             assert not held, "nothing starts in a paused or cancelled run"
