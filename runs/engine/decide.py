@@ -310,8 +310,9 @@ def _lost(turn: Turn, event: given.AttemptLost) -> bool:
 
 def _turned_away(turn: Turn, event: given.TurnedAway) -> bool:
     step = turn.step(event.step, event.item)
-    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE or step.doubt is not None:
-        return False  # what may have happened is not called failed
+    waits = step.id.endswith(UNDO) or step.doubt is not None  # what undoes, what may have happened: not called failed
+    if turn.get("status") in RUN_HELD or step.status not in CLAIMABLE or waits:
+        return False
     turn.cause("step.turned_away", given.encode(event), step=step)
     fail(turn, step, event.error or {})
     return True

@@ -207,7 +207,9 @@ class RunMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def its_connection_turns_it_away(self, data: st.DataObject) -> None:
         step, attempts = self.pick(data, *CLAIMABLE), {k: s.attempt for k, s in self.game.state.steps.items()}
-        held = self.game.state.paused or self.game.state.cancel
+        state = self.game.state
+        called = state.ending and step.id in state.ending["steps"]  # what is done at the end may be turned away
+        held = state.paused or (state.ending and not called)
         error = {"class": "circuit_open", "message": "…"}
         decision = self.give(given.TurnedAway(step.id, step.item, error))
         assert not (decision.accepted and held), "a paused or cancelled run decides nothing new"
