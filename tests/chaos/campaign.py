@@ -54,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
     parser.add_argument("--flows", default="", help="flows to run, separated by commas")
     parser.add_argument("--ms", type=int, help="how long each answer of the demo world takes; else it varies")
+    parser.add_argument("--pauses", type=float, default=0.06, help="share of the runs that somebody pauses")
     return parser.parse_args()
 
 
@@ -144,7 +145,9 @@ class Campaign:
         self.outside = Outside([h.url for h in hosts], self.token)
         flows = [slug for slug in self.asked.flows.split(",") if slug]
         shares = {slug: share for slug, share in SHARES.items() if slug in flows or not flows}
-        self.load = Load(self.outside, crew, self._callback_path, self.asked.seed, shares, self.asked.ms)
+        self.load = Load(
+            self.outside, crew, self._callback_path, self.asked.seed, shares, self.asked.ms, self.asked.pauses
+        )
         self.hands = Hands(
             self.asked.seed, hosts, crew, self.world, self.asked.lease, self._holders, self.database, self.redis
         )

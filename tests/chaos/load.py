@@ -23,6 +23,7 @@ class Load:
     seed: int
     shares: dict[str, int]  # flow -> its share
     ms: int | None = None  # how long each answer of the demo world takes
+    pauses: float = 0.06  # share of the runs that somebody pauses
     started: dict[str, str] = field(default_factory=dict)  # run -> flow
     findings: list[str] = field(default_factory=list)
     answers: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)  # run -> what its callbacks were told
@@ -70,7 +71,7 @@ class Load:
     def _go_on(self, dice: random.Random, flow: str, run: str, number: int) -> None:
         if flow == "chaos-callback":
             self._plan_callbacks(dice, run, number)
-        if dice.random() < 0.06:
+        if dice.random() < self.pauses:
             self.crew.later(dice.uniform(0, 2), lambda: self._pause(dice, run))
         if dice.random() < 0.06:
             self.crew.later(dice.uniform(0, 3), lambda: self._control(dice, run, "cancel"))

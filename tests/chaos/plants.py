@@ -11,7 +11,7 @@ from typing import Any
 
 def _no_fence(module: Any) -> None:
     """A holder that lost its row writes all the same: every fence of the queue is gone."""
-    module._still_mine = lambda count, row: None
+    module.still_mine = lambda count, row: None
 
 
 def _any_attempt(module: Any) -> None:
@@ -97,7 +97,7 @@ _GENTLE = ("--only", "redis flushed")
 PLANTS: dict[str, tuple[tuple[Plant, ...], tuple[str, ...]]] = {
     "zombie-writes": (
         (("runs.queue_rows", _no_fence), ("runs.engine.decide", _any_attempt)),
-        ("--only", "stop worker", "--flows", "chaos-pay", "--ms", "2000", "--runs", "12"),
+        ("--only", "stop worker", "--flows", "chaos-pay", "--ms", "2000", "--runs", "10", "--workers", "6"),
     ),
     "new-key": (
         (("runs.attempts", _new_key_each_attempt),),
@@ -109,7 +109,10 @@ PLANTS: dict[str, tuple[tuple[Plant, ...], tuple[str, ...]]] = {
     ),
     "sent-twice": ((("flows.steps.http.step", _same_key_twice),), _GENTLE),
     "loses-work": ((("runs.queue_rows", _loses_work),), _GENTLE),
-    "starts-while-paused": ((("runs.engine.decide", _starts_while_paused),), _GENTLE),
+    "starts-while-paused": (
+        (("runs.engine.decide", _starts_while_paused), ("runs.slice", _starts_while_paused)),
+        (*_GENTLE, "--flows", "chaos-pay", "--ms", "60", "--pauses", "0.9"),
+    ),
     "forgets-a-cause": ((("runs.engine.turn", _forgets_a_cause),), _GENTLE),
     "start-key-ignored": ((("runs.actions", _start_key_ignored),), _GENTLE),
     "undoes-forwards": ((("runs.engine.ending", _undoes_forwards),), (*_GENTLE, "--flows", "chaos-saga")),
