@@ -43,7 +43,7 @@ _DUE = """SELECT id, wake_at AS place, quick FROM runs_work
 # does not wait for the disk; the attempt's start, which follows, does.
 _CLAIM_PG = """
 BEGIN; SET LOCAL synchronous_commit TO OFF;
-WITH {parts}, u AS (SELECT id, quick, row_number() OVER (ORDER BY place) AS n FROM ({all}) AS a)
+WITH {parts}, u AS (SELECT id, quick, row_number() OVER (ORDER BY place, id) AS n FROM ({all}) AS a)
 UPDATE runs_work AS w SET owner = '{owner}', fence = fence + 1, rank = NULL, wake_at = {now} + {lease}
   FROM u WHERE w.id = u.id AND u.n <= {limit} AND (u.n = 1 OR (u.quick AND (SELECT quick FROM u WHERE n = 1)))
 RETURNING {columns};
@@ -83,7 +83,7 @@ def claim_some(
 
 def _parts(values: dict[str, Any], queues: Sequence[str], now: str) -> list[str]:
     """The selects of what may be claimed, each at most `limit` rows in its order."""
-    tail = f"ORDER BY place LIMIT {values['limit']}"
+    tail = f"ORDER BY place, id LIMIT {values['limit']}"
     return [f"{part.format(queue=q, now=now, **values)} {tail}" for q in queues for part in (_READY, _DUE)]
 
 

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 MAX_RUNS: Final = 16
 #: what is done for a run without being a step of it
 _ERRANDS: Final[dict[str, Callable[[str], object]]] = {
-    Work.Kind.ADMIT: admission.admit,
-    Work.Kind.CLOSE: children.close,
+    Work.Kind.ADMIT: lambda run_id: admission.admit(run_id),
+    Work.Kind.CLOSE: lambda run_id: children.close(run_id),
 }
 
 

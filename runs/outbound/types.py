@@ -20,6 +20,7 @@ _PATTERN = re.compile(r"\*|[a-z]+\.(\*|[a-z_]+)")
 
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_SECONDS: Final = {"type": "number", "minimum": 0, "description": "Seconds."}
 _TIME: Final = {"type": ["number", "null"], "description": "Epoch seconds."}
 _ERROR: Final = {
     "type": ["object", "null"],
@@ -70,6 +71,8 @@ _ALL: Final = (
     Published("run.succeeded", "The run ended well.", "succeeded", _DONE),
     Published("run.failed", "The run gave up.", "failed", _FAILED),
     Published("run.timed_out", "The run's deadline passed.", "timed_out", _FAILED),
+    Published("run.deadline", "The run's whole time is up; what it declared for that follows.", "running", {"deadline": _SECONDS}),
+    Published("run.sla_missed", "The run takes longer than its sla.", "running", {"sla": _SECONDS}),
     Published("run.retry_requested", "Somebody had a run that gave up go on.", "running", _REASON),
     Published("run.reopened", "A run that had ended goes on.", "running", {}),
     Published("run.forked", "The run goes on from a step of another one.", "running", {"of": _TEXT, **_REASON}),

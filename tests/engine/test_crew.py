@@ -88,12 +88,12 @@ def test_every_result_is_committed_before_its_successor_is_executed(
 ) -> None:
     real = Slice.execute
 
-    def execute(slice_: Slice, key: Any) -> Happened:
+    def execute(slice_: Slice, attempt: Any) -> Happened:
         stored = store.load(slice_.loaded.state.run_id)
-        assert stored is not None and stored.state.step(*key).status == "running"
-        needs = stored.plan.step(key[0]).needs
+        assert stored is not None and stored.state.step(*attempt.step.key).status == "running"
+        needs = stored.plan.step(attempt.step.id).needs
         assert all(stored.state.step(n).status == "succeeded" for n in needs)
-        return real(slice_, key)
+        return real(slice_, attempt)
 
     monkeypatch.setattr(Slice, "execute", execute)
     flow = make_flow(CHAIN)
@@ -110,11 +110,11 @@ def test_a_step_with_an_effect_is_executed_by_a_worker_that_carries_nothing_else
     runs = [begin(flow) for _ in range(6)]
     real, worker = Slice.execute, crowded()
 
-    def execute(slice_: Slice, key: Any) -> Happened:
-        if key[0] == "b":
+    def execute(slice_: Slice, attempt: Any) -> Happened:
+        if attempt.step.id == "b":
             held = Work.objects.filter(owner=worker.owner).count()
             assert (slice_.shared, held) == (False, 1)
-        return real(slice_, key)
+        return real(slice_, attempt)
 
     monkeypatch.setattr(Slice, "execute", execute)
     drain(worker)
