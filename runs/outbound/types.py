@@ -71,7 +71,10 @@ _ALL: Final = (
     Published("run.succeeded", "The run ended well.", "succeeded", _DONE),
     Published("run.failed", "The run gave up.", "failed", _FAILED),
     Published("run.timed_out", "The run's deadline passed.", "timed_out", _FAILED),
-    Published("run.deadline", "The run's whole time is up; what it declared for that follows.", "running", {"deadline": _SECONDS}),
+    Published(
+        "run.deadline", "The run's whole time is up; what it declared for that follows.", "running",
+        {"deadline": _SECONDS},
+    ),
     Published("run.sla_missed", "The run takes longer than its sla.", "running", {"sla": _SECONDS}),
     Published("run.retry_requested", "Somebody had a run that gave up go on.", "running", _REASON),
     Published("run.reopened", "A run that had ended goes on.", "running", {}),
