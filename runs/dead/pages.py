@@ -80,7 +80,7 @@ def letters_page(actor: Actor, asked: Asked, cursor: str, now: float) -> dict[st
 def _chips(actor: Actor, asked: Asked) -> list[dict[str, Any]]:
     wide = letters.dead_letters(actor, asked.filter.without_class())
     chosen = asked.filter.error_class
-    found = letters.groups(wide, "error_class")
+    found = [group for group in letters.groups(wide, "error_class") if group["name"]]
     chips = [{"label": "All", "n": wide.count(), "link": asked.link(error_class=""), "on": not chosen}]
     for group in found:
         name = group["name"]
