@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Literal
 
 from django.http import HttpRequest
@@ -11,7 +10,7 @@ from ninja.params.functions import Query
 
 from resources.api import actor_of, declared, iso
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, encode_cursor
-from runs.control_api import BulkOut
+from runs.control_api import BulkOut, result_json
 from runs.dead import dismissing, letters, pages, quarantine, replays
 from runs.dead.letters import Filter
 from runs.dead.shapes import (
@@ -69,7 +68,7 @@ def count_dead_letters(request: HttpRequest, body: FilterIn) -> dict[str, Any]:
 def dismiss_dead_letters(request: HttpRequest, body: DismissIn) -> dict[str, Any]:
     """Take them off the list; the runs stay, and can still be retried and replayed. Each has its own result."""
     found = dismissing.dismiss_runs(actor=actor_of(request), ids=body.ids, reason=body.reason)
-    return {"items": [{k: v if v != "" else None for k, v in asdict(r).items()} for r in found]}
+    return {"items": [result_json(r) for r in found]}
 
 
 @router.post("/dead-letters/replays", response=declared((202, ReplayOut), errors=(409,)))

@@ -32,8 +32,8 @@ def turn(now: float) -> float:
     if not settings.QUARANTINE_AFTER:
         return now + EVERY
     found = _uncounted(now)
-    if found:
-        _count(found, now)
+    for (_, mark), runs in _by_input(found).items():
+        _count(mark, runs, now)
     _forget(now)
     return now if len(found) == AT_ONCE else now + EVERY
 
@@ -46,22 +46,28 @@ def _uncounted(now: float) -> list[Run]:
     return list(rows.order_by("dead_at", "pk")[:AT_ONCE])
 
 
-@transaction.atomic
-def _count(found: list[Run], now: float) -> None:
-    """Counted and judged at once: a keeper that dies in between has done neither."""
-    newest: dict[tuple[int, str, str], Run] = {}
-    rows = []
+def _by_input(found: list[Run]) -> dict[tuple[int, str], list[Run]]:
+    """(flow, digest of the input) -> its runs, the oldest first."""
+    groups: dict[tuple[int, str], list[Run]] = {}
     for run in found:
-        mark = digest(run.input)
-        newest[run.flow_id, mark, run.error_class] = run
-        assert run.dead_at is not None  # noqa: S101  for mypy; asked for
-        rows.append(
-            InputFailure(
-                run_id=run.pk, ended_at=run.dead_at, flow_id=run.flow_id, digest=mark, error_class=run.error_class
-            )
+        groups.setdefault((run.flow_id, digest(run.input)), []).append(run)
+    return groups
+
+
+@transaction.atomic
+def _count(mark: str, runs: list[Run], now: float) -> None:
+    """The failures of one input, counted and judged at once: a keeper that dies in between has done neither.
+
+    One input a transaction, since the audit log's lock comes last.
+    """
+    rows = [
+        InputFailure(
+            run_id=run.pk, ended_at=run.dead_at or now, flow_id=run.flow_id, digest=mark, error_class=run.error_class
         )
+        for run in runs
+    ]
     InputFailure.objects.bulk_create(rows, ignore_conflicts=True)
-    for (_, mark, _), run in sorted(newest.items()):
+    for run in {run.error_class: run for run in runs}.values():
         _judge(run, mark, now)
 
 

@@ -11,6 +11,7 @@ from runs.dead import dismissing, letters, replays
 from runs.dead.letters import Filter
 
 Id = Annotated[int, P(ge=1, le=2**62)]
+RunId = Annotated[Text, Field(min_length=1, max_length=26)]
 Reason = Annotated[Text, Field(min_length=1, max_length=dismissing.MAX_REASON)]
 Moment = Annotated[Text, Field(max_length=40, description="RFC 3339, such as 2026-01-31T08:00:00Z.")]
 
@@ -29,7 +30,7 @@ class FilterIn(Input):
     q: Text = Field("", max_length=100, description="In the run's id, its flow, its error.")
     since: Moment | None = None
     until: Moment | None = None
-    ids: list[Annotated[Text, Field(max_length=26)]] = Field(default_factory=list, max_length=letters.MAX_IDS)
+    ids: list[RunId] = Field(default_factory=list, max_length=letters.MAX_IDS)
 
     def asked(self) -> Filter:
         """As the actions take it. Raises BadInput for a time that is none."""
@@ -53,7 +54,7 @@ class AbortIn(Input):
 
 
 class DismissIn(Input):
-    ids: list[Annotated[Text, Field(max_length=26)]] = Field(min_length=1, max_length=letters.MAX_IDS)
+    ids: list[RunId] = Field(min_length=1, max_length=letters.MAX_IDS)
     reason: Reason
 
 
@@ -62,7 +63,7 @@ class ReasonIn(Input):
 
 
 class QuarantineIn(ReasonIn):
-    run: Text = Field(max_length=26, description="A run that has the input.")
+    run: RunId = Field(description="A run that has the input.")
 
 
 class FailureOut(Schema):
