@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from flows.models import Flow
 from resources.access import Actor
 from resources.models import Grant
@@ -13,6 +15,10 @@ from runs.worker import Worker
 from tests.engine.cluster import SYSTEM, make_flow
 from tests.engine.test_store_queue import drain
 from tests.resources.conftest import make_user
+
+#: for what does not depend on the database's kind, and for what is slow
+ON_SQLITE: pytest.MarkDecorator = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+ON_POSTGRES: pytest.MarkDecorator = pytest.mark.parametrize("database", ["postgres"], indirect=True)
 
 BREAKS = """
 flow: breaks

@@ -14,7 +14,7 @@ from runs.dead.dismissing import dismiss_run, dismiss_runs
 from runs.dead.letters import Filter, dead_letters
 from runs.models import LimitKey, Run, RunEvent
 from runs.worker import Worker
-from tests.dead.story import breaking, dead, operator, start
+from tests.dead.story import ON_SQLITE, breaking, dead, operator, start
 from tests.engine.cluster import SYSTEM, check_fold
 from tests.engine.test_store_queue import drain
 
@@ -40,6 +40,7 @@ def test_a_run_that_gave_up_is_a_dead_letter_until_it_goes_on_again(database: st
     check_fold(run)
 
 
+@ON_SQLITE
 def test_a_run_that_breaks_the_worker_is_a_dead_letter_too(database: str) -> None:
     run = start(breaking()).pk
     fail(run)
@@ -74,6 +75,7 @@ def test_pages_follow_each_other_without_a_gap(database: str) -> None:
         letters.page_of(dead_letters(SYSTEM, Filter()), cursor="nonsense", limit=2)
 
 
+@ON_SQLITE
 def test_only_folders_one_may_view_are_listed(database: str) -> None:
     dead(breaking("hidden", "secret"))
     (mine,) = dead(breaking())
@@ -98,6 +100,7 @@ def test_a_dismissed_letter_leaves_the_list_and_the_run_stays(database: str) -> 
     check_fold(run)
 
 
+@ON_SQLITE
 def test_dismissing_needs_a_reason_and_the_operators_role(database: str) -> None:
     (run,) = dead(breaking())
     viewer = operator("vera", "elsewhere")
@@ -111,6 +114,7 @@ def test_dismissing_needs_a_reason_and_the_operators_role(database: str) -> None
     assert ids() == {run} and not RunEvent.objects.filter(type="run.dismissed").exists()
 
 
+@ON_SQLITE
 def test_many_are_dismissed_each_with_its_own_result(database: str) -> None:
     one, two = dead(breaking(), 2)
     found = dismiss_runs(actor=operator(), ids=[one, "nowhere", one, two], reason="old")

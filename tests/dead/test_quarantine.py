@@ -19,7 +19,7 @@ from runs.dead import poison
 from runs.dead.quarantine import quarantine_input, release_input
 from runs.models import FlowGate, InputFailure, Quarantine, Run
 from runs.worker import Worker
-from tests.dead.story import breaking, dead, operator, start
+from tests.dead.story import ON_SQLITE, breaking, dead, operator, start
 from tests.engine.cluster import SYSTEM
 from tests.engine.test_store_queue import drain, in_thread
 
@@ -77,6 +77,7 @@ def test_a_released_input_starts_again_and_can_come_back(database: str) -> None:
     assert AuditEntry.objects.get(action="input.released").data["reason"] == "mended"
 
 
+@ON_SQLITE
 def test_only_operators_of_the_folder_put_in_and_release(database: str) -> None:
     (run,) = dead(breaking(), n=1)
     row = quarantine_input(actor=SYSTEM, run_id=run, reason="bad")
@@ -121,6 +122,7 @@ def test_inputs_that_fail_alike_again_and_again_go_in_by_themselves(database: st
     assert AuditEntry.objects.get(action="input.quarantined").actor == "keeper"
 
 
+@ON_SQLITE
 def test_a_retry_that_fails_the_same_way_counts(database: str, settings: Any) -> None:
     settings.QUARANTINE_AFTER = 3
     (run,) = dead(breaking(), n=1)
@@ -152,6 +154,7 @@ def test_failures_before_a_release_or_a_success_count_no_more(database: str, set
     assert Quarantine.objects.filter(released_at=None).count() == 1
 
 
+@ON_SQLITE
 def test_old_failures_and_those_of_another_class_are_not_alike(database: str, settings: Any) -> None:
     settings.QUARANTINE_AFTER = 2
     flow = breaking()
@@ -167,6 +170,7 @@ def test_old_failures_and_those_of_another_class_are_not_alike(database: str, se
     assert not Quarantine.objects.exists() and InputFailure.objects.count() == 1  # the old ones are forgotten
 
 
+@ON_SQLITE
 def test_nothing_goes_in_by_itself_where_that_is_off(database: str, settings: Any) -> None:
     settings.QUARANTINE_AFTER = 0
     dead(breaking(), 6, n=1)
