@@ -220,7 +220,7 @@ def test_a_replay_that_makes_no_sense_is_refused(database: str) -> None:
     dead(breaking())
     for wrong in ({"mode": "explode"}, {"rate": -1}, {"rate": replays.MAX_RATE + 1}):
         with pytest.raises(BadInput):
-            begin(**wrong)  # type: ignore[arg-type]
+            begin(**wrong)
     assert not ReplayBatch.objects.exists()
 
 
