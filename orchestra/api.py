@@ -31,6 +31,7 @@ from resources.jsonio import read_json
 from resources.limits.api import router as limits_router
 from runs.api import router as runs_router
 from runs.control_api import router as controls_router
+from runs.dead.api import router as dead_router
 from runs.flow_api import router as flow_runs_router
 from runs.outbound.api import router as events_router
 from runs.schedules.api import router as schedules_router
@@ -79,7 +80,7 @@ api = NinjaAPI(
 )
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
-    limits_router, schedules_router,
+    limits_router, schedules_router, dead_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

@@ -11,17 +11,22 @@ from django.utils.functional import SimpleLazyObject
 from approvals.queries import mine_now
 from orchestra.load import operates
 from resources.access import Actor
+from runs.dead.letters import Filter, dead_letters
+
+#: dead letters counted in the navigation; above it stands "99+"
+MOST_SHOWN = 99
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the count on the inbox, whether the
-    person operates anything."""
+    """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the counts on the inbox and on the
+    dead letters, whether the person operates anything."""
     theme = request.COOKIES.get("theme", "")
     return {
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "theme": theme if theme in ("light", "dark") else "",
         "host": request.get_host(),
         "operates_anywhere": SimpleLazyObject(lambda: _operates(request)),
+        "dead_count": SimpleLazyObject(lambda: _dead_count(request)),
         "inbox_count": SimpleLazyObject(lambda: _inbox_count(request)),
     }
 
@@ -29,6 +34,15 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def _operates(request: HttpRequest) -> bool:
     user = getattr(request, "user", None)
     return bool(user and user.is_authenticated and operates(Actor.of(request)))
+
+
+def _dead_count(request: HttpRequest) -> int:
+    """Up to MOST_SHOWN and one more: a number nobody reads needs no counting."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return 0
+    rows = dead_letters(Actor.of(request), Filter()).order_by("-dead_at")
+    return len(rows.values_list("pk")[: MOST_SHOWN + 1])
 
 
 def _inbox_count(request: HttpRequest) -> int:

@@ -172,6 +172,10 @@ MAX_OUTPUT_BYTES = env.int("MAX_OUTPUT_BYTES", default=16 * 1024 * 1024)
 OUTBOUND_TIMEOUT_SECONDS = env.float("OUTBOUND_TIMEOUT_SECONDS", default=15.0)
 if not 0.1 <= OUTBOUND_TIMEOUT_SECONDS <= 120:
     raise ImproperlyConfigured("OUTBOUND_TIMEOUT_SECONDS must be from 0.1 to 120.")
+#: runs of one input that give up alike within a day before the input is refused; 0: only people quarantine
+QUARANTINE_AFTER = env.int("QUARANTINE_AFTER", default=5)
+if QUARANTINE_AFTER < 0:
+    raise ImproperlyConfigured("QUARANTINE_AFTER must be 0 (never by itself) or more.")
 #: days a run is kept after its end; 0: for ever
 RETENTION_DAYS = env.float("RETENTION_DAYS", default=0.0)
 if RETENTION_DAYS < 0:

@@ -11,7 +11,7 @@ from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict
 
 from resources.access import Actor
-from resources.errors import MalformedBody, UnsupportedMediaType
+from resources.errors import BadInput, MalformedBody, UnsupportedMediaType
 
 YAML = "application/yaml"
 YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", ""})
@@ -53,6 +53,18 @@ def declared(*success: tuple[int, Any], errors: tuple[int, ...] = ()) -> dict[An
 def iso(at: float | None) -> str | None:
     """Epoch seconds as RFC 3339 in UTC with milliseconds."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def moment(text: str, path: str) -> float:
+    """Epoch seconds of an RFC 3339 time. Raises BadInput that names the field."""
+    try:
+        found = datetime.fromisoformat(text)
+        if found.tzinfo is None:
+            raise ValueError
+        return found.timestamp()
+    except (ValueError, OverflowError):
+        message = "Give a time with its zone, such as 2026-01-31T08:00:00Z."
+        raise BadInput(message, details=[{"path": path, "message": message}]) from None
 
 
 def actor_of(request: HttpRequest) -> Actor:

@@ -68,8 +68,8 @@ def start_run(
 ) -> Started:
     """Start a run of the live release (or of `release`). `priority`: -10 … 10 instead of the flow's, for operators.
 
-    Raises NotAllowed; Conflict `not_live`, `idempotency_mismatch`, `flow_paused`, `key_taken` or `deadlock`; TooMany
-    `max_queued`; BadInput with [{path, message}] in details.
+    Raises NotAllowed; Conflict `not_live`, `idempotency_mismatch`, `quarantined`, `flow_paused`, `key_taken` or
+    `deadlock`; TooMany `max_queued`; BadInput with [{path, message}] in details.
     """
     if not can(actor, Role.AUTHOR, flow.folder):  # who may write a flow may run it
         require(actor, Role.OPERATOR, flow.folder)

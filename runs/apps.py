@@ -12,6 +12,8 @@ class RunsConfig(AppConfig):
         from resources import usage  # models exist from here on
         from resources.signals import limits_changed
         from runs import keeper, overdue, permits, releases, retention, signals
+        from runs.dead import duty as replays
+        from runs.dead import poison
         from runs.outbound import duty, subscriptions
         from runs.schedules import firing, pruning, sync
 
@@ -20,6 +22,8 @@ class RunsConfig(AppConfig):
         keeper.register("outbound", outbox.run, finish=outbox.finish)
         keeper.register("releases", releases.turn)
         keeper.register("retention", retention.run)
+        keeper.register("replays", replays.turn)
+        keeper.register("quarantine", poison.turn)
         usage.register("connection", subscriptions.using_connection)
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
         keeper.register("limits", permits.tend)

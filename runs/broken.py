@@ -42,7 +42,8 @@ def fail(run_id: str) -> None:
         if run.ended:
             return
         run.status, run.error, run.ended_at = RunStatus.FAILED, error, now
-        run.save(update_fields=["status", "error", "ended_at"])
+        run.error_class, run.dead_at = "internal", now
+        run.save(update_fields=["status", "error", "ended_at", "error_class", "dead_at"])
         Work.objects.filter(run_id=run_id).delete()
         _close_waits(run_id, now)
         history.append(run_id, "run.failed", data={"error": error})

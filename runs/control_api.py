@@ -112,7 +112,12 @@ def bulk_control(request: HttpRequest, body: BulkIn) -> dict[str, Any]:
         rows = rows.filter(**{k: v for k, v in wanted.items() if v is not None})
         ids = list(rows.order_by("-id").values_list("pk", flat=True)[: bulk.MAX_RUNS])
     found = bulk.control_runs(actor=actor, control=body.control, ids=ids, reason=body.reason)
-    return {"items": [{k: v if v != "" else None for k, v in asdict(r).items()} for r in found]}
+    return {"items": [result_json(r) for r in found]}
+
+
+def result_json(found: bulk.Result) -> dict[str, Any]:
+    """As ResultOut: what there is nothing to say about is null."""
+    return {name: value if name in ("run", "done") else value or None for name, value in asdict(found).items()}
 
 
 @router.get("/runs/{run_id}/recoveries", response=declared((200, RecoveriesOut)))

@@ -15,6 +15,7 @@ from django.db import connection
 from flows.definition.plan import Concurrency, Plan
 from resources.errors import Conflict, TooMany
 from runs import clock, limits
+from runs.dead.refusing import refuse_quarantined
 from runs.models import FlowGate, LimitKey, Run
 
 Json = Any
@@ -37,6 +38,7 @@ class Gate:
     reason: str = ""
     actor: str = ""
     draining: int | None = None
+    quarantined: int = 0
 
     def holds(self, release_id: int) -> bool:
         """Does a run of this release wait before the gate?"""
@@ -44,7 +46,7 @@ class Gate:
 
 
 OPEN: Final = Gate()
-_READ = "SELECT mode, reason, actor, draining FROM runs_flowgate WHERE flow_id = %s"
+_READ = "SELECT mode, reason, actor, draining, quarantined FROM runs_flowgate WHERE flow_id = %s"
 
 
 def read(flow_id: int, *, shared: bool = False) -> Gate:
@@ -66,12 +68,14 @@ def enter(run: Run, plan: Plan, label: str, parents: tuple[str, ...] = ()) -> No
     """Decide `run.placed` of a run that is about to be inserted, in the transaction that inserts it.
 
     `label`: its concurrency key as text; `parents`: ids of the runs above it. Raises TooMany `max_queued`, Conflict
-    `flow_paused` | `key_taken` | `deadlock`, and Skipped.
+    `quarantined` | `flow_paused` | `key_taken` | `deadlock`, and Skipped.
     """
     if plan.max_queued is not None:
         lock(run.flow_id)  # counted one start at a time
         _check_queued(run.flow_id, plan.max_queued)
     gate = read(run.flow_id)
+    if gate.quarantined:
+        refuse_quarantined(run.flow_id, run.input)
     if gate.holds(run.release_id):
         gate = read(run.flow_id, shared=True)
     if gate.mode == FlowGate.Mode.REFUSE:

@@ -63,6 +63,8 @@ class Run(models.Model):
     control = JSONText(default=dict)  # pause and cancel requests as the pure core keeps them
     limit_key = models.CharField(max_length=64, blank=True, default="")  # digest of the concurrency key
     degraded = models.BooleanField(default=False, db_default=False)  # a fallback stood in for a step
+    error_class = models.CharField(max_length=64, blank=True, default="", db_default="")  # the error's, for filters
+    dead_at = models.FloatField(null=True)  # when it gave up; NULL: it did not, goes on again, or was dismissed
     placed = models.BooleanField(default=False)  # holds a place of its key, or needs none; else it waits for one
     priority = models.SmallIntegerField(
         default=0, db_default=0
@@ -91,6 +93,10 @@ class Run(models.Model):
             models.Index(fields=["flow", "release"], condition=Q(ended_at__isnull=True), name="run_unended_by_flow"),
             # the children of a run
             models.Index(fields=["parent"], condition=Q(parent__isnull=False), name="run_by_parent"),
+            # dead letters, the newest first; those that the keeper has not counted yet
+            models.Index(fields=["-dead_at"], condition=Q(dead_at__isnull=False), name="run_dead"),
+            # dead letters of one error class; how many there are of each
+            models.Index(fields=["error_class", "-dead_at"], condition=Q(dead_at__isnull=False), name="run_dead_class"),
             models.Index(  # the runs page's chip of runs that a fallback helped
                 fields=["-created_at"], condition=Q(degraded=True), name="run_degraded"
             ),
@@ -320,6 +326,7 @@ class FlowGate(models.Model):
     draining = models.BigIntegerField(null=True)  # release whose runs wait until those of older ones have ended
     superseding = models.BigIntegerField(null=True)  # release whose coming cancels the runs of older ones
     released_at = models.FloatField(null=True)
+    quarantined = models.PositiveIntegerField(default=0, db_default=0)  # inputs; at 0 a start looks no further
 
     class Meta:
         indexes: ClassVar = [
@@ -353,7 +360,8 @@ class WorkCluster(models.Model):
         return self.queues.split(",")
 
 
-# the tables of outbound events belong to this app; down here, since nothing above needs them
+# the tables of dead letters and of outbound events belong to this app; down here, since nothing above needs them
+from runs.dead.models import InputFailure, Quarantine, ReplayBatch, ReplayItem  # noqa: E402
 from runs.outbound.models import Delivery, GoneRun, Subscription  # noqa: E402
 from runs.schedules.models import Schedule, ScheduledTime  # noqa: E402
 
@@ -363,7 +371,11 @@ __all__ = [
     "Delivery",
     "FlowGate",
     "GoneRun",
+    "InputFailure",
     "LimitKey",
+    "Quarantine",
+    "ReplayBatch",
+    "ReplayItem",
     "Run",
     "RunEvent",
     "RunStatus",

@@ -74,3 +74,17 @@ def control_of(state: State) -> dict[str, Json]:
 def text(value: Json) -> str | None:
     """JSON text for a nullable column: None is NULL."""
     return None if value is None else dumps(value)
+
+
+#: ends of a run that gave up
+_DEAD: Final = frozenset({"failed", "timed_out"})
+
+
+def error_class(error: Json) -> str:
+    """What a run's error is found by; "" without one."""
+    return str(error.get("class", ""))[:64] if isinstance(error, dict) else ""
+
+
+def dead_at(state: State) -> float | None:
+    """When the run became a dead letter, epoch seconds; None for one that is none."""
+    return state.ended_at if state.status in _DEAD else None

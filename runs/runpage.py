@@ -76,6 +76,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "status": run.status,
         "degraded": run.degraded,
         "ended": run.ended,
+        "dead": run.dead_at is not None,
         "trigger": trigger_of(run),
         "starter": run.starter,
         "created_at": run.created_at,

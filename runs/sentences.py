@@ -12,7 +12,7 @@ from flows.definition.plan import UNDO
 
 Data = Mapping[str, Any]
 _PEOPLE = (
-    "approval.", "run.terminate_requested", "run.retry_requested", "run.forked", "step.skip_requested",
+    "approval.", "run.terminate_requested", "run.retry_requested", "run.forked", "run.dismissed", "step.skip_requested",
     "step.complete_requested", "step.outcome_said", "run.cancel_requested", "run.pause_requested", "run.resumed",
     "step.answered",
 )  # fmt: skip
@@ -32,6 +32,7 @@ _LOOKS = {
     "run.compensating": "s-compensating",
     "run.retry_requested": "undo",
     "run.reopened": "undo",
+    "run.dismissed": "check",
     "run.paused": "s-paused",
     "run.pause_requested": "s-paused",
     "run.queued": "s-queued",
@@ -187,6 +188,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "run.compensating": lambda d: f"Undoing what {d.get('steps', 0)} steps did, the last first",
     "run.retry_requested": lambda d: _why("Retry requested", d),
     "run.reopened": lambda d: "Run reopened",
+    "run.dismissed": lambda d: _why("Dismissed from the dead letters", d),
     "run.forked": lambda d: format_html("goes on from there, as a fork of run {}", str(d.get("of", ""))[-6:]),
     "step.skip_requested": lambda d: _why("is to be skipped", d),
     "step.complete_requested": lambda d: _why("is completed by hand", d),

@@ -24,7 +24,7 @@ from runs.engine.turn import Decision
 from runs.queue import Claim
 from runs.queue_rows import Hold, Line
 from runs.races import Stale
-from runs.rows import control_of, step_extra, step_of, text
+from runs.rows import control_of, dead_at, error_class, step_extra, step_of, text
 
 Json = Any
 
@@ -158,7 +158,7 @@ def _version_of(run_id: str) -> int | None:
 RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
 RAISE_ALL = """
 UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s, degraded = %s,
-       started_at = %s, ended_at = %s WHERE id = %s AND version = %s
+       started_at = %s, ended_at = %s, error_class = %s, dead_at = %s WHERE id = %s AND version = %s
 """
 STEP = """
 INSERT INTO runs_steprun
@@ -250,7 +250,7 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
     else:
         values = [
             text(after.output), text(after.error), dumps(control_of(after)), after.degraded,
-            after.started_at, after.ended_at,
+            after.started_at, after.ended_at, error_class(after.error), dead_at(after),
         ]  # fmt: skip
         batch.run(RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], moved)
     return state_with(after, {"seq": seq, "version": before.version + 1})

@@ -155,10 +155,11 @@ _WIDE: Final[dict[str, tuple[str, str]]] = {
              FROM v WHERE r.id = v.c AND r.version = v.d""",
     ),
     store.RAISE_ALL: (
-        "bigint text text text text bool float8 float8 text bigint",
+        "bigint text text text text bool float8 float8 text float8 text bigint",
         """UPDATE runs_run AS r SET version = r.version + 1, seq = v.a, status = v.b, output = v.c, error = v.d,
-                  control = v.e, degraded = v.f, started_at = v.g, ended_at = v.h
-             FROM v WHERE r.id = v.i AND r.version = v.j""",
+                  control = v.e, degraded = v.f, started_at = v.g, ended_at = v.h,
+                  error_class = v.i, dead_at = v.j
+             FROM v WHERE r.id = v.k AND r.version = v.l""",
     ),
     store.STEP: (
         "text text int text bigint int int text text float8 float8",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest
@@ -10,8 +9,7 @@ from ninja import Field, P, Path, Router, Schema, Status
 from ninja.params.functions import Query
 
 from resources.access import require
-from resources.api import Input, Text, actor_of, declared, iso, name_of
-from resources.errors import BadInput
+from resources.api import Input, Text, actor_of, declared, iso, moment, name_of
 from resources.models import Role
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT
 from runs.models import Delivery
@@ -206,7 +204,7 @@ def replay_subscription(request: HttpRequest, name: str, body: ReplayIn) -> dict
     """Send again; every event keeps its webhook-id."""
     actor = actor_of(request)
     if body.since is not None:
-        replay.replay_since(actor=actor, name=name, at=_moment(body.since))
+        replay.replay_since(actor=actor, name=name, at=moment(body.since, "since"))
         return {"count": None}
     if body.deliveries:
         return {"count": replay.replay_deliveries(actor=actor, name=name, deliveries=body.deliveries)}
@@ -234,17 +232,6 @@ def get_delivery(request: HttpRequest, name: str, delivery_id: Path[DeliveryId])
     row = delivery_of(name, delivery_id)
     tries = [{**one, "at": iso(one["at"])} for one in row.tries]
     return {**_delivery(row), "request": content_of(row), "response_excerpt": row.excerpt, "tries": tries}
-
-
-def _moment(text: str) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is None:
-            raise ValueError
-        return moment.timestamp()
-    except (ValueError, OverflowError):
-        message = "Give a time with its zone, such as 2026-01-31T08:00:00Z."
-        raise BadInput(message, details=[{"path": "since", "message": message}]) from None
 
 
 def _subscription(row: Any) -> dict[str, Any]:

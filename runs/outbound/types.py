@@ -78,6 +78,7 @@ _ALL: Final = (
     Published("run.sla_missed", "The run takes longer than its sla.", "running", {"sla": _SECONDS}),
     Published("run.retry_requested", "Somebody had a run that gave up go on.", "running", _REASON),
     Published("run.reopened", "A run that had ended goes on.", "running", {}),
+    Published("run.dismissed", "Somebody took a run that gave up off the dead letters.", "failed", _REASON),
     Published("run.forked", "The run goes on from a step of another one.", "running", {"of": _TEXT, **_REASON}),
     Published("step.started", "An attempt of the step began.", "running", {"attempt": _COUNT, "pass": _COUNT}),
     Published("step.succeeded", "The step has its result.", "succeeded", {"attempt": _COUNT, **_DONE}),

@@ -173,7 +173,9 @@ class Story:
     def end(self, status: str, after: float | None) -> None:
         self.run.status = status
         self.run.ended_at = None if after is None else self.start + after
-        self.run.save(update_fields=["status", "ended_at", "error"])
+        self.run.error_class = (self.run.error or {}).get("class", "")
+        self.run.dead_at = self.run.ended_at if status in ("failed", "timed_out") else None
+        self.run.save(update_fields=["status", "ended_at", "error", "error_class", "dead_at"])
 
 
 def actions(version: str = "4.2.0", steps: tuple[str, ...] = ("deploy",)) -> list[dict[str, Any]]:

@@ -8,9 +8,11 @@ import pytest
 from django.db import OperationalError
 
 from flows.models import Flow
+from resources.access import Actor
 from resources.errors import TooMany
 from resources.models import AuditEntry
 from runs import actions, controls, signals
+from runs.dead.quarantine import quarantine_input
 from runs.models import Run
 from runs.schedules import firing, pruning
 from runs.schedules.models import Schedule, ScheduledTime
@@ -177,6 +179,16 @@ def test_a_start_that_is_refused_is_kept_and_the_next_time_comes(
     assert said in row.detail or "The input breaks" in row.detail
     assert place.schedule.due_at == at("2026-03-01T02:00")
     assert place.schedule.failures == 1
+
+
+def test_an_input_in_quarantine_is_refused_with_its_reason(place: Place) -> None:
+    flow = place.release(HOURLY)
+    run = actions.start_run(actor=place.actor, flow=flow, input={}).run
+    quarantine_input(actor=Actor.system("test"), run_id=run.pk, reason="It eats the disk.")
+    place.keep("2026-03-01T01:00")
+    row = ScheduledTime.objects.get()
+    assert (row.state, row.run_id, Run.objects.count()) == ("refused", "", 1)
+    assert "It eats the disk." in row.detail and place.schedule.due_at == at("2026-03-01T02:00")
 
 
 def test_what_the_flows_own_concurrency_skips_is_skipped_and_no_run_of_the_schedule(

@@ -1,0 +1,25 @@
+"""A start of an input that is in quarantine. Asked only where the flow has any."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+from flows.definition.canonical import digest
+from resources.errors import Conflict
+from runs.models import Quarantine
+
+
+def refuse_quarantined(flow_id: int, value: Any) -> None:
+    """One indexed lookup. Raises Conflict `quarantined`, which says why, and where it is released."""
+    row = Quarantine.objects.filter(flow_id=flow_id, digest=digest(value), released_at__isnull=True).first()
+    if row is None:
+        return
+    url = f"{settings.PUBLIC_URL}/quarantine/{row.pk}"
+    raise Conflict(
+        f"This input is in quarantine: {row.reason}",
+        code="quarantined",
+        hint=f"Change the input, or have an operator release it: {url}",
+        details={"quarantine": row.pk, "reason": row.reason, "actor": row.actor, "run": row.run_id, "url": url},
+    )
