@@ -21,8 +21,8 @@ from tests.chaos.servers import Postgres, Server
 
 #: kind -> weight in the plan
 EVERYWHERE = {
-    "kill worker": 40, "kill pusher": 6, "kill sentinel": 4, "kill cluster": 4, "kill main": 3, "kill web": 7,
-    "kill keeper": 4, "stop worker": 6, "host clock": 4, "world fails": 6, "world is slow": 4, "world drops": 4,
+    "kill worker": 48, "kill pusher": 3, "kill sentinel": 2, "kill cluster": 2, "kill main": 2, "kill web": 5,
+    "kill keeper": 3, "stop worker": 6, "host clock": 3, "world fails": 5, "world is slow": 4, "world drops": 4,
     "redis flushed": 3, "redis stopped": 2,
 }  # fmt: skip
 ON_POSTGRES = {"database crashes": 2, "connections cut": 6, "database clock": 3}
