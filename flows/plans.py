@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from django.db import connection
+
 from flows.definition.plan import Plan
-from flows.models import Flow, Release
+from flows.models import Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +33,17 @@ def plan_of(release_id: int, checksum: str) -> Plan:
     return _plan(release_id, checksum)
 
 
+_LIVE = """
+SELECT f.id, f.folder, f.live_id, r.checksum
+  FROM flows_flow f JOIN flows_release r ON r.id = f.live_id WHERE f.slug = %s
+"""
+
+
 def live_plan(slug: str) -> Live | None:
     """One query by an index. None: no such flow, or nothing is live."""
-    columns = ("pk", "folder", "live_id", "live__checksum")
-    row = Flow.objects.filter(slug=slug, live__isnull=False).values_list(*columns).first()
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE, [slug])
+        row = cursor.fetchone()
     if row is None:
         return None
     flow_id, folder, release_id, checksum = row

@@ -93,6 +93,8 @@ def start_run(
     run.priority = plan.priority if priority is None else priority
     above = _put_below(run, parent) if parent is not None else ()
     ranks.look(plan.queue)
+    if _start_at_once(run, actor, plan, source, idempotency_key):
+        return Started(run, created=True)
     try:
         with transaction.atomic():
             known = _claim_key(run, source, idempotency_key)
@@ -155,8 +157,6 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
     """Take the idempotency key for this run, or give the run that has it. Raises Conflict for another input."""
     if key is None:
         return None
-    if not 0 < len(key) <= 200:
-        raise BadInput("An idempotency key has 1 to 200 characters.", code="bad_idempotency_key")
     mark = digest(run.input)
     if beginnings.take_key(run, source, key, mark):
         return None
@@ -174,8 +174,27 @@ def _claim_key(run: Run, source: str, key: str | None) -> Run | None:
     return known
 
 
+def _start_at_once(run: Run, actor: Actor, plan: Plan, source: str, key: str | None) -> bool:
+    """True where nothing stood in the way: then it is written, whole."""
+    _check_key(key)
+    mark = digest(run.input) if key is not None else ""
+    if not beginnings.at_once(run, plan, actor.name, _first_entry(run, key), source, key, mark):
+        return False
+    bell.ring_on_commit(bell.WORK, bell.EVENTS)
+    return True
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not 0 < len(key) <= 200:
+        raise BadInput("An idempotency key has 1 to 200 characters.", code="bad_idempotency_key")
+
+
+def _first_entry(run: Run, key: str | None) -> dict[str, Json]:
+    return {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger}
+
+
 def _insert(run: Run, actor: Actor, plan: Plan, label: str, key: str | None) -> None:
-    beginnings.insert_run(run, actor.name, {"trigger": run.trigger, "key": key} if key else {"trigger": run.trigger})
+    beginnings.insert_run(run, actor.name, _first_entry(run, key))
     if run.placed:
         beginnings.enqueue_start(run.pk, run.created_at, plan, run.flow_id, run.priority)
     else:

@@ -189,17 +189,24 @@ def drop(held: Claim, owner: str) -> None:
         )
 
 
+#: seconds a row that a dead worker held goes before its time: before any backlog
+_FIRST = 1e9
+
+
 def end_leases(owner: str, at: float, run_id: str | None = None) -> int:
-    """A worker died: its rows (of one run, or all) are due at once and held by nobody.
+    """A worker died: its rows (of one run, or all) are due at once and held by nobody, before all that waits in line.
 
     `owner` is empty then; NULL would mean never taken.
     """
-    sql = "UPDATE runs_work SET wake_at = %s, owner = '', fence = fence + 1 WHERE owner = %s"
+    first = "CASE WHEN kind = 'step' THEN %s::float8 END"
+    if connection.vendor != "postgresql":
+        first = first.replace("::float8", "")
+    sql = f"UPDATE runs_work SET wake_at = %s, rank = {first}, owner = '', fence = fence + 1 WHERE owner = %s"  # noqa: S608
     with connection.cursor() as cursor:
         if run_id is None:
-            cursor.execute(sql, [at, owner])
+            cursor.execute(sql, [at, at - _FIRST, owner])
         else:
-            cursor.execute(sql + " AND run_id = %s", [at, owner, run_id])
+            cursor.execute(sql + " AND run_id = %s", [at, at - _FIRST, owner, run_id])
         ended = int(cursor.rowcount)
     permits.end_owner(owner, run_id)
     return ended

@@ -15,7 +15,10 @@ from runs import clock, rank
 
 #: seconds for which a look at the head of the line is good
 FRESH: Final = 0.1
-_HEAD = "SELECT rank, priority FROM runs_work WHERE queue = %s AND rank IS NOT NULL ORDER BY rank LIMIT 1"
+#: not of what a dead worker left: that goes first whatever the line is like
+_HEAD = """
+SELECT rank, priority FROM runs_work WHERE queue = %s AND rank IS NOT NULL AND owner IS NULL ORDER BY rank LIMIT 1
+"""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Runs in the database: load, bring up to date, and save a decision with everything that follows from it.
+"""Runs in the database: save a decision with everything that follows from it.
 
 A save is one transaction that starts by raising the run's version (its row lock); when the version has moved,
 `Stale` is raised, nothing is written, and the caller decides again on fresh state. No expression is evaluated here.
@@ -6,55 +6,26 @@ A save is one transaction that starts by raising the run's version (its row lock
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from flows.definition.plan import Plan
-from flows.models import Release
 from resources.fields import dumps
 from runs import bell, children, hot, limits, permits, queue_rows, waits
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
+from runs.loading import Loaded, load, load_some, plan_of
 from runs.queue import Claim
 from runs.queue_rows import Hold, Line
 from runs.races import Stale
-from runs.rows import control_of, dead_at, error_class, step_extra, step_of, text
+from runs.rows import control_of, dead_at, error_class, step_extra, text
 
 Json = Any
 
-__all__ = ["Loaded", "Save", "Stale", "load", "lock", "plan_of", "save"]
-
-
-@dataclass(slots=True)
-class Loaded:
-    """A run in memory, as of `state.version`."""
-
-    state: State
-    plan: Plan
-    flow_id: int
-    release_id: int
-    limit_key: str
-    placed: bool
-    flow: str = ""
-    starter_id: int | None = None
-    folder: str = ""
-    priority: int = 0  # the run's: its start's, or the flow's
-    has_parent: bool = False  # another run called it
-
-    def at(self, state: State) -> Loaded:
-        """The same run in another state."""
-        if state is self.state:
-            return self
-        return Loaded(
-            state, self.plan, self.flow_id, self.release_id, self.limit_key, self.placed, self.flow, self.starter_id,
-            self.folder, self.priority, self.has_parent,
-        )  # fmt: skip
+__all__ = ["Loaded", "Save", "Stale", "load", "load_some", "lock", "plan_of", "save"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,77 +38,7 @@ class Save:
     connections: Sequence[tuple[int, int]] = ()  # (id, version): all must still be so
 
 
-# -- loading -------------------------------------------------------------------------------------------------
-@lru_cache(maxsize=256)
-def plan_of(release_id: int) -> Plan:
-    """A release never changes, so its plan is read once per process."""
-    return Release.objects.only("plan_json").get(pk=release_id).plan
-
-
-_RUN = """
-SELECT r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
-       r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder, r.priority,
-       r.parent_id IS NOT NULL
-  FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id = %s
-"""
-_STEPS = """
-SELECT step, item, status, pass_no, attempt, state, output, started_at, ended_at
-  FROM runs_steprun WHERE run_id = %s AND version > %s
-"""
-
-
-def _json(value: str | None) -> Json:
-    return None if value is None else json.loads(value)
-
-
-def load(run_id: str, before: Loaded | None = None) -> Loaded | None:
-    """The run as it is, or None. With `before`, only what changed since is read."""
-    # no transaction: the version is read first, so a step that is newer makes the save Stale, never wrong; and on
-    # SQLite a transaction would take the write lock
-    with connection.cursor() as cursor:
-        cursor.execute(_RUN, [run_id])
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        if before is not None and before.state.version == row[1]:
-            return before
-        since = before.state.version if before is not None else -1
-        cursor.execute(_STEPS, [run_id, since])
-        rows = cursor.fetchall()
-    steps: dict[Key, Step] = dict(before.state.steps) if before is not None else {}
-    for r in rows:
-        step = step_of(r[0], r[1], r[2], r[3], r[4], json.loads(r[5]), _json(r[6]), r[7], r[8])
-        steps[step.key] = step
-    return _loaded(run_id, row, steps)
-
-
-def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
-    control = json.loads(row[7])
-    state = State(
-        run_id=run_id,
-        status=row[0],
-        version=row[1],
-        seq=row[2],
-        input=_json(row[3]),
-        trigger=_json(row[4]),
-        steps=steps,
-        output=_json(row[5]),
-        error=_json(row[6]),
-        paused=control.get("paused"),
-        cancel=control.get("cancel"),
-        ending=control.get("ending"),
-        degraded=control.get("degraded", False),
-        times=control.get("times"),
-        created_at=row[8],
-        started_at=row[9],
-        ended_at=row[10],
-    )
-    plan = plan_of(row[12])
-    return Loaded(
-        state, plan, row[11], row[12], row[13], bool(row[14]), row[15], row[16], row[17], row[18], bool(row[19])
-    )
-
-
+# -- looking again -----------------------------------------------------------------------------------------------
 def lock(loaded: Loaded) -> None:
     """Hold the run as it was loaded for the rest of the caller's transaction. Raises Stale."""
     suffix = " FOR UPDATE" if connection.vendor == "postgresql" else ""  # SQLite: the transaction is the lock
@@ -183,6 +84,10 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
     timed = saving.hold is not None and any(queue_rows.is_timed(loaded.plan, row.step) for row in saving.hold.rows)
     if not timed and hot.fits(loaded.state, state, saving.decisions, saving.hold) and not saving.connections:
         return _save_hot(loaded, state, saving)
+    if not (loaded.plan.connections or loaded.limit_key or loaded.has_parent or saving.connections) and hot.ends(
+        loaded.state, state, saving.decisions, saving.hold
+    ):
+        return _save_end(loaded, state, saving)
     try:
         with transaction.atomic():
             with Batch() as batch:
@@ -224,16 +129,36 @@ def write(batch: Writer, loaded: Loaded, saving: Save) -> tuple[State, bool, dic
 
 
 def _save_hot(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
-    before, hold = loaded.state, saving.hold
+    hold = saving.hold
     assert hold is not None  # noqa: S101  for mypy; hot.fits checked
-    seq = before.seq + sum(len(d.events) for d in saving.decisions)
-    state = state_with(state, {"seq": seq, "version": before.version + 1})
-    changed = sorted(set().union(*(d.changed for d in saving.decisions)))
-    steps = [_step_row(state, state.steps[key]) for key in changed]
+    state, steps, events = _rows(loaded.state, state, saving)
     traits = queue_rows.traits(loaded.plan, hold.takes[0].key[0], loaded.priority)
-    taken = hot.save(before, state, hold, traits, steps, _event_rows(state, saving))
+    taken = hot.save(loaded.state, state, hold, traits, steps, events)
     bell.ring(bell.EVENTS)
     return loaded.at(state), taken
+
+
+def _save_end(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
+    assert saving.hold is not None  # noqa: S101  for mypy; hot.ends checked
+    state, steps, events = _rows(loaded.state, state, saving)
+    hot.save_end(loaded.state, state, saving.hold, _results(state), steps, events)
+    bell.ring(bell.EVENTS)
+    return loaded.at(state), {}
+
+
+def _rows(before: State, after: State, saving: Save) -> tuple[State, list[list[Json]], list[list[Json]]]:
+    """The state as it is then, and the rows of what changed and of what happened."""
+    seq = before.seq + sum(len(d.events) for d in saving.decisions)
+    state = state_with(after, {"seq": seq, "version": before.version + 1})
+    changed = sorted(set().union(*(d.changed for d in saving.decisions)))
+    return state, [_step_row(state, state.steps[key]) for key in changed], _event_rows(state, saving)
+
+
+def _results(state: State) -> list[Json]:
+    return [
+        text(state.output), text(state.error), dumps(control_of(state)), state.degraded, state.started_at,
+        state.ended_at, error_class(state.error), dead_at(state),
+    ]  # fmt: skip
 
 
 def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> State:
@@ -248,11 +173,7 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
     if same:
         batch.run(RAISE, [seq, after.status, before.run_id, before.version], moved)
     else:
-        values = [
-            text(after.output), text(after.error), dumps(control_of(after)), after.degraded,
-            after.started_at, after.ended_at, error_class(after.error), dead_at(after),
-        ]  # fmt: skip
-        batch.run(RAISE_ALL, [seq, after.status, *values, before.run_id, before.version], moved)
+        batch.run(RAISE_ALL, [seq, after.status, *_results(after), before.run_id, before.version], moved)
     return state_with(after, {"seq": seq, "version": before.version + 1})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from django.conf import settings
@@ -47,9 +47,6 @@ class Worker:
         """
         claims = queue.claim_some(self.owner, self.queues, only_short=self.only_short, limit=self.room)
         self.room = min(MAX_RUNS, 2 * self.room) if len(claims) == self.room else max(1, len(claims))
-        if claims:  # what becomes ready from now on is ranked by how far the line is behind
-            for name in self.queues:
-                ranks.look(name)
         for claim in claims:
             if claim.kind in _ERRANDS:
                 self._run_errand(claim)
@@ -59,6 +56,9 @@ class Worker:
             crew = Crew(self, slices)
             crew.go()
             self.last = slices[0].loaded if len(slices) == 1 else None
+        if claims:  # what becomes ready from now on is ranked by how far the line is behind
+            for name in self.queues:
+                ranks.look(name)
         return bool(claims)
 
     def _run_errand(self, claim: Claim) -> None:
@@ -78,9 +78,10 @@ class Worker:
         for claim in claims:
             by_run.setdefault(claim.run_id, []).append(claim)
         slices = []
+        makes = store.load_some(list(by_run)) if len(by_run) > 1 else None
         for run_id, rows in by_run.items():
             try:
-                loaded = store.load(run_id, self.last if self.last and self.last.state.run_id == run_id else None)
+                loaded = self._load(run_id, makes)
             except DatabaseError:
                 raise
             except Exception:
@@ -93,6 +94,11 @@ class Worker:
             else:
                 slices.append(Slice(self, loaded, *rows))
         return slices
+
+    def _load(self, run_id: str, makes: Mapping[str, Callable[[], Loaded]] | None) -> Loaded | None:
+        if makes is not None:
+            return makes[run_id]() if run_id in makes else None
+        return store.load(run_id, self.last if self.last and self.last.state.run_id == run_id else None)
 
     def recover(self, run_id: str | None = None) -> None:
         """After a lost database connection: whatever a lost answer left with this worker goes to whoever is free."""

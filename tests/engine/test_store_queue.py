@@ -212,6 +212,15 @@ def test_a_dead_workers_rows_are_due_at_once_and_known_as_lost(held: Slice) -> N
     assert Run.objects.get().status == "succeeded" and RunEvent.objects.filter(type="step.lost").exists()
 
 
+def test_what_a_dead_worker_held_goes_before_a_backlog_of_higher_priority(held: Slice) -> None:
+    flow = make_flow(ONE.replace("flow: one", "flow: urgent"))
+    urgent = [begin(flow) for _ in range(3)]
+    Work.objects.filter(run_id__in=urgent).update(rank=clock.now() - 3600, priority=10)
+    assert queue.end_leases("first", clock.now()) == 1
+    first = queue.claim("second")
+    assert first is not None and first.run_id == held.loaded.state.run_id
+
+
 def test_after_the_clock_was_set_a_lease_that_looks_over_is_left_alone(
     held: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
