@@ -34,6 +34,20 @@ def test_no_template_needs_an_exception_from_the_policy(template: Path) -> None:
     assert [what for what, pattern in INLINE.items() if pattern.search(text)] == []
 
 
+def test_no_element_has_the_id_of_an_icon() -> None:
+    """The sprite comes first in each page: `commandfor`, labels and links would find the icon instead."""
+    sprite = next(p for p in TEMPLATES if p.name == "_sprite.html")
+    icons = set(re.findall(r'<symbol id="([^"]+)"', sprite.read_text()))
+    assert len(icons) > 50
+    clashes = {
+        (path.name, found)
+        for path in TEMPLATES
+        if path != sprite
+        for found in re.findall(r'(?<![\w-])id="([^"{]+)"', path.read_text())
+    }
+    assert {(name, found) for name, found in clashes if found in icons} == set()
+
+
 def test_the_search_for_inline_code_finds_it() -> None:
     bad = '<script>x</script><style>x</style><p style="a"><p onclick="b"><p hx-on:click="c">'
     bad += '<a href="javascript:d">{{ e|safe }}'
