@@ -114,7 +114,8 @@ def _fallback(doc: StepDoc) -> Fallback | None:
     given = doc.model.fallback
     if given is None:
         return None
-    on = tuple(given.get("on") or ())
+    classes = given.get("on")  # lint looks at it later, and may find anything there
+    on = tuple(name for name in classes if isinstance(name, str)) if isinstance(classes, list) else ()
     if doc.fallback_family:
         return Fallback(family=doc.fallback_family, config=doc.fallback_config or {}, on=on)
     return Fallback(value=given.get("value"), last_good="last_good" in given, on=on)

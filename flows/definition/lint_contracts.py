@@ -73,7 +73,7 @@ def _check_fallback(document: Document, doc: StepDoc) -> None:
         document.report("bad-value", path, "`on` is a list of error classes.", "Write `on: [timeout, http_5xx]`.")
         return
     for index, name in enumerate(classes or ()):
-        if name not in ERROR_CLASSES:
+        if not isinstance(name, str) or name not in ERROR_CLASSES:
             said = f"{str(name)[:40]!r} is not an error class."
             document.report("bad-value", (*path, index), said, did_you_mean(str(name), ERROR_CLASSES))
         elif name in NO_FALLBACK:
@@ -107,12 +107,10 @@ def _check_effect(document: Document, doc: StepDoc, step: StepPlan) -> None:
 
 def _check_route(document: Document, doc: StepDoc, above: dict[str, frozenset[str]], names: set[str]) -> None:
     path = (*doc.path, routing.FAMILY)
-    rules = doc.config.get("rules") or ()
-    for place, branch in (
-        (("default",), doc.config.get("default") or {}),
-        *((("rules", i), r) for i, r in enumerate(rules)),
-    ):
-        for index, name in enumerate(branch.get("to") or ()):
+    rules = routing.branches(doc.config)[1:]
+    for number in range(len(rules) + 1):
+        place = ("rules", number - 1) if number else ("default",)
+        for index, name in enumerate(routing.leads_to(doc.config, number)):
             where = (*path, *place, "to", index)
             if name not in names:
                 document.report("unknown-step", where, f"There is no step `{name}`.", did_you_mean(name, names))

@@ -83,7 +83,7 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
 def _route_sites(doc: StepDoc) -> Iterator[Site]:
     path: Path = (*doc.path, doc.family)
     yield Site((*path, "default"), doc.config.get("default"), IN_RUN, doc)
-    for index, rule in enumerate(doc.config.get("rules") or ()):
+    for index, rule in enumerate(routing.branches(doc.config)[1:]):
         yield Site((*path, "rules", index, "if"), rule.get("if"), IN_RUN, doc, condition=True)
         yield Site((*path, "rules", index, "value"), rule.get("value"), IN_RUN, doc)
 

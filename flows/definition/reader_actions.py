@@ -62,6 +62,10 @@ def read_already_done(document: Reporter, shape: Shape, path: Path, raw: dict[st
     if "if" not in given:
         document.report("missing-key", here, "The key `if` is missing: what says that it happened?", hint)
         return None
+    if not isinstance(given["if"], str):  # true would believe everything, and a null or a list nothing
+        said = "`if` is an expression over `check.output`."
+        document.report("expression-required", (*here, "if"), said, "Write `if: '${{ check.output.status == 200 }}'`.")
+        return None
     return _action(shape, kind, given[kind], here)
 
 

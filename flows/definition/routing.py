@@ -14,8 +14,13 @@ FAMILY: Final = "route"
 
 
 def branches(config: Mapping[str, Json]) -> list[Mapping[str, Json]]:
-    """The default first, then the rules: a branch's place in here is its number."""
-    return [config.get("default") or {}, *(config.get("rules") or ())]
+    """The default first, then the rules: a branch's place in here is its number.
+
+    Lint reads tables that are not one yet: what is no branch counts as an empty one.
+    """
+    rules = config.get("rules")
+    found = [config.get("default"), *(rules if isinstance(rules, list | tuple) else ())]
+    return [branch if isinstance(branch, Mapping) else {} for branch in found]
 
 
 def name_of(config: Mapping[str, Json], number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -457,6 +458,33 @@ def test_thousands_of_expressions_are_one_problem() -> None:
     assert [p.rule for p in lint(steps(f"  - id: a\n    kv: {{set: {{key: k, value: [{values}]}}}}\n"))] == [
         "expression-limit"
     ]
+
+
+NONSENSE = [None, True, -1, 1.5, "x", [], [[]], [None], [1, 2], {}, {"x": 1}]
+WHOLE = {
+    "fallback": {"value": 1, "on": ["timeout"]},
+    "already_done": {"http": {"url": "https://a.example"}, "if": "${{ check.output.status == 200 }}"},
+    "route": {"rules": [{"if": "${{ input.a > 1 }}", "to": ["b"]}], "default": {"to": ["b"]}},
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=repr)
+@pytest.mark.parametrize(
+    "place",
+    ["fallback.on", "already_done.if", "route.rules", "route.default", "route.rules.0", "route.rules.0.to"],
+)
+def test_nonsense_below_a_key_is_a_problem_with_a_place_and_a_mend(place: str, nonsense: object) -> None:
+    key, *inner, last = place.split(".")
+    whole = json.loads(json.dumps(WHOLE[key]))
+    at = whole
+    for name in inner:
+        at = at[int(name) if isinstance(at, list) else name]
+    at[int(last) if isinstance(at, list) else last] = nonsense
+    acts = {} if key == "route" else {"http": {"url": "https://a.example"}, "timeout": "9s", "retry": {"window": "1m"}}
+    flow = {"flow": "f", "steps": [{"id": "a", key: whole, **acts}, {"id": "b", "function": {"code": "1"}}]}
+    errors = [p for p in lint(json.dumps(flow)) if p.severity == "error"]
+    assert all(p.line and p.column and p.message and p.hint for p in errors)
+    assert errors or (place, nonsense) in [("route.default", {}), ("route.rules.0.to", [])]
 
 
 LINES = DEMO.splitlines()
