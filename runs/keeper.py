@@ -80,16 +80,15 @@ class Keeper:
             if duty.due <= clock.now() and not self.stop.is_set():
                 duty.due = self._do(duty)
         soonest = min((duty.due for duty in self.duties), default=clock.now() + POLL)
-        return min(max(0.0, soonest - clock.now()), max(0.0, self.next_glance - time.monotonic()))
+        glance = self.next_glance - time.monotonic() if self.next_glance else POLL
+        return max(0.0, min(POLL, soonest - clock.now(), glance))
 
     def _glance(self) -> None:
         """One look for all duties that can say what would concern them: those are due."""
         steady = time.monotonic()
-        if steady < self.next_glance:
-            return
-        self.next_glance = steady + POLL
         asked = [duty for duty in self.duties if duty.when not in (None, NEVER)]
-        if asked:
+        if asked and steady >= self.next_glance:
+            self.next_glance = steady + POLL
             now = clock.now()
             with connection.cursor() as cursor:
                 cursor.execute(f"SELECT {', '.join(f'({duty.when})' for duty in asked)}", {"now": now})

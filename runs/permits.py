@@ -222,7 +222,7 @@ def _orphans(now: float) -> set[int]:
 
 
 def tend(now: float) -> float | None:
-    """The keeper's look, once a second where there are permits: promises that lapsed go to others, and orphans come back.
+    """The keeper's look, once a second where there are permits: promises that lapsed go to others, orphans come back.
 
     Nothing relies on it but what no event tells: a step that is not taken up, a crash between two commits.
     """

@@ -23,7 +23,8 @@ DAY: Final = 86_400.0
 WHEN: Final = """
 EXISTS (SELECT 1 FROM runs_run r
          WHERE r.dead_at > (SELECT coalesce(max(ended_at), 0) FROM runs_inputfailure) - 120
-           AND r.dead_at > %(now)s - 86400 AND NOT EXISTS (SELECT 1 FROM runs_inputfailure f WHERE f.run_id = r.id AND f.ended_at = r.dead_at))
+           AND r.dead_at > %(now)s - 86400
+           AND NOT EXISTS (SELECT 1 FROM runs_inputfailure f WHERE f.run_id = r.id AND f.ended_at = r.dead_at))
 """
 #: seconds between two looks where nothing failed: for what is to be forgotten
 EVERY: Final = 60.0

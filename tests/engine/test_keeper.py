@@ -70,7 +70,7 @@ def test_a_duty_that_says_what_concerns_it_is_done_only_then(time_: Any, monkeyp
     done: list[str] = []
 
     def duty(name: str) -> keepers.Run:
-        return lambda now: done.append(name)  # type: ignore[func-returns-value]
+        return lambda now: done.append(name)
 
     monkeypatch.setattr(keepers, "_duties", {})
     keepers.register("clock", duty("clock"), when=NEVER)
