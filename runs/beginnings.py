@@ -65,7 +65,8 @@ def enqueue_start(run_id: str, at: float, plan: Plan, flow_id: int, priority: in
 
 # $1 flow, $2 source, $3 key, $4 run, $5 fingerprint, $6 time, $7 release
 _OPEN: Final = """
-g AS (SELECT 1 FROM runs_flowgate WHERE flow_id = $1::bigint AND (mode <> '' OR draining <= $7::bigint))
+g AS (SELECT 1 FROM runs_flowgate
+       WHERE flow_id = $1::bigint AND (mode <> '' OR draining <= $7::bigint OR quarantined > 0))
 """
 _KEY_TAKEN: Final = """
 WITH {open},

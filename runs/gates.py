@@ -32,7 +32,10 @@ class Skipped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One row of FlowGate. `draining`: id of the release whose runs (and those of newer ones) wait."""
+    """One row of FlowGate. `draining`: id of the release whose runs (and those of newer ones) wait.
+
+    Whatever may keep a start from beginning is asked in runs/beginnings.py, too.
+    """
 
     mode: str = ""
     reason: str = ""

@@ -20,6 +20,8 @@ from resources.models import Connection, Permit
 from runs import bell, clock
 from runs.engine.state import CLAIMABLE, RUNNING, Key, State
 
+#: without a permit, neither promises nor orphans
+WHEN: Final = "EXISTS (SELECT 1 FROM resources_permit)"
 #: seconds a process goes by what it read of which connections have limits
 REMEMBER: Final = 1.0
 #: of those who wait, looked at together
@@ -220,7 +222,7 @@ def _orphans(now: float) -> set[int]:
 
 
 def tend(now: float) -> float | None:
-    """The keeper's look, once a second: promises that lapsed go to others, permits of nobody come back.
+    """The keeper's look, once a second where there are permits: promises that lapsed go to others, orphans come back.
 
     Nothing relies on it but what no event tells: a step that is not taken up, a crash between two commits.
     """

@@ -16,6 +16,8 @@ from flows.models import Flow
 from runs import admission, clock, flow_actions, gates, store
 from runs.models import FlowGate, Run, RunStatus
 
+#: a flow whose release drains or supersedes older ones
+WHEN: Final = "EXISTS (SELECT 1 FROM runs_flowgate WHERE draining IS NOT NULL OR superseding IS NOT NULL)"
 #: runs cancelled in one turn of the keeper
 BATCH: Final = 50
 #: seconds for which starts that read the old live release may still come in
@@ -37,15 +39,16 @@ def on_live_changed(sender: Any, *, flow: Flow, plan: Plan, **_: Any) -> None:
         flow_actions.admit_waiting(flow.pk)
 
 
-def turn(now: float) -> float:
-    """A keeper's duty. Gives when to look again."""
+def turn(now: float) -> float | None:
+    """A keeper's duty. Gives when to look again, None while nothing is pending."""
     pending = FlowGate.objects.filter(Q(draining__isnull=False) | Q(superseding__isnull=False)).order_by("released_at")
-    for gate in pending[:BATCH]:
+    found = list(pending[:BATCH])
+    for gate in found:
         if gate.superseding is not None:
             _supersede(gate, now)
         if gate.draining is not None:
             _drain(gate, now)
-    return now + POLL
+    return now + POLL if found else None
 
 
 def older(flow_id: int, release_id: int) -> Any:

@@ -22,6 +22,8 @@ from runs.models import ReplayBatch, ReplayItem
 
 logger = logging.getLogger(__name__)
 
+#: a replay that is due, or about to be
+WHEN: Final = "EXISTS (SELECT 1 FROM runs_replaybatch WHERE next_at <= %(now)s + 1)"
 #: seconds of one turn; the keeper has other duties
 SLICE: Final = 0.1
 #: batches looked at in one turn

@@ -19,8 +19,15 @@ from runs.dead.quarantine import put_in
 from runs.models import InputFailure, Quarantine, Run, RunStatus
 
 DAY: Final = 86_400.0
-#: seconds between two looks
-EVERY: Final = 1.0
+#: a run that gave up and may not be counted yet
+WHEN: Final = """
+EXISTS (SELECT 1 FROM runs_run r
+         WHERE r.dead_at > (SELECT coalesce(max(ended_at), 0) FROM runs_inputfailure) - 120
+           AND r.dead_at > %(now)s - 86400
+           AND NOT EXISTS (SELECT 1 FROM runs_inputfailure f WHERE f.run_id = r.id AND f.ended_at = r.dead_at))
+"""
+#: seconds between two looks where nothing failed: for what is to be forgotten
+EVERY: Final = 60.0
 #: a run's end may be committed this many seconds after the moment it bears
 OVERLAP: Final = 120.0
 AT_ONCE: Final = 100

@@ -31,6 +31,8 @@ from runs.outbound.post import post
 
 logger = logging.getLogger(__name__)
 
+#: without a subscription nothing is read
+WHEN: Final = "EXISTS (SELECT 1 FROM runs_subscription)"
 THREADS: Final = 64
 #: seconds between two looks: while something is under way, and while all is quiet
 BUSY: Final = 0.02

@@ -28,6 +28,13 @@ from runs.schedules.models import Schedule, ScheduledTime
 Json = Any
 logger = logging.getLogger(__name__)
 
+#: what is due, or about to be; what waits for its turn; what a failed run may pause
+WHEN: Final = """
+EXISTS (SELECT 1 FROM runs_schedule WHERE wake_at <= %(now)s + 1)
+OR EXISTS (SELECT 1 FROM runs_schedule WHERE waiting > 0)
+OR EXISTS (SELECT 1 FROM runs_schedule s JOIN runs_scheduledtime t ON t.schedule_id = s.id
+            WHERE s.pause_on_failure > 0 AND t.open)
+"""
 #: schedules looked at in one turn, and times of one schedule before the others have theirs
 MANY: Final = 200
 TIMES_A_TURN: Final = 10

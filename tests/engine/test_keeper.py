@@ -8,7 +8,8 @@ import pytest
 from django.db import DatabaseError
 
 from runs import clock
-from runs.keeper import AFTER_ERROR, POLL, Keeper
+from runs import keeper as keepers
+from runs.keeper import AFTER_ERROR, NEVER, POLL, Keeper
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +64,33 @@ def test_a_duty_that_breaks_is_tried_again_and_the_others_are_done(time_: Any, e
     time_.now += 0.02
     keeper.turn()
     assert done == ["broken", "b", "b", "broken", "b"]
+
+
+def test_a_duty_that_says_what_concerns_it_is_done_only_then(time_: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def duty(name: str) -> keepers.Run:
+        return lambda now: done.append(name)
+
+    monkeypatch.setattr(keepers, "_duties", {})
+    keepers.register("clock", duty("clock"), when=NEVER)
+    keepers.register("late", duty("late"), when="%(now)s >= 1002")
+    keepers.register("always", duty("always"), when="1 = 1")
+    keeper = Keeper()
+    for _ in range(3):
+        keeper.next_glance = 0.0
+        keeper.turn()
+        time_.now += 1
+    assert done == ["clock", "late", "always", "always", "late", "always"]
+
+
+def test_a_keeper_at_idle_asks_one_question_for_all_duties_of_the_program(django_assert_num_queries: Any) -> None:
+    keeper = Keeper()
+    keeper.turn()
+    for duty in keeper.duties:
+        if duty.when is None:
+            duty.due = clock.now() + 60  # such as the load, which is told every second
+    keeper.next_glance = 0.0
+    clock.measure()
+    with django_assert_num_queries(1):
+        keeper.turn()
