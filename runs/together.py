@@ -206,11 +206,24 @@ def _write(batch: Batch, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         return
     check = _exactly(len(rows)) if sql in _ALL_FOUND else None
     if connection.vendor == "postgresql" and sql in _WIDE_SQL:
-        batch.run(_WIDE_SQL[sql], [list(column) for column in zip(*rows, strict=True)], check)
+        batch.run(_WIDE_SQL[sql], [_array(column) for column in zip(*rows, strict=True)], check)
     elif connection.vendor != "postgresql":
         batch.many(sql, rows, check)
     else:
         batch.many(sql, rows)
+
+
+def _array(values: Iterable[Any]) -> str:
+    """A column as PostgreSQL writes arrays. The driver's own way looks at each value several times."""
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)  # a number, or a truth: "True" is one of its names
 
 
 def _exactly(count: int) -> Callable[[int, Row | None], None]:
