@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -460,7 +461,7 @@ def test_thousands_of_expressions_are_one_problem() -> None:
     ]
 
 
-NONSENSE = [None, True, -1, 1.5, "x", [], [[]], [None], [1, 2], {}, {"x": 1}]
+NONSENSE: list[Any] = [None, True, -1, 1.5, "x", [], [[]], [None], [1, 2], {}, {"x": 1}]
 WHOLE = {
     "fallback": {"value": 1, "on": ["timeout"]},
     "already_done": {"http": {"url": "https://a.example"}, "if": "${{ check.output.status == 200 }}"},
