@@ -7,8 +7,9 @@ import pytest
 from flows.definition.plan import ForEach
 from runs.engine import inputs as given
 from runs.engine import repair
+from runs.engine.decide import decide
 from runs.engine.inputs import Forked
-from runs.engine.state import NO_ITEM, idempotency_key
+from runs.engine.state import FAILED, NO_ITEM, SUCCEEDED, UNKNOWN, State, Step, idempotency_key
 from tests.engine.game import Game, action, approval, plan, shown, step
 from tests.engine.test_decide_compensation import undoable
 
@@ -237,6 +238,20 @@ def test_a_reopened_run_can_be_cancelled_before_it_has_a_place() -> None:
     assert game["a~"].status == "ready"
     game.done("a~")
     assert game.state.status == "cancelled"
+
+
+@pytest.mark.parametrize("status", [FAILED, UNKNOWN])
+def test_nobody_speaks_for_a_protected_step_whose_approval_does_not_stand(status: str) -> None:
+    """Whatever led there: asked again and rejected, say. With the approval standing, the same words are heard."""
+    words = [given.CompleteRequested("go", NO_ITEM, 1, "olga", "by hand")]
+    words += [given.SkipRequested("go", NO_ITEM, "olga", "on")] if status == FAILED else [say("go", "done", 1)]  # type: ignore[list-item]
+    flow = plan(approval("ask", protects=["go"]), step("go", needs=("ask",), protected_by=("ask",)))
+    for granted in (None, {"go:-1": {"digest": "d"}}):
+        ask = Step("ask", status=SUCCEEDED, granted=granted, output={"decision": "approved"})
+        broken = Step("go", status=status, attempt=1, error={"class": "code", "message": "It broke."})
+        state = State("R", status="failed", steps={s.key: s for s in (ask, broken)}, started_at=1.0, ended_at=2.0)
+        heard = [decide(flow, state, word, 3.0).accepted for word in words]
+        assert heard == [granted is not None] * len(words)
 
 
 def test_a_fork_keeps_what_came_before_and_no_approval_of_what_runs() -> None:
