@@ -19,6 +19,7 @@ from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
 from runs import actions, line, times
 from runs.held import HeldBack, held_back
+from runs.hidden import hide
 from runs.models import NO_ITEM, Run, RunEvent, RunStatus, StepRun
 
 router = Router(tags=["runs"])
@@ -169,7 +170,8 @@ def list_runs(
 @router.get("/runs/{run_id}", response=declared((200, RunDetailOut)), by_alias=True)
 def get_run(request: HttpRequest, run_id: str) -> dict[str, Any]:
     """One run with its steps, in the order of the flow."""
-    return _detail(visible_run(request, run_id))
+    run = visible_run(request, run_id)
+    return _detail(run) if can(actor_of(request), "operator", run.flow.folder) else hide(_detail(run))
 
 
 @router.get("/runs/{run_id}/events", response=declared((200, EventsOut)))
@@ -183,7 +185,8 @@ def list_events(
     run = visible_run(request, run_id)
     found = list(RunEvent.objects.filter(run=run, seq__gt=after).order_by("seq")[: limit + 1])
     more = len(found) > limit
-    items = [_event(e) for e in found[:limit]]
+    operates = can(actor_of(request), "operator", run.flow.folder)
+    items = [_event(e, operates=operates) for e in found[:limit]]
     return {"items": items, "next_cursor": str(items[-1]["seq"]) if more else None}
 
 
@@ -274,7 +277,7 @@ def _progress(row: StepRun | None) -> dict[str, Any] | None:
     return {"message": shown["message"], "percent": shown["percent"], "at": iso(shown["at"])} if shown else None
 
 
-def _event(event: RunEvent) -> dict[str, Any]:
+def _event(event: RunEvent, *, operates: bool) -> dict[str, Any]:
     return {
         "seq": event.seq,
         "type": event.type,
@@ -282,5 +285,5 @@ def _event(event: RunEvent) -> dict[str, Any]:
         "item": None if event.item == NO_ITEM else event.item,
         "at": iso(event.at),
         "actor": event.actor,
-        "data": event.data,
+        "data": event.data if operates else hide(event.data),
     }

@@ -13,6 +13,7 @@ from resources.errors import NotFound
 from runs import children, dag, filters, line, looks, notes, timeline, times
 from runs.about import about
 from runs.held import held_back
+from runs.hidden import hide
 from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
 from runs.recoverpage import recover
@@ -52,7 +53,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
         "events": [sentence(e) for e in events[-LOG:] if e.seq > after],
         "event_count": run.seq,
         "hidden": max(0, len(events) - LOG),
-        "inspect": inspect(run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
+        "inspect": _inspected(actor, run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
         "recover": recover(run, chosen, can(actor, "operator", run.flow.folder)),
         "undoes": [s.id for s in plan.steps if s.compensate is not None] if "cancel" in plan.compensate_on else [],
         "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
@@ -133,6 +134,14 @@ def dict_items(rows: Any) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for step, status, n in rows:
         found.setdefault(step, {})[status] = n
+    return found
+
+
+def _inspected(actor: Actor, run: Run, *rest: Any) -> dict[str, Any]:
+    """The inspector, for somebody who may only look without the addresses that answer waits."""
+    found = inspect(run, *rest)
+    if not can(actor, "operator", run.flow.folder):
+        found |= {name: hide(found[name]) for name in ("action", "output", "error")}
     return found
 
 

@@ -1,0 +1,51 @@
+"""Whoever may only look at a run does not learn the addresses that answer its waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from flows.actions import create_flow, release_draft
+from flows.models import Flow
+from resources.access import Actor
+from runs.actions import start_run
+from runs.hidden import hide
+from runs.models import Run
+from runs.worker import Worker
+
+FLOW = """
+flow: asks
+folder: team
+steps:
+  - id: tell
+    function: {code: "url", input: {url: "${{ steps.answer.url }}"}}
+  - id: answer
+    wait: {callback: {timeout: 1h}}
+"""
+
+
+def test_only_the_token_is_hidden_and_nothing_else() -> None:
+    token = "01m7z3899v9jdemwythv4ydky5-1-x-1-abcdefghij0123456789"
+    url = f"https://x.example/callbacks/{token}"
+    assert hide({"a": [f"go to {url} now", 1, None]}) == {"a": ["go to https://x.example/callbacks/… now", 1, None]}
+    assert hide("https://x.example/callbacks") == "https://x.example/callbacks"
+
+
+def test_a_viewer_sees_the_wait_but_not_its_address_and_an_operator_both(
+    author: Actor, call_as: Callable[[Any], Any], person: Callable[..., Any]
+) -> None:
+    create_flow(actor=author, source=FLOW)
+    release_draft(actor=author, slug="asks", version="1.0.0", live=True)
+    run = start_run(actor=author, flow=Flow.objects.select_related("live").get(slug="asks"), input={}).run
+    worker = Worker("w")
+    while worker.work_once():
+        pass
+    assert Run.objects.get(pk=run.pk).status == "waiting"
+    shown = {}
+    for role in ("viewer", "operator"):
+        user = person(f"one-{role}", role, "team")
+        answer = call_as(user)("GET", f"/runs/{run.pk}/events?limit=200")
+        shown[role] = json.dumps(answer.json())
+    assert f"/callbacks/{run.pk}-" in shown["operator"]
+    assert f"/callbacks/{run.pk}-" not in shown["viewer"] and "/callbacks/" in shown["viewer"]
