@@ -101,6 +101,36 @@ def test_every_page_is_accessible_fits_and_keeps_the_policy(
     assert problems == []
 
 
+def test_each_dialog_of_a_run_opens_fits_and_no_id_is_there_twice(
+    visit: Callable[..., Any], live_server: Any, lively: dict[str, Any]
+) -> None:
+    page = visit("/", size="phone", theme="dark")
+    opened, problems = set(), []
+    for run in (lively["waiting"].run.pk, lively["failed"].run.pk):
+        page.goto(live_server.url + f"/runs/{run}")
+        ids = page.evaluate("[...document.querySelectorAll('[id]')].map((e) => e.id)")
+        problems += [f"{found} is there twice" for found in {i for i in ids if ids.count(i) > 1}]
+        for button in page.locator("button[command='show-modal']:not([aria-disabled='true']):visible").all():
+            name = button.get_attribute("commandfor")
+            button.click()
+            if not page.evaluate("(name) => document.getElementById(name).open === true", name):
+                problems.append(f"{name} does not open")
+                continue
+            opened.add(name)
+            problems += [f"{name}: {p}" for p in axe(page)]
+            page.keyboard.press("Escape")
+    assert {"cancel", "pause-it", "terminate"} < opened and len(opened) > 6
+    assert problems == []
+
+
+def test_a_pause_asked_for_in_its_dialog_reaches_the_run(visit: Callable[..., Any], lively: dict[str, Any]) -> None:
+    page = visit(f"/runs/{lively['waiting'].run.pk}")
+    page.keyboard.press("p")
+    page.locator("#pause-why").fill("a look")
+    page.get_by_role("button", name="Pause the run").click()
+    page.wait_for_function("() => document.body.innerText.includes('a look')")
+
+
 def test_the_browser_reports_a_breach_of_the_policy(visit: Callable[..., Any]) -> None:
     page = visit("/runs")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\" id=\"bad\">x</p>')")
