@@ -18,10 +18,15 @@ pytest_plugins = ["tests.append_only"]
 
 @pytest.fixture(autouse=True)
 def nothing_is_cached() -> None:
-    """Failed sign-ins are counted there for a minute: those of one test must not lock out the people of another."""
+    """What one test left in memory: counted sign-ins, and the plans of releases whose ids another test uses again."""
     from django.core.cache import cache
 
+    from runs import permits, ranks, store
+
     cache.clear()
+    store.plan_of.cache_clear()
+    permits.forget()
+    ranks.forget()
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def test_a_stopping_cluster_ends_what_is_short_and_hands_back_what_is_long(world
     assert not RunEvent.objects.filter(type="step.lost").exists()
     assert RunEvent.objects.get(run_id=short, type="step.succeeded").data["attempt"] == 1
     with Cluster(database):
-        wait_until(lambda: holder(long, "pay"))
+        wait_until(lambda: holder(long, "pay") and holder(short, "pay"))
         events = RunEvent.objects.filter(run_id=long, type="step.started").order_by("seq")
         assert [e.data["attempt"] for e in events] == [1, 2] and {e.data["pass"] for e in events} == {1}
     check_runs([short])
