@@ -25,6 +25,17 @@ EVERYWHERE = {
     "kill keeper": 3, "stop worker": 6, "host clock": 3, "world fails": 5, "world is slow": 4, "world drops": 4,
     "redis flushed": 3, "redis stopped": 2,
 }  # fmt: skip
+#: what may keep a killed worker's attempt from being taken over at once
+_HINDERS = (
+    "kill pusher",
+    "kill sentinel",
+    "kill main",
+    "kill cluster",
+    "stop worker",
+    "host clock",
+    "database",
+    "conn",
+)
 ON_POSTGRES = {"database crashes": 2, "connections cut": 6, "database clock": 3}
 ON_SQLITE = {"database locked": 6}
 
@@ -70,7 +81,7 @@ class Hands:
     done: dict[str, int] = field(default_factory=dict)
     missed: dict[str, int] = field(default_factory=dict)  # there was nobody to hit
     kills: list[Kill] = field(default_factory=list)
-    disturbances: list[float] = field(default_factory=list)  # when something else than a worker or the world was hit
+    disturbances: list[float] = field(default_factory=list)  # when something was hit that may hinder a takeover
     clocks_wrong: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,7 +93,7 @@ class Hands:
         hit = getattr(self, "_" + fault.kind.replace(" ", "_"))()
         table = self.missed if hit is False else self.done
         table[fault.kind] = table.get(fault.kind, 0) + 1
-        if hit is not False and fault.kind != "kill worker" and not fault.kind.startswith("redis"):
+        if hit is not False and fault.kind.startswith(_HINDERS):
             self.disturbances.append(time.time())
 
     def _host(self) -> Host:

@@ -64,6 +64,8 @@ def _ends(run: Run, flow: str, events: list[RunEvent]) -> Iterator[str]:
         yield f"lost: {run.pk} of {flow} is {run.status}"
     elif run.status == "failed":
         error = run.error or {}
+        if error.get("class") == "child_failed":  # then it is the child that waits for a person
+            error = (error.get("details") or {}).get("error") or error
         meant = flow == "chaos-saga" and error.get("class") == "code"
         if error.get("class") not in GAVE_UP and not meant:
             yield f"failed: {run.pk} of {flow}: {error}"
@@ -153,7 +155,7 @@ def leftovers() -> Iterator[str]:
 
 def recoveries(kills: list[Any], disturbances: list[float]) -> tuple[list[float], list[float]]:
     """Seconds from each kill of a worker to the start of the attempt that follows the lost one: of all kills, and of
-    those with no other fault of ours from 5 s before to 3 s after. `disturbances`: epoch seconds of the others."""
+    those with no fault that hinders a takeover from 3 s before to 2 s after. `disturbances`: epoch seconds of the others."""
     rows: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     lost: set[tuple[str, str, int]] = set()
     for event in RunEvent.objects.filter(type__in=("step.lost", "step.started")).order_by("run_id", "seq").iterator():
@@ -165,7 +167,7 @@ def recoveries(kills: list[Any], disturbances: list[float]) -> tuple[list[float]
     everyone: list[float] = []
     quiet: list[float] = []
     for kill in kills:
-        alone = not any(-5.0 < at - kill.at < 3.0 for at in disturbances)
+        alone = not any(-3.0 < at - kill.at < 2.0 for at in disturbances)
         for held in kill.held:
             later = [at - kill.at for at in rows[held] if at >= kill.at - 0.02]
             if later:
