@@ -155,7 +155,7 @@ def leftovers() -> Iterator[str]:
 
 def recoveries(kills: list[Any], disturbances: list[float]) -> tuple[list[float], list[float]]:
     """Seconds from each kill of a worker to the start of the attempt that follows the lost one: of all kills, and of
-    those with no fault that hinders a takeover from 3 s before to 2 s after. `disturbances`: epoch seconds of the others."""
+    those with no fault that hinders a takeover from 3 s before to 2 s after (`disturbances`, epoch seconds)."""
     rows: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     lost: set[tuple[str, str, int]] = set()
     for event in RunEvent.objects.filter(type__in=("step.lost", "step.started")).order_by("run_id", "seq").iterator():

@@ -64,7 +64,7 @@ CONDITIONS = st.sampled_from([None, None, None, True, False, "${{ input.go }}", 
 
 
 @st.composite
-def plans(draw: st.DrawFn, most: int = 12) -> Plan:
+def plans(draw: st.DrawFn, most: int = 30) -> Plan:
     steps: list[StepPlan] = []
     for index in range(draw(st.integers(1, most))):
         steps.append(draw(_steps(f"s{index}", steps)))
