@@ -54,7 +54,14 @@ def main() -> int:
 
 
 def soak(program: Stack, seconds: float) -> dict[str, Any]:
-    argv, env = [sys.executable, "-m", "tests.chaos.source", str(seconds)], program.environment() | {"FLOW": FLOW}
+    argv, env = (
+        [sys.executable, "-m", "tests.chaos.source", str(seconds)],
+        program.environment()
+        | {
+            "FLOW": FLOW,
+            "DJANGO_SETTINGS_MODULE": "orchestra.settings",
+        },
+    )
     source = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
     samples: list[tuple[float, dict[str, float]]] = []
     began = time.monotonic()
