@@ -103,7 +103,8 @@ def test_what_must_not_be_repeated_has_until_the_end_and_then_counts_as_lost(wor
     flow = make_flow(ONCE)
     with Cluster(database, STOP_SECONDS="4") as old:
         short, long = begin(flow, ms=1000), begin(flow, ms=60_000)
-        wait_until(lambda: holder(long, "pay") and holder(short, "pay"))
+        begun = RunEvent.objects.filter(run_id=short, type="step.started", step="pay")
+        wait_until(lambda: holder(long, "pay") and begun.exists())
         code, took = stop(old)
         assert code == 0 and took < 14 and group_members(old.main) == []
     assert Run.objects.get(pk=short).status == "succeeded"
