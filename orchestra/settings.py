@@ -165,6 +165,8 @@ Q_CLUSTER = {
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", default=1024 * 1024)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_INLINE_OUTPUT_BYTES = env.int("MAX_INLINE_OUTPUT_BYTES", default=64 * 1024)
+#: of one resource that comes as a stream
+MAX_RESOURCE_BYTES = env.int("MAX_RESOURCE_BYTES", default=4 * 1024**3)
 MAX_OUTPUT_BYTES = env.int("MAX_OUTPUT_BYTES", default=16 * 1024 * 1024)
 
 # -- outbound events, retention ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -71,6 +72,45 @@ def store(
     )
 
 
+def write(
+    chunks: Iterable[bytes], *, content_type: str, name: str = "", run_id: str = "", step: str = "", folder: str = ""
+) -> Artifact:
+    """Keep what comes in pieces, holding one piece in memory at a time. As `store` otherwise.
+
+    Raises TooLarge above settings.MAX_RESOURCE_BYTES, OSError, and what `chunks` raises; then nothing is kept.
+    """
+    root = Path(settings.MEDIA_ROOT)
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    digest, size = hashlib.sha256(), 0
+    handle, temporary = tempfile.mkstemp(dir=root, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > settings.MAX_RESOURCE_BYTES:
+                    raise TooLarge(f"A resource has at most {settings.MAX_RESOURCE_BYTES} bytes.")
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        path = path_of(digest.hexdigest())
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.replace(temporary, path)
+        _sync_names(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return Artifact.objects.create(
+        sha256=digest.hexdigest(),
+        size=size,
+        content_type=content_type[:100],
+        name=name[:200],
+        run_id=run_id,
+        step=step[:80],
+        folder=folder,
+    )
+
+
 def _write(path: Path, data: bytes) -> None:
     if path.exists() and path.stat().st_size == len(data):
         return
@@ -85,7 +125,12 @@ def _write(path: Path, data: bytes) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
-    for folder in (path.parent, path.parent.parent):  # the names, too, must survive a power cut
+    _sync_names(path)
+
+
+def _sync_names(path: Path) -> None:
+    """The names, too, must survive a power cut."""
+    for folder in (path.parent, path.parent.parent):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -76,13 +77,21 @@ PlainHeader = Annotated[str, AfterValidator(_plain_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 
 
+class SecretName:
+    """Marks a field that holds the name of a secret: `Annotated[str, SecretName()]`. Forms offer those there are."""
+
+    @staticmethod
+    def marked(metadata: Sequence[object]) -> bool:
+        return any(isinstance(mark, SecretName) for mark in metadata)
+
+
 class HttpAuth(BaseModel):
     """How requests show who sends them. `secret` is the name of a secret."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     type: Literal["none", "bearer", "basic", "api_key"] = "none"
-    secret: str = Field(default="", max_length=64, validate_default=True)
+    secret: Annotated[str, SecretName()] = Field(default="", max_length=64, validate_default=True)
     username: str = Field(default="", max_length=200, validate_default=True)  # basic
     header: HeaderName = "X-Api-Key"  # api_key
 

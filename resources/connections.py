@@ -12,14 +12,12 @@ from pydantic import ValidationError
 
 from resources import audit, usage
 from resources.access import Actor, require
-from resources.connection_settings import HttpSettings
+from resources.connection_settings import ConnectionSettings
 from resources.errors import BadInput, Conflict, NotFound
+from resources.kinds import KINDS, secrets_of
 from resources.models import Connection, Role, Secret
 from resources.names import check_slug
 from resources.signals import limits_changed
-
-#: kind -> its settings. A new kind of connection is one entry here and one in Connection.Kind.
-KINDS: Mapping[str, type[HttpSettings]] = {"http": HttpSettings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +28,18 @@ class ConnectionRef:
     name: str
     kind: str
     version: int
-    settings: HttpSettings
+    settings: ConnectionSettings
 
     def to_json(self) -> dict[str, Any]:
         return {"id": self.id, "name": self.name, "version": self.version, "kind": self.kind}
 
 
-def parse_settings(kind: str, settings: Mapping[str, Any]) -> HttpSettings:
+def parse_settings(kind: str, settings: Mapping[str, Any]) -> ConnectionSettings:
     """Raises BadInput with `details` [{path, message}] for an unknown kind or settings that break its rules."""
     if kind not in KINDS:
-        raise _bad("kind", f"There is no kind of connection called {kind}; there is: {', '.join(KINDS)}.")
+        raise _bad("kind", f"There is no kind of connection called {kind}; there are: {', '.join(KINDS)}.")
     try:
-        return KINDS[kind].model_validate(dict(settings))
+        return KINDS[kind].Settings.model_validate(dict(settings))
     except ValidationError as error:
         details = [
             {"path": ".".join(str(part) for part in e["loc"]), "message": e["msg"].removeprefix("Value error, ")}
@@ -53,14 +51,29 @@ def parse_settings(kind: str, settings: Mapping[str, Any]) -> HttpSettings:
 def _checked(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as stored: parsed, complete, their secret known."""
     parsed = parse_settings(kind, settings)
-    secret = parsed.auth.secret
-    # locked, so that it cannot be deleted before this connection is seen to use it
-    if secret and Secret.objects.select_for_update().filter(name=secret).values_list("pk").first() is None:
-        raise _bad("auth.secret", f"There is no secret {secret}. Set it first.")
-    stored = parsed.model_dump(mode="json")
-    if parsed.limits is None:
+    for name in sorted(secrets_of(parsed)):
+        # locked, so that it cannot be deleted before this connection is seen to use it
+        if Secret.objects.select_for_update().filter(name=name).values_list("pk").first() is None:
+            raise _bad(_path_of(stored_json(parsed), name), f"There is no secret {name}. Set it first.")
+    return stored_json(parsed)
+
+
+def stored_json(settings: ConnectionSettings) -> dict[str, Any]:
+    """Settings as they are kept: complete, without limits where there are none."""
+    stored = settings.model_dump(mode="json")
+    if settings.limits is None:
         del stored["limits"]
     return stored
+
+
+def _path_of(stored: Mapping[str, Any], secret: str) -> str:
+    """Where in the settings a secret is named: "auth.secret"."""
+    for key, value in stored.items():
+        if value == secret and "secret" in key:
+            return key
+        if isinstance(value, Mapping) and (inner := _path_of(value, secret)):
+            return f"{key}.{inner}"
+    return ""
 
 
 def _what_is_sent(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,4 +169,4 @@ def ref_json(name: str) -> dict[str, Any]:
 def using_secret(secret: str) -> list[str]:
     """Connections whose settings name `secret`; registered with resources.usage."""
     rows = Connection.objects.order_by("name").values_list("name", "settings")
-    return [f"connection {name}" for name, settings in rows if settings.get("auth", {}).get("secret") == secret]
+    return [f"connection {name}" for name, settings in rows if _path_of(settings, secret)]

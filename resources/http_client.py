@@ -19,6 +19,7 @@ import httpcore2
 import httpx2
 
 from resources import network, secrets
+from resources.connection_settings import HttpSettings
 from resources.connections import ConnectionRef
 from resources.errors import BadInput, TooLarge
 from resources.stop import Stop
@@ -106,6 +107,13 @@ def _forget_clients() -> None:
 os.register_at_fork(after_in_child=_forget_clients)
 
 
+def settings_of(ref: ConnectionRef) -> HttpSettings:
+    """What requests through it need. Raises BadInput for a connection of another kind."""
+    if not isinstance(ref.settings, HttpSettings):
+        raise BadInput(f"The connection {ref.name} is of kind {ref.kind} and sends no HTTP requests.")
+    return ref.settings
+
+
 def http_client(ref: ConnectionRef) -> httpx2.Client:
     """The process's client of this version of the connection: its networks, its headers, a pool of its own.
 
@@ -115,7 +123,8 @@ def http_client(ref: ConnectionRef) -> httpx2.Client:
         known, client, _ = _clients.get(ref.id, (None, None, None))
         # compared whole: a restored database may use an id and a version a second time for something else
         if client is None or known != ref:
-            client = guarded_client(ref.settings.allow_networks, dict(ref.settings.headers))
+            settings = settings_of(ref)
+            client = guarded_client(settings.allow_networks, dict(settings.headers))
             _clients.pop(ref.id, None)
             while len(_clients) >= _MAX_CLIENTS:
                 _clients.pop(next(iter(_clients)))  # another thread may be using it: closed when it is done
@@ -128,7 +137,7 @@ def authorise(ref: ConnectionRef, request: httpx2.Request) -> list[str]:
 
     Raises NotFound when the secret is gone, BadInput when no header can carry it.
     """
-    auth = ref.settings.auth
+    auth = settings_of(ref).auth
     if auth.type == "none":
         return []
     value = secrets.reveal(auth.secret)

@@ -56,6 +56,14 @@ class Masker:
         if len(value) >= SHORTEST:
             self._needles |= forms_of(value)
 
+    @property
+    def needles(self) -> frozenset[str]:
+        return frozenset(self._needles)
+
+    def stream(self) -> Stream:
+        """A masker of bytes that come in pieces."""
+        return Stream(self)
+
     def text(self, text: str) -> str:
         """`text` with every form of every value replaced; overlapping finds become one MASK."""
         spans = sorted(span for needle in self._needles for span in _spans(needle, text))
@@ -90,3 +98,32 @@ def _spans(needle: str, text: str) -> Iterable[tuple[int, int]]:
     while start >= 0:
         yield start, start + len(needle)
         start = text.find(needle, start + 1)
+
+
+class Stream:
+    """Masks bytes that come in pieces: a value cut by the border of two is found. Holds back less than the longest."""
+
+    def __init__(self, masker: Masker) -> None:
+        self._masker = masker
+        self._held = ""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What is sure by now."""
+        self._held += chunk.decode("utf-8", "surrogateescape")
+        needles = self._masker.needles
+        if not needles:
+            return self._release(len(self._held))
+        cut = max(0, len(self._held) - max(map(len, needles)) + 1)
+        spans = sorted((span for needle in needles for span in _spans(needle, self._held)), key=lambda span: -span[1])
+        for start, end in spans:  # from the right, as a cut that moves left may meet another
+            if start < cut < end:
+                cut = start
+        return self._release(cut)
+
+    def close(self) -> bytes:
+        """The rest."""
+        return self._release(len(self._held))
+
+    def _release(self, cut: int) -> bytes:
+        sure, self._held = self._held[:cut], self._held[cut:]
+        return self._masker.text(sure).encode("utf-8", "surrogateescape")

@@ -1,15 +1,17 @@
-"""Trying a connection from its page: one GET of its address, with its credentials, changing nothing."""
+"""Trying a connection from its page: each kind says how; of http it is one GET of its address, with its credentials."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import httpx2
 from django.db import transaction
 
-from resources import audit, connections, http_client
+from resources import audit, connections, http_client, kinds
 from resources.access import Actor, require
 from resources.errors import OrchestraError
 from resources.masking import Masker
@@ -28,22 +30,24 @@ class Tested:
 
 
 def test_connection(*, actor: Actor, name: str) -> Tested:
-    """GET the connection's address, at most 5 seconds. Admins only, as it sends the secret.
+    """Try it as its kind does, changing nothing, for a few seconds at most. Admins only, as it sends the secret.
 
     Raises NotAllowed, NotFound.
     """
     require(actor, Role.ADMIN)
     ref = connections.resolve(name)
-    result = _get(ref)
+    probe = cast(Callable[[connections.ConnectionRef], Tested], kinds.load(kinds.KINDS[ref.kind].probe))
+    result = probe(ref)
     with transaction.atomic():
         data = {"ok": result.ok, "message": result.message, "version": ref.version}
         audit.record(actor=actor, action="connection.tested", object_type="connection", object_id=name, data=data)
     return result
 
 
-def _get(ref: connections.ConnectionRef) -> Tested:
+def http(ref: connections.ConnectionRef) -> Tested:
+    """GET the connection's address, at most 5 seconds."""
     client = http_client.http_client(ref)
-    url, masker = ref.settings.base_url, Masker()
+    url, masker = http_client.settings_of(ref).base_url, Masker()
     start = time.monotonic()
     try:
         request = client.build_request("GET", url)

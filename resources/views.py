@@ -18,6 +18,7 @@ from resources import artifacts, connections, probe, secrets
 from resources.access import Actor, can, require, require_some_role
 from resources.errors import Conflict, OrchestraError
 from resources.forms import ConnectionForm, Inline, SecretForm
+from resources.http_client import settings_of
 from resources.limits import overview
 from resources.models import Role
 
@@ -86,9 +87,10 @@ def connection_new(request: HttpRequest) -> HttpResponse:
 def connection_edit(request: HttpRequest, name: str) -> HttpResponse:
     actor = _admin(request)
     ref = connections.resolve(name)
-    form = ConnectionForm(request.POST or None, fixed=name, initial=ConnectionForm.initial_of(ref.settings))
+    settings = settings_of(ref)
+    form = ConnectionForm(request.POST or None, fixed=name, initial=ConnectionForm.initial_of(settings))
     if request.method == "POST" and _tried(
-        form, lambda: connections.update_connection(actor=actor, name=name, settings=form.settings(ref.settings))
+        form, lambda: connections.update_connection(actor=actor, name=name, settings=form.settings(settings))
     ):
         messages.success(request, f"{name} saved.")
         return redirect("connection-edit", name)

@@ -31,6 +31,7 @@ from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, 
 from runs.large import storable
 from runs.live import Live
 from runs.store import Loaded
+from runs.streams import Streams
 
 Json = Any
 logger = logging.getLogger(__name__)
@@ -213,6 +214,7 @@ class Attempt:
     def _context(self, action: base.Action) -> base.StepContext:
         state, step = self.loaded.state, self.step
         key = idempotency_key(state.run_id, step)
+        streams = Streams(state.run_id, step.id, self.loaded.folder, self.masker)
         return base.StepContext(
             run_id=state.run_id,
             flow=self.loaded.flow,
@@ -235,6 +237,9 @@ class Attempt:
             previous_checkpoint=step.checkpoint,
             progress=self.live.progress,
             checkpoint=self.live.checkpoint,
+            tail=self.live.tail,
+            store=streams.store,
+            fetch=streams.fetch,
         )
 
     def _callback_url(self, name: str) -> str:

@@ -27,6 +27,7 @@ Json = Any
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 200  # characters of a progress line
+MAX_TAIL: Final = 8 * 1024  # characters of what an attempt says
 MAX_CHECKPOINT: Final = 64 * 1024  # bytes of JSON
 #: seconds an attempt has run before anything of it is written or asked
 QUIET: Final = 0.8
@@ -82,6 +83,13 @@ class Live:
             self.kept["checkpoint"] = json.loads(data)
             self._changed = True
 
+    def tail(self, text: str) -> None:
+        """What the attempt says right now: the end of it is kept, for the page."""
+        self.moved = time.monotonic()
+        with self._lock:
+            self.kept["tail"] = (self.kept.get("tail", "") + text)[-2 * MAX_TAIL :]
+            self._changed = True
+
     # -- the heart ---------------------------------------------------------------------------------------------
     def tend(self) -> None:
         """Write what is new, learn whether to stop. Raises DatabaseError; the next turn tries again."""
@@ -104,6 +112,8 @@ class Live:
         if "progress" in kept:  # masked here: a family may tell its progress thousands of times a second
             message = str(self.mask(kept["progress"]["message"]))[:MAX_MESSAGE]
             kept["progress"] = {**kept["progress"], "message": message}
+        if "tail" in kept:  # the mask may need what is before the part that is shown
+            kept["tail"] = str(self.mask(kept["tail"]))[-MAX_TAIL:].replace("\0", "")
         row: list[Any] = [dumps({"attempt": self.step.attempt, **kept}), self.run_id, *self.step.key, self.step.attempt]
         try:
             with connection.cursor() as cursor:

@@ -7,9 +7,9 @@ engine fails the step loudly. Families do I/O; they never touch run tables.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar, Protocol
 
 from pydantic import BaseModel
 
@@ -122,6 +122,32 @@ class Action:
         }
 
 
+class Refused(Exception):
+    """A guard said no before anything was sent; the message is a sentence for the author."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A resource open for reading: close `file`. `size` in bytes."""
+
+    file: BinaryIO
+    name: str
+    content_type: str
+    size: int
+
+
+class Store(Protocol):
+    def __call__(self, chunks: Iterable[bytes], *, name: str, content_type: str) -> dict[str, Json]: ...
+
+
+def cannot_store(chunks: Iterable[bytes], *, name: str, content_type: str) -> dict[str, Json]:
+    raise Refused("Nothing can be stored here.")
+
+
+def cannot_fetch(resource: Json) -> Fetched:
+    raise Refused("No resource can be read here.")
+
+
 @dataclass(slots=True)
 class StepContext:
     """What an attempt may know. `key` is the idempotency key, the same for all attempts of a pass."""
@@ -155,6 +181,14 @@ class StepContext:
     previous_checkpoint: Json = None
     #: say how far it is: a line, and percent (0 to 100) where known; shown while it runs, kept about once a second
     progress: Callable[[str, float | None], None] = field(default=lambda message, percent: None)
+    #: what it says right now, piece by piece: the last 8 KiB are shown on the run page while it runs. Masked
+    tail: Callable[[str], None] = field(default=lambda text: None)
+    #: keep bytes as a resource of this run: `store(chunks, name=…, content_type=…)` gives what an output names it by,
+    #: {"$res", "size", "sha256", "content_type"}. Streamed and masked; raises resources.errors.TooLarge
+    store: Store = field(default=cannot_store)
+    #: a resource that an input names (`res://…`, or its {"$res": …}), open for reading, where this run may read it;
+    #: with its row. Raises Refused
+    fetch: Callable[[Json], Fetched] = field(default=cannot_fetch)
     #: keep JSON of at most 64 KiB for the next attempt, should this one end early; raises Refused where it is larger
     checkpoint: Callable[[Json], None] = field(default=lambda value: None)
 
@@ -171,10 +205,6 @@ class StepContext:
         return min(self.cancelled.remaining(), self.timeout)
 
 
-class Refused(Exception):
-    """A guard said no before anything was sent; the message is a sentence for the author."""
-
-
 class Family(ABC):
     """One per folder in flows/steps/, registered once in flows/steps/registry.py."""
 
@@ -183,6 +213,8 @@ class Family(ABC):
     title: ClassVar[str]
     summary: ClassVar[str]  # one sentence, for docs and completion
     icon: ClassVar[str] = "step"  # id of an icon in the sprite
+    #: kinds of connections its `connection` may be of; none: it takes no connection
+    connection_kinds: ClassVar[tuple[str, ...]] = ()
     #: may an attempt change the outside world?
     has_effect: ClassVar[bool] = True
     #: does the family itself guarantee that a repeated key has one effect?

@@ -64,7 +64,7 @@ def _place(wanted: Wanted) -> Iterable[tuple[str, str]]:
             yield "url", error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
     else:
         row = Connection.objects.select_for_update().filter(name=wanted.connection).first()
-        if row is None or row.kind != Connection.Kind.HTTP:
+        if row is None or row.kind != "http":
             yield "connection", f"There is no http connection {wanted.connection}. Add it first."
             return
         try:

@@ -74,7 +74,7 @@ def write(delivery: Delivery, now: float) -> Letter:
 def _address(subscription: Subscription) -> tuple[httpx2.Client, str, connections.ConnectionRef | None]:
     if subscription.connection:
         ref = connections.resolve(subscription.connection)
-        return http_client.http_client(ref), join_url(ref.settings.base_url, subscription.path), ref
+        return http_client.http_client(ref), join_url(http_client.settings_of(ref).base_url, subscription.path), ref
     client = _clients.get(subscription.pk)
     if client is None:
         client = _clients[subscription.pk] = http_client.guarded_client()

@@ -9,13 +9,9 @@ from functools import cache
 import httpx2
 
 from flows.steps.base import Action, Refused
-from resources import connections
+from flows.steps.connecting import connection_of
 from resources.errors import OrchestraError
 from resources.http_client import authorise, guarded_client, http_client
-
-
-class Changed(Exception):
-    """The connection is no longer what the action was resolved, and perhaps approved, with."""
 
 
 @cache
@@ -41,9 +37,7 @@ def prepare(
     if action.connection is None:
         return _complete(public_client(), request)
     try:
-        ref = connections.resolve(action.connection["name"])
-        if (ref.id, ref.version) != (action.connection["id"], action.connection["version"]):
-            raise Changed(f"The connection {ref.name} was changed after this step was resolved; nothing was sent.")
+        ref = connection_of(action)
         client, request = _complete(http_client(ref), request)
         for secret in authorise(ref, request):
             mask(secret)

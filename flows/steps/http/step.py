@@ -11,6 +11,7 @@ from django.db import OperationalError
 from pydantic import BaseModel
 
 from flows.steps.base import Action, Fail, Family, Json, Outcome, Refused, Retry, StepContext, StepError
+from flows.steps.connecting import Changed
 from flows.steps.http import address, answer, clients
 from flows.steps.http.config import HttpConfig
 from resources.connection_settings import HttpSettings
@@ -28,6 +29,7 @@ class HttpFamily(Family):
     title: ClassVar[str] = "HTTP request"
     summary: ClassVar[str] = "Sends one HTTP request, through a connection or to a public address."
     icon: ClassVar[str] = "http"
+    connection_kinds: ClassVar[tuple[str, ...]] = ("http",)
 
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
         config = cast(HttpConfig, config)
@@ -58,7 +60,7 @@ class HttpFamily(Family):
             client, request = clients.prepare(ctx.action, _request(ctx), ctx.mask)
         except Refused as e:
             return Fail(StepError("refused", str(e)))
-        except clients.Changed as e:
+        except Changed as e:
             return Fail(StepError("conflict", str(e)))
         except OperationalError as e:
             return Retry(StepError("internal", f"The database did not answer: {e}"), acted=False)
