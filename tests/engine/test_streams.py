@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
 
 from flows.steps.base import Refused
 from resources import artifacts
@@ -63,7 +63,7 @@ def test_what_names_no_resource_is_refused(name: object) -> None:
         _streams().fetch(name)
 
 
-def test_nothing_is_left_of_a_stream_that_broke(settings: SettingsWrapper, tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_stream_that_broke(settings: Any, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path
 
     def broken() -> Iterator[bytes]:
