@@ -183,10 +183,15 @@ class KvEntry(models.Model):
     key = models.CharField(max_length=200)
     value = JSONText(null=True)
     version = models.PositiveBigIntegerField(default=1)
+    expires_at = models.FloatField(null=True)  # epoch seconds; None: never
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["namespace", "key"], name="kv_key")]
+        indexes: ClassVar = [
+            # what has expired: WHERE expires_at <= … ORDER BY expires_at
+            models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="kv_expiring")
+        ]
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.key}"

@@ -1,4 +1,5 @@
-"""Deleting what is old: whole ended runs, where RETENTION_DAYS says so, and delivered events after a week.
+"""Deleting what is old: whole ended runs, where RETENTION_DAYS says so, delivered events after a week, and
+key-values when they expire.
 
 A run goes after its last entry was passed by every subscription and none of its events is still to be delivered. Its
 start key, its tokens and its idempotency keys stay for 30 days more, so that a late repeat is recognised; the audit
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
-from resources import audit
+from resources import audit, kv
 from resources.access import Actor
 from resources.models import KvWrite
 from runs.models import Delivery, GoneRun, Run, RunEvent, StartKey, StepRun, Subscription, WaitToken, Work
@@ -37,6 +38,7 @@ def run(now: float) -> float:
     full = gone == BATCH
     full |= forget_gone(now) == BATCH
     full |= delete_delivered(now) == ROWS
+    full |= kv.forget(now) == kv.BATCH
     return now if full else now + PAUSE
 
 

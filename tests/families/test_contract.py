@@ -51,7 +51,7 @@ def the_outside(connect: Callable[..., str]) -> Iterator[None]:
     )
     child = "flow: child\ninput: {type: object, properties: {n: {type: integer}}}\n"
     make_flow(child + "steps:\n  - {id: one, function: {code: '1'}}\n")
-    kv.set(namespace="flow:release-service", key="text", value="not a number")
+    kv.set(now=0, namespace="flow:release-service", key="text", value="not a number")
     yield
 
 
