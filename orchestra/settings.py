@@ -95,6 +95,13 @@ SQLITE_OPTIONS = {
         "PRAGMA temp_store=MEMORY;PRAGMA journal_size_limit=67108864;"
     ),
 }
+POSTGRES_OPTIONS = {
+    "connect_timeout": 10,
+    "application_name": "orchestra",
+    # the hot statements say themselves that they are to be prepared (runs/batch.py, runs/hot.py); Django's default,
+    # None, ignores that, and any count of the driver's own would prepare others, too
+    "prepare_threshold": 1_000_000_000,
+}
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'orchestra.sqlite3'}")
 }
@@ -103,11 +110,7 @@ if _db["ENGINE"].endswith("sqlite3"):
     _db["ENGINE"] = "resources.sqlite3"  # Django's, with writers taking turns
     _db["OPTIONS"] = {**_db.get("OPTIONS", {}), **SQLITE_OPTIONS}
 elif _db["ENGINE"].endswith("postgresql"):
-    _db["OPTIONS"] = {
-        "connect_timeout": 10,
-        "application_name": "orchestra",
-        **_db.get("OPTIONS", {}),
-    }
+    _db["OPTIONS"] = {**POSTGRES_OPTIONS, **_db.get("OPTIONS", {})}
 else:
     raise ImproperlyConfigured("DATABASE_URL must be a sqlite:// or postgres:// URL.")
 _db["CONN_MAX_AGE"] = None

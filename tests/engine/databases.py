@@ -14,7 +14,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections
 
-from orchestra.settings import SQLITE_OPTIONS
+from orchestra.settings import POSTGRES_OPTIONS, SQLITE_OPTIONS
 from runs import clock, permits, ranks, store
 
 
@@ -26,7 +26,7 @@ def connected(url: str) -> Iterator[None]:
     if parsed["ENGINE"].endswith("sqlite3"):
         parsed["ENGINE"], parsed["OPTIONS"] = "resources.sqlite3", dict(SQLITE_OPTIONS)
     else:
-        parsed["OPTIONS"] = {"connect_timeout": 10}
+        parsed["OPTIONS"] = dict(POSTGRES_OPTIONS)
     connections.settings["default"] = {**settings, **parsed}
     connections["default"] = connections.create_connection("default")
     _forget()

@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from runs import clock, history, queue, store, together
+from runs import hot as hot_statements
 from runs.engine import inputs as given
 from runs.meaning import just
 from runs.models import Run, RunEvent, Work
@@ -81,6 +82,28 @@ def test_runs_side_by_side_share_commits_and_end_as_alone(database: str, commits
     assert {str(o) for o in Run.objects.values_list("output", flat=True)} == {"{'c': 3}"}
     assert commits.sizes[0] == MAX_RUNS
     assert not RunEvent.objects.filter(type="step.lost").exists()
+
+
+def test_what_is_sent_for_each_step_is_prepared(database: str) -> None:
+    if connection.vendor != "postgresql":
+        assert connection.vendor == "sqlite"  # which compiles each statement once anyway
+        return
+    flow = make_flow(CHAIN)
+    begin(flow)
+    drain(Worker("w"))
+    for _ in range(4):
+        begin(flow)
+    drain(crowded())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        prepared = " ".join(statement for (statement,) in cursor.fetchall())
+    for hot in (
+        hot_statements._LOCKED,
+        "UPDATE runs_run AS r",
+        "INSERT INTO runs_steprun",
+        "INSERT INTO runs_runevent",
+    ):
+        assert hot.split("WHERE")[0].strip() in prepared
 
 
 def test_every_result_is_committed_before_its_successor_is_executed(
