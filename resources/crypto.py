@@ -25,11 +25,15 @@ class CannotDecrypt(OrchestraError):
     status = 500
 
 
-def place(table: str, row: str, field: str) -> bytes:
-    """The associated data of one field of one row. Raises ValueError for a name that could pass for two."""
-    if ":" in table or ":" in row or ":" in field:
+def place(table: str, row: str, *rest: str) -> bytes:
+    """The associated data of one field of one row: (table, row, field), or (table, row, part of it, field).
+
+    Raises ValueError for a name that could pass for two.
+    """
+    parts = (table, row, *rest)
+    if any(":" in part for part in parts):
         raise ValueError("a colon separates the parts of a place")
-    return f"orchestra:{table}:{row}:{field}".encode()
+    return f"orchestra:{':'.join(parts)}".encode()
 
 
 def seal(plain: bytes, *, aad: bytes) -> bytes:

@@ -79,15 +79,49 @@ class Secret(models.Model):
     """A value nobody reads back. `ciphertext` is AES-256-GCM with this row as associated data."""
 
     name = models.CharField(max_length=64, unique=True)
-    ciphertext = models.BinaryField()
-    key_id = models.CharField(max_length=32)
+    source = models.CharField(max_length=8, default="stored")  # or one of resources.backends.BACKENDS
+    locator = JSONText(default=dict)  # where a backend finds the value
+    ciphertext = models.BinaryField()  # empty: a backend has the value
+    key_id = models.CharField(max_length=32, blank=True)
     version = models.PositiveIntegerField(default=1)
     last4 = models.CharField(max_length=4, blank=True, default="")  # only of values of 12 characters and more
+    rotate_days = models.PositiveSmallIntegerField(null=True)  # how old a value may become; NULL: nobody is reminded
     created_at = models.DateTimeField(auto_now_add=True)
     rotated_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
         return self.name
+
+
+class SecretVersion(models.Model):
+    """One version of a secret: who set it and when. Its value moves here when the next one is set."""
+
+    secret = models.ForeignKey(Secret, models.CASCADE, related_name="versions", db_index=False)
+    version = models.PositiveIntegerField()
+    source = models.CharField(max_length=8, default="stored")
+    locator = JSONText(default=dict)
+    ciphertext = models.BinaryField(null=True)  # NULL: the current one, erased, or a backend has the value
+    key_id = models.CharField(max_length=32, blank=True, default="")
+    last4 = models.CharField(max_length=4, blank=True, default="")
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=150, blank=True, default="")
+    restores = models.PositiveIntegerField(null=True)  # the version whose value it has again
+    valid_until = models.FloatField(
+        null=True
+    )  # epoch seconds; of a former one: signatures by it are accepted until then
+    revoked_at = models.DateTimeField(null=True)
+    revoked_by = models.CharField(max_length=150, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["secret", "version"], name="secret_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.secret_id} version {self.version}"
+
+    @property
+    def kept(self) -> bool:
+        """Can one go back to it?"""
+        return bool(self.key_id) or (self.source != "stored" and self.revoked_at is None)
 
 
 class Connection(models.Model):

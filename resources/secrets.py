@@ -11,17 +11,26 @@ from django.utils import timezone
 
 from resources import audit, crypto, usage
 from resources.access import Actor, require
-from resources.errors import BadInput, Conflict, NotFound
+from resources.errors import BadInput, Conflict
 from resources.models import Role, Secret
+from resources.secret_versions import (
+    Value,
+    check_overlap,
+    columns_of,
+    missing,
+    note,
+    place_of_current,
+    place_of_former,
+    renew,
+)
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 MAX_BYTES = 64 * 1024
 #: the last four characters help to recognise a value only where they give little of it away
 HINT_FROM = 12
-
-
-def _place(name: str) -> bytes:
-    return crypto.place("resources_secret", name, "value")
+_ACCEPTED = """
+SELECT v.version, v.ciphertext FROM resources_secretversion v JOIN resources_secret s ON s.id = v.secret_id
+WHERE s.name = %s AND v.valid_until > %s AND v.ciphertext IS NOT NULL ORDER BY v.version DESC"""
 
 
 def check_name(name: str) -> None:
@@ -45,36 +54,35 @@ def _bad(path: str, message: str) -> BadInput:
 
 
 @transaction.atomic
-def set_secret(*, actor: Actor, name: str, value: str, new: bool = False) -> Secret:
+def set_secret(*, actor: Actor, name: str, value: str, new: bool = False, overlap: float = 0.0) -> Secret:
     """Create the secret, or give it a new value (its version goes up). Admins only.
 
-    `value`: text of 1 to 65,536 bytes in UTF-8. `new`: Conflict `secret_exists` instead of a new version.
-    Raises NotAllowed, BadInput.
+    `value`: text of 1 to 65,536 bytes in UTF-8. `new`: Conflict `secret_exists` instead of a new version. `overlap`:
+    seconds for which the value before is accepted beside the new one where something is verified; what is sent is the
+    new one at once. Raises NotAllowed, BadInput.
     """
     require(actor, Role.ADMIN)
     check_name(name)
-    sealed = crypto.seal(_check_value(value), aad=_place(name))
-    fields = {
-        "ciphertext": sealed,
-        "key_id": crypto.key_id_of(sealed),
-        "last4": value[-4:] if len(value) >= HINT_FROM else "",
-        "rotated_at": timezone.now(),
-    }
-    secret, made = Secret.objects.select_for_update().get_or_create(name=name, defaults=fields)
+    check_overlap(overlap)
+    given = Value(_check_value(value), value[-4:] if len(value) >= HINT_FROM else "")
+    return _put(actor, name, given, new=new, overlap=overlap)
+
+
+def _put(actor: Actor, name: str, value: Value, *, new: bool, overlap: float) -> Secret:
+    columns = columns_of(name, value)
+    secret, made = Secret.objects.select_for_update().get_or_create(name=name, defaults=columns)
     if new and not made:
         raise Conflict(f"There is a secret {name} already.", hint="Give it a new value.", code="secret_exists")
-    if not made:
-        _renew(secret, fields)
+    data: dict[str, Any] = {}
+    if made:
+        note(secret, actor)
+    else:
+        renew(secret, value, actor=actor, overlap=overlap)
+        data = {"overlap": overlap} if overlap else {}
     action = "secret.created" if made else "secret.rotated"
-    audit.record(actor=actor, action=action, object_type="secret", object_id=name, data={"version": secret.version})
+    data = {"version": secret.version, **data}
+    audit.record(actor=actor, action=action, object_type="secret", object_id=name, data=data)
     return secret
-
-
-def _renew(secret: Secret, fields: dict[str, Any]) -> None:
-    for field, value in fields.items():
-        setattr(secret, field, value)
-    secret.version += 1
-    secret.save(update_fields=[*fields, "version"])
 
 
 @transaction.atomic
@@ -97,7 +105,7 @@ def list_secrets() -> QuerySet[Secret]:
 
 
 def reveal(name: str) -> str:
-    """The value, for a step that sends it or a signature check; never for a page, an API answer or a log.
+    """The value, for a step that sends it or a signature that is made; never for a page, an API answer or a log.
 
     Raises NotFound, crypto.CannotDecrypt.
     """
@@ -106,11 +114,26 @@ def reveal(name: str) -> str:
         row = cursor.fetchone()
     if row is None:
         raise missing(name)
-    return crypto.open_(bytes(row[0]), aad=_place(name)).decode()
+    return crypto.open_(bytes(row[0]), aad=place_of_current(name)).decode()
 
 
-def missing(name: str) -> NotFound:
-    return NotFound(f"There is no secret {name}.", hint="Set it under Secrets.", code="secret_not_found")
+def reveal_all(name: str) -> list[str]:
+    """Every value that is accepted now, the current one first: for whatever checks a signature or a password.
+
+    Compare with each of them in constant time. Raises NotFound, crypto.CannotDecrypt.
+    """
+    return [reveal(name), *(_former(name, *row) for row in _accepted(name))]
+
+
+def _accepted(name: str) -> list[tuple[int, bytes]]:
+    """(version, sealed) of former values within their overlap, the newest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ACCEPTED, [name, timezone.now().timestamp()])
+        return [(version, bytes(sealed)) for version, sealed in cursor.fetchall()]
+
+
+def _former(name: str, version: int, sealed: bytes) -> str:
+    return crypto.open_(sealed, aad=place_of_former(name, version)).decode()
 
 
 def get(name: str) -> Secret:
