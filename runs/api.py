@@ -36,6 +36,11 @@ class ProgressOut(Schema):
     at: str
 
 
+class LiveOut(Schema):
+    tail: str = Field(description="The end of what the attempt says right now, such as the output of a command; 8 KiB.")
+    log: list[str] = Field(description="The last lines of the attempt's log; its event `step.log` has them all.")
+
+
 class StepOut(Schema):
     id: str
     family: str
@@ -50,6 +55,7 @@ class StepOut(Schema):
     round: int = Field(description="Rounds of an `until` that ended without it.")
     sla_missed: bool
     progress: ProgressOut | None = Field(description="What the running attempt reported last.")
+    live: LiveOut | None = Field(description="What the running attempt says.")
     held_by: str | None = Field(description="The limit that holds it, or some of its items, back right now.")
 
 
@@ -266,6 +272,7 @@ def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
                 "round": row.state.get("round_no", 0) if row else 0,
                 "sla_missed": bool(row and row.state.get("late")),
                 "progress": _progress(row),
+                "live": times.live_of(row),
                 "held_by": held[step.id].by if step.id in held else None,
             }
         )
@@ -273,7 +280,7 @@ def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
 
 
 def _progress(row: StepRun | None) -> dict[str, Any] | None:
-    shown = times.live_of(row)
+    shown = (times.live_of(row) or {}).get("progress")
     return {"message": shown["message"], "percent": shown["percent"], "at": iso(shown["at"])} if shown else None
 
 

@@ -250,6 +250,7 @@ class Attempt:
     def _log(self, line: str) -> None:
         if len(self.lines) < MAX_LOG_LINES:
             self.lines.append(self.masker.text(line)[:2000])
+            self.live.line(self.lines[-1])
 
     def _resolve_all(self, step_id: str) -> list[base.Action]:
         """What a protected step would do if this approval were given with its form as it is shown first."""

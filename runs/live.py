@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 MAX_MESSAGE: Final = 200  # characters of a progress line
 MAX_TAIL: Final = 8 * 1024  # characters of what an attempt says
+MAX_LINES: Final = 50  # of the log, while it runs
+MAX_LINE: Final = 500  # characters of one of them
 MAX_CHECKPOINT: Final = 64 * 1024  # bytes of JSON
 #: seconds an attempt has run before anything of it is written or asked
 QUIET: Final = 0.8
@@ -88,6 +90,12 @@ class Live:
         self.moved = time.monotonic()
         with self._lock:
             self.kept["tail"] = (self.kept.get("tail", "") + text)[-2 * MAX_TAIL :]
+            self._changed = True
+
+    def line(self, text: str) -> None:
+        """A masked line of its log: the last ones are kept, for the page. It is no progress."""
+        with self._lock:
+            self.kept["log"] = [*self.kept.get("log", ())[1 - MAX_LINES :], text[:MAX_LINE].replace("\0", "")]
             self._changed = True
 
     # -- the heart ---------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class StepRun(models.Model):
     attempt = models.IntegerField(default=0)  # attempts ever started; the fence of the running one
     state = JSONText(default=dict)  # the rest of what the pure core keeps: tries, lost, wait, error, digest …
     output = JSONText(null=True)
-    live = JSONText(null=True)  # of the running attempt: {attempt, progress, checkpoint}; see runs/live.py
+    live = JSONText(null=True)  # of the running attempt: {attempt, progress, tail, log, checkpoint}; see runs/live.py
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
 

@@ -182,7 +182,7 @@ def inspect(
         "output": row.output if row else None,
         "has_output": _tried(row),
         "error": kept.get("error"),
-        "attempts": attempts_of(mine),
+        "attempts": attempts_of(mine, times.live_of(row)),
         "held": held_back([run.pk]).get(run.pk, {}).get(chosen) if not run.ended else None,
         "items": [
             {"state": looks.of_step(s)[0], "label": looks.of_step(s)[1], "n": n}
@@ -200,8 +200,11 @@ def retry_policy(step: StepPlan) -> str:
     return f"Up to {step.retry.max_attempts} attempts of at most {step.timeout:g}s each."
 
 
-def attempts_of(events: list[RunEvent]) -> list[dict[str, Any]]:
-    """Newest first: {n, state, label, start, end, error, wait}. Items of a fan-out are counted, not listed."""
+def attempts_of(events: list[RunEvent], live: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Newest first: {n, state, label, start, end, error, log, …}. Items of a fan-out are counted, not listed.
+
+    `live`: of the one that runs now, see times.live_of.
+    """
     found: list[dict[str, Any]] = []
     for event in events:
         if event.item >= 0:
@@ -215,12 +218,17 @@ def attempts_of(events: list[RunEvent]) -> list[dict[str, Any]]:
                     "start": event.at,
                     "end": None,
                     "error": None,
+                    "log": [],
                     "worker": event.data.get("worker", ""),
                     "pass": event.data.get("pass", 1),
                 }
             )
+        elif found and event.type == "step.log":
+            found[-1]["log"] += event.data.get("lines", ())
         elif found and found[-1]["end"] is None and event.type in _ENDS:
             found[-1].update(end=event.at, error=event.data.get("error"), **_ENDS[event.type])
+    if found and live and found[-1]["end"] is None:
+        found[-1]["log"] = live["log"]
     return found[::-1]
 
 

@@ -46,8 +46,9 @@ def of_step(plan: StepPlan, row: StepRun | None) -> list[str]:
 
 
 def live_of(row: StepRun | None) -> dict[str, Any] | None:
-    """{message, percent or None, at} of the attempt that runs now."""
+    """{progress: {message, percent or None, at} or None, tail, log} of the attempt that runs now."""
     live = row.live if row is not None and row.status == "running" else None
-    if not live or row is None or live.get("attempt") != row.attempt or "progress" not in live:
+    if not live or row is None or live.get("attempt") != row.attempt or not {"progress", "tail", "log"} & set(live):
         return None
-    return {"percent": None, **live["progress"]}
+    progress = {"percent": None, **live["progress"]} if "progress" in live else None
+    return {"progress": progress, "tail": live.get("tail", ""), "log": live.get("log", [])}

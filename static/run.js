@@ -1,6 +1,7 @@
 // The page of a run: choosing a step, filtering and following the events.
 import { $, $$ } from "./dom.js";
 import { touch } from "./live.js";
+import { follow as ends } from "./swap.js";
 
 document.addEventListener("click", (e) => {
   const step = e.target.closest?.("[data-step]");
@@ -29,6 +30,8 @@ function inspect(step) {
   $("#run-live").dataset.src = url.pathname + url.search;
   touch("run-live", true);
 }
+
+ends(); // what an attempt says is read from its end
 
 // Follows only when asked to, and only when the reader is at the end already.
 const log = $("#log");

@@ -24,17 +24,24 @@ export function banner(el, accept) {
   el.prepend(box);
 }
 
+const END = 24; // pixels from its end at which a reader is still taken to follow
+
+/** Shows the end of what grows, but for those whose reader scrolled up. */
+export const follow = (up = []) => $$("[data-tail]").forEach((t) => { if (!up.includes(t.id)) t.scrollTop = t.scrollHeight; });
+
 /** Remembers focus, scroll positions, open details and tabs by id; gives the function that puts them back. */
 export function keep(el) {
   const inside = [el, ...$$("[id]", el)];
   const scrolls = inside.filter((x) => x.id && (x.scrollTop || x.scrollLeft)).map((x) => [x.id, x.scrollTop, x.scrollLeft]);
   const open = $$("details[id]", el).map((d) => [d.id, d.open]);
   const tabs = $$("[role=tab][aria-selected=true]", el).map((t) => t.id);
+  const up = $$("[data-tail]").filter((t) => t.scrollTop + t.clientHeight < t.scrollHeight - END).map((t) => t.id);
   const focus = el.contains(document.activeElement) ? document.activeElement.id : "";
   return () => {
     open.forEach(([id, was]) => { const d = document.getElementById(id); if (d) d.open = was; });
     tabs.forEach((id) => { const t = document.getElementById(id); if (t && t.getAttribute("aria-selected") !== "true") showTab(t); });
     scrolls.forEach(([id, top, left]) => document.getElementById(id)?.scrollTo({ top, left, behavior: "instant" }));
+    follow(up);
     if (focus && document.activeElement === document.body) document.getElementById(focus)?.focus({ preventScroll: true });
   };
 }

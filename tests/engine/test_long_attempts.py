@@ -125,6 +125,9 @@ def test_progress_is_kept_while_the_attempt_runs_with_secrets_masked(database: s
     def slowly(ctx: StepContext) -> Outcome:
         ctx.mask("hunter2")
         ctx.progress("reading with hunter2", 40)
+        ctx.log("opened with hunter2")
+        ctx.tail("said hun")
+        ctx.tail("ter2")
         wait_until(lambda: StepRun.objects.get(step="a").live)
         seen.append(StepRun.objects.get(step="a").live)
         return Done(1)
@@ -134,6 +137,7 @@ def test_progress_is_kept_while_the_attempt_runs_with_secrets_masked(database: s
     assert work(Worker("w"), run).status == "succeeded"
     assert seen[0]["progress"]["percent"] == 40.0 and "hunter2" not in seen[0]["progress"]["message"]
     assert seen[0]["progress"]["message"].startswith("reading with")
+    assert (seen[0]["log"], seen[0]["tail"]) == (["opened with •••"], "said •••")
     check_fold(run)
 
 

@@ -213,6 +213,31 @@ def test_a_step_that_ends_is_on_the_page_without_a_reload(visit: Callable[..., A
     assert page.inner_text("#side .badge") == "Succeeded"
 
 
+def test_what_an_attempt_says_follows_its_end_unless_the_reader_scrolled_up(
+    visit: Callable[..., Any], lively: dict[str, Any]
+) -> None:
+    story = lively["running"]
+
+    def say(lines: int) -> None:
+        row = story.steps["build"]
+        row.live = {"attempt": row.attempt, "tail": "".join(f"line {n}\n" for n in range(lines))}
+        row.save(update_fields=["live"])
+
+    say(100)
+    page = visit(f"/runs/{story.run.pk}?step=build")
+    gap = "() => (t => t.scrollHeight - t.scrollTop - t.clientHeight)(document.querySelector('[data-tail]'))"
+    assert page.evaluate(gap) < 2
+    say(150)
+    page.wait_for_function("() => document.querySelector('[data-tail]').textContent.includes('line 149')")
+    page.wait_for_function(f"() => ({gap})() < 2")
+    page.evaluate("() => { document.querySelector('[data-tail]').scrollTop = 40 }")
+    say(200)
+    page.wait_for_function("() => document.querySelector('[data-tail]').textContent.includes('line 199')")
+    page.wait_for_timeout(50)
+    assert page.evaluate("() => document.querySelector('[data-tail]').scrollTop") == 40
+    assert axe(page) == [] and page.complaints == []
+
+
 def test_a_burst_of_notices_becomes_few_fetches(visit: Callable[..., Any], lively: dict[str, Any]) -> None:
     story = lively["running"]
     page = visit(f"/runs/{story.run.pk}")

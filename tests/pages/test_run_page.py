@@ -10,6 +10,8 @@ from django.test import Client
 
 from resources.errors import Conflict
 from runs import actions, views
+from runs.models import RunEvent
+from runs.runpage import attempts_of
 from tests.pages import seed
 
 SignIn = Callable[[str], Client]
@@ -117,3 +119,36 @@ def test_a_running_attempt_shows_how_far_it_is_and_a_late_run_says_so(sign_in: S
     row.live = {**row.live, "attempt": row.attempt - 1}  # left by an attempt that is no more
     row.save(update_fields=["live"])
     assert "<progress" not in sign_in("ana").get(f"/runs/{story.run.pk}?step=build").content.decode()
+
+
+def test_what_a_running_attempt_says_and_logs_is_shown_escaped_while_it_runs(
+    sign_in: SignIn, place: dict[str, Any]
+) -> None:
+    story = place["running"]
+    row = story.steps["build"]
+    row.live = {"attempt": row.attempt, "tail": "<b>linking</b>\n", "log": ["<i>began</i>"]}
+    row.save(update_fields=["live"])
+    client, path = sign_in("ana"), f"/runs/{story.run.pk}?step=build"
+    answer = client.get(path)
+    page = answer.content.decode()
+    assert 'aria-live="off"' in page and "&lt;b&gt;linking&lt;/b&gt;" in page and "&lt;i&gt;began&lt;/i&gt;" in page
+    assert answer.context["inspect"]["attempts"][0]["log"] == ["<i>began</i>"]
+    told = client.get(f"/api/v1/runs/{story.run.pk}").json()["steps"]
+    assert [s["live"] for s in told if s["id"] == "build"] == [{"tail": "<b>linking</b>\n", "log": ["<i>began</i>"]}]
+    row.live = {**row.live, "attempt": row.attempt - 1}  # of an attempt that is no more
+    row.save(update_fields=["live"])
+    assert "linking" not in client.get(path).content.decode()
+
+
+def test_each_ended_attempt_keeps_its_own_log(sign_in: SignIn, place: dict[str, Any]) -> None:
+    story = place["waiting"]
+    found = sign_in("ana").get(f"/runs/{story.run.pk}?step=tests").context["inspect"]["attempts"]
+    assert [a["log"] for a in found] == [[], [], []]
+    events: list[RunEvent] = []
+    for n in (1, 2):
+        events += [
+            RunEvent(type="step.started", item=-1, at=n, data={"attempt": n}),
+            RunEvent(type="step.log", item=-1, at=n, data={"attempt": n, "lines": [f"line {n}"]}),
+            RunEvent(type="step.retrying", item=-1, at=n, data={"attempt": n}),
+        ]
+    assert [(a["n"], a["log"]) for a in attempts_of(events)] == [(2, ["line 2"]), (1, ["line 1"])]
