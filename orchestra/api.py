@@ -17,6 +17,7 @@ from flows.api import router as flows_router
 from orchestra.load import router as load_router
 from resources import tokens
 from resources.access import Actor
+from resources.connection_api import router as connections_router
 from resources.envelope import error_response, unexpected
 from resources.errors import (
     BadInput,
@@ -80,7 +81,7 @@ api = NinjaAPI(
 )
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
-    limits_router, schedules_router, dead_router,
+    connections_router, limits_router, schedules_router, dead_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

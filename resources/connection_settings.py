@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from resources.limits.config import Limits
 
@@ -85,32 +85,68 @@ class SecretName:
         return any(isinstance(mark, SecretName) for mark in metadata)
 
 
-class HttpAuth(BaseModel):
-    """How requests show who sends them. `secret` is the name of a secret."""
+SecretRef = Annotated[str, SecretName(), Field(min_length=1, max_length=64, title="Secret")]
 
+
+class _Auth(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["none", "bearer", "basic", "api_key"] = "none"
-    secret: Annotated[str, SecretName()] = Field(default="", max_length=64, validate_default=True)
-    username: str = Field(default="", max_length=200, validate_default=True)  # basic
-    header: HeaderName = "X-Api-Key"  # api_key
 
-    @field_validator("secret")
-    @classmethod
-    def _secret_fits(cls, secret: str, info: ValidationInfo) -> str:
-        kind = info.data.get("type", "none")
-        if kind != "none" and not secret:
-            raise ValueError("Choose the secret to send.")
-        return secret if kind != "none" else ""
+def _username(name: str) -> str:
+    if not name or ":" in name or not name.isprintable():
+        raise ValueError("Basic authentication needs a user name, without a colon.")
+    return name
 
-    @field_validator("username")
-    @classmethod
-    def _username_fits(cls, username: str, info: ValidationInfo) -> str:
-        if info.data.get("type") != "basic":
-            return ""
-        if not username or ":" in username or not username.isprintable():
-            raise ValueError("Basic authentication needs a user name, without a colon.")
-        return username
+
+class NoAuth(_Auth):
+    model_config = ConfigDict(title="Nothing")
+
+    type: Literal["none"] = "none"
+
+
+class BearerAuth(_Auth):
+    model_config = ConfigDict(title="Bearer token")
+
+    type: Literal["bearer"]
+    secret: SecretRef
+
+
+class BasicAuth(_Auth):
+    model_config = ConfigDict(title="User name and password")
+
+    type: Literal["basic"]
+    username: Annotated[str, AfterValidator(_username)] = Field(max_length=200, title="User name")
+    secret: SecretRef
+
+
+class ApiKeyAuth(_Auth):
+    model_config = ConfigDict(title="Key in a header of its own")
+
+    type: Literal["api_key"]
+    header: HeaderName = Field(default="X-Api-Key", description="The header that carries the key.")
+    secret: SecretRef
+
+
+#: what the one shape of earlier versions always had; dropped where the type does not have it
+_EARLIER = {
+    "none": {"secret", "username", "header"}, "bearer": {"username", "header"}, "basic": {"header"},
+    "api_key": {"username"},
+}  # fmt: skip
+
+
+def _as_now(auth: object) -> object:
+    if not isinstance(auth, dict):
+        return auth
+    kind = auth.get("type", "none")
+    drop = _EARLIER.get(kind, set()) if isinstance(kind, str) else set()
+    return {"type": kind, **{key: value for key, value in auth.items() if key not in drop}}
+
+
+#: how requests show who sends them; `secret` is always the name of a secret
+HttpAuth = Annotated[
+    Annotated[NoAuth | BearerAuth | BasicAuth | ApiKeyAuth, Field(discriminator="type")],
+    BeforeValidator(_as_now),
+]
 
 
 class ConnectionSettings(BaseModel):
@@ -128,11 +164,21 @@ class HttpSettings(ConnectionSettings):
     is unknown may be repeated.
     """
 
-    base_url: BaseUrl
-    auth: HttpAuth = HttpAuth()
-    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = ()
-    honours_idempotency_key: bool = False
-    headers: Annotated[dict[PlainHeader, HeaderValue], Field(max_length=50)] = {}
+    base_url: BaseUrl = Field(title="Address", examples=["https://api.example.com/v1"])
+    auth: HttpAuth = Field(default=NoAuth(), title="Sends")
+    headers: Annotated[dict[PlainHeader, HeaderValue], Field(max_length=50)] = Field(
+        default={}, title="Other headers", description="One a line, as Name: value."
+    )
+    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = Field(
+        default=(),
+        title="Networks allowed though not public",
+        description="One a line, such as 10.1.0.0/16. Empty: only public addresses are reached.",
+    )
+    honours_idempotency_key: bool = Field(
+        default=False,
+        title="It applies a repeated Idempotency-Key once",
+        description="Then an attempt whose outcome is unknown may be repeated.",
+    )
 
 
 def join_url(base_url: str, path: str) -> str:

@@ -34,18 +34,52 @@ class ConnectionRef:
         return {"id": self.id, "name": self.name, "version": self.version, "kind": self.kind}
 
 
+#: errors about the choice among several shapes are about its `type`
+_CHOOSES = {"union_tag_invalid": ".type", "union_tag_not_found": ".type"}
+
+
 def parse_settings(kind: str, settings: Mapping[str, Any]) -> ConnectionSettings:
     """Raises BadInput with `details` [{path, message}] for an unknown kind or settings that break its rules."""
     if kind not in KINDS:
         raise _bad("kind", f"There is no kind of connection called {kind}; there are: {', '.join(KINDS)}.")
+    if _has_nul(settings):
+        raise _bad("", "A setting holds U+0000, which no text may.")
     try:
         return KINDS[kind].Settings.model_validate(dict(settings))
     except ValidationError as error:
         details = [
-            {"path": ".".join(str(part) for part in e["loc"]), "message": e["msg"].removeprefix("Value error, ")}
+            {"path": _where(e["loc"], settings) + _CHOOSES.get(e["type"], ""), "message": _words(e["type"], e["msg"])}
             for e in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise BadInput(details[0]["message"], hint="Correct the marked fields.", details=details) from error
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any("\0" in str(key) or _has_nul(inner) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\0" in value
+
+
+def _where(location: tuple[str | int, ...], given: Any) -> str:
+    """An error's place as it stands in what was given: without the tags of the shapes to choose from."""
+    path: list[str] = []
+    for part in location:
+        if isinstance(given, Mapping) and part not in given and part == given.get("type"):
+            continue
+        path.append(str(part))
+        if isinstance(given, Mapping):
+            given = given.get(part)
+        elif isinstance(given, list | tuple) and isinstance(part, int) and part < len(given):
+            given = given[part]
+    return ".".join(path)
+
+
+def _words(kind: str, message: str) -> str:
+    if kind in ("missing", "string_too_short"):
+        return "This is needed."
+    return message.removeprefix("Value error, ")
 
 
 def _checked(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,11 +103,19 @@ def stored_json(settings: ConnectionSettings) -> dict[str, Any]:
 def _path_of(stored: Mapping[str, Any], secret: str) -> str:
     """Where in the settings a secret is named: "auth.secret"."""
     for key, value in stored.items():
-        if value == secret and "secret" in key:
+        if value == secret:
             return key
         if isinstance(value, Mapping) and (inner := _path_of(value, secret)):
             return f"{key}.{inner}"
     return ""
+
+
+def secrets_in(kind: str, settings: Mapping[str, Any]) -> set[str]:
+    """The secrets that stored settings name; none where the kind is unknown or they are no longer valid."""
+    try:
+        return secrets_of(parse_settings(kind, settings))
+    except BadInput:
+        return set()
 
 
 def _what_is_sent(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,12 +148,13 @@ def create_connection(*, actor: Actor, name: str, kind: str, settings: Mapping[s
 def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -> Connection:
     """Replace the settings. A change raises the version, which voids open approvals; saving the same changes nothing.
 
-    Limits alone leave the version as it is: they say when a step is sent, not what. Admins only. Raises NotAllowed,
-    NotFound, BadInput.
+    Limits left out stay as they are; limits alone leave the version as it is: they say when a step is sent, not what.
+    Admins only. Raises NotAllowed, NotFound, BadInput.
     """
     require(actor, Role.ADMIN)
     connection = locked(name)
-    before, after = connection.settings, _checked(connection.kind, settings)
+    kept = {} if "limits" in settings else {"limits": connection.settings.get("limits")}
+    before, after = connection.settings, _checked(connection.kind, {**settings, **kept})
     if before == after:
         return connection
     connection.settings = after
@@ -149,15 +192,30 @@ def _missing(name: str) -> NotFound:
     return NotFound(f"There is no connection {name}.", hint="Add it under Connections.", code="connection_not_found")
 
 
+def get(name: str) -> Connection:
+    """Raises NotFound."""
+    row = Connection.objects.filter(name=name).first()
+    if row is None:
+        raise _missing(name)
+    return row
+
+
+def address_of(settings: Mapping[str, Any]) -> str:
+    """What stored settings reach, for people: an address, a host with its port, a file."""
+    for key in ("base_url", "url", "host", "path", "address"):
+        if isinstance(settings.get(key), str) and settings[key]:
+            port = settings.get("port") if key == "host" else None
+            return f"{settings[key]}:{port}" if port else str(settings[key])
+    return ""
+
+
 def list_connections() -> QuerySet[Connection]:
     return Connection.objects.order_by("name")
 
 
 def resolve(name: str) -> ConnectionRef:
     """The connection as it is now. Raises NotFound."""
-    row = Connection.objects.filter(name=name).first()
-    if row is None:
-        raise _missing(name)
+    row = get(name)
     return ConnectionRef(row.pk, row.name, row.kind, row.version, parse_settings(row.kind, row.settings))
 
 
@@ -168,5 +226,5 @@ def ref_json(name: str) -> dict[str, Any]:
 
 def using_secret(secret: str) -> list[str]:
     """Connections whose settings name `secret`; registered with resources.usage."""
-    rows = Connection.objects.order_by("name").values_list("name", "settings")
-    return [f"connection {name}" for name, settings in rows if _path_of(settings, secret)]
+    rows = Connection.objects.order_by("name").values_list("name", "kind", "settings")
+    return [f"connection {name}" for name, kind, settings in rows if secret in secrets_in(kind, settings)]

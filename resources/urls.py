@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from django.urls import path
 
+from resources import connection_views as connections
 from resources import views
 from resources.limits import views as limits
 
 urlpatterns = [
-    path("connections", views.connection_list, name="connections"),
-    path("connections/new", views.connection_new, name="connection-new"),
-    path("connections/<str:name>/edit", views.connection_edit, name="connection-edit"),
+    path("connections", connections.connection_list, name="connections"),
+    path("connections/new", connections.connection_kinds, name="connection-kinds"),
+    path("connections/new/<str:kind>", connections.connection_new, name="connection-new"),
+    path("connections/<str:name>/edit", connections.connection_edit, name="connection-edit"),
     path("connections/<str:name>/limits", limits.limits_page, name="connection-limits"),
     path("connections/<str:name>/circuit/open", limits.circuit, {"to": "open"}, name="circuit-open"),
     path("connections/<str:name>/circuit/close", limits.circuit, {"to": "close"}, name="circuit-close"),
-    path("connections/<str:name>/test", views.connection_test, name="connection-test"),
-    path("connections/<str:name>/delete", views.connection_delete, name="connection-delete"),
+    path("connections/<str:name>/test", connections.connection_test, name="connection-test"),
+    path("connections/<str:name>/delete", connections.connection_delete, name="connection-delete"),
     path("secrets", views.secret_list, name="secrets"),
     path("secrets/new", views.secret_new, name="secret-new"),
     path("secrets/<str:name>/edit", views.secret_edit, name="secret-edit"),

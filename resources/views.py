@@ -1,8 +1,7 @@
-"""Pages of connections, secrets and resources. Admins change; everybody with a role sees, but never a value."""
+"""Pages of secrets and resources. Admins change; everybody with a role sees, but never a value."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,32 +13,30 @@ from django.utils.text import get_valid_filename
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from resources import artifacts, connections, probe, secrets
+from resources import artifacts, secrets
 from resources.access import Actor, can, require, require_some_role
 from resources.errors import Conflict, OrchestraError
-from resources.forms import ConnectionForm, Inline, SecretForm
-from resources.http_client import settings_of
-from resources.limits import overview
+from resources.forms import Inline, SecretForm
 from resources.models import Role
 
 #: shown as they are by a browser that ignores "attachment"; anything else is only bytes
 _PLAIN_TYPES = {"application/json", "text/plain", "text/csv", "application/pdf", "image/png", "image/jpeg"}
 
 
-def _viewer(request: HttpRequest) -> Actor:
+def viewer(request: HttpRequest) -> Actor:
     """Connections belong to no folder: whoever views any folder sees that they exist."""
     actor = Actor.of(request)
     require_some_role(actor)
     return actor
 
 
-def _admin(request: HttpRequest) -> Actor:
+def admin(request: HttpRequest) -> Actor:
     actor = Actor.of(request)
     require(actor, Role.ADMIN)
     return actor
 
 
-def _tried(form: Inline, act: Callable[[], object]) -> bool:
+def tried(form: Inline, act: Callable[[], object]) -> bool:
     """Run an action with a valid form; what it refuses is shown at the form's fields."""
     if not form.is_valid():
         return False
@@ -51,7 +48,7 @@ def _tried(form: Inline, act: Callable[[], object]) -> bool:
     return True
 
 
-def _form_page(request: HttpRequest, template: str, form: Inline, **context: Any) -> HttpResponse:
+def form_page(request: HttpRequest, template: str, form: Inline, **context: Any) -> HttpResponse:
     form.mark()
     return render(
         request, template, {"form": form, "section": "connections", **context}, status=422 if form.errors else 200
@@ -60,68 +57,8 @@ def _form_page(request: HttpRequest, template: str, form: Inline, **context: Any
 
 @login_required
 @require_GET
-def connection_list(request: HttpRequest) -> HttpResponse:
-    actor = _viewer(request)
-    context = {"connections": overview.listed(time.time()), "may_change": can(actor, Role.ADMIN)}
-    return render(request, "resources/connections.html", {**context, "section": "connections"})
-
-
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-def connection_new(request: HttpRequest) -> HttpResponse:
-    actor = _admin(request)
-    form = ConnectionForm(request.POST or None)
-    if request.method == "POST" and _tried(
-        form,
-        lambda: connections.create_connection(
-            actor=actor, name=form.cleaned_data["name"], kind="http", settings=form.settings()
-        ),
-    ):
-        messages.success(request, f"{form.cleaned_data['name']} added.")
-        return redirect("connection-edit", form.cleaned_data["name"])
-    return _form_page(request, "resources/connection.html", form)
-
-
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-def connection_edit(request: HttpRequest, name: str) -> HttpResponse:
-    actor = _admin(request)
-    ref = connections.resolve(name)
-    settings = settings_of(ref)
-    form = ConnectionForm(request.POST or None, fixed=name, initial=ConnectionForm.initial_of(settings))
-    if request.method == "POST" and _tried(
-        form, lambda: connections.update_connection(actor=actor, name=name, settings=form.settings(settings))
-    ):
-        messages.success(request, f"{name} saved.")
-        return redirect("connection-edit", name)
-    now = overview.of_connection(name, time.time(), rows=True)
-    return _form_page(request, "resources/connection.html", form, connection=ref, limits=now)
-
-
-@login_required
-@require_POST
-def connection_test(request: HttpRequest, name: str) -> HttpResponse:
-    result = probe.test_connection(actor=Actor.of(request), name=name)
-    (messages.success if result.ok else messages.error)(request, result.message)
-    return redirect("connection-edit", name)
-
-
-@login_required
-@require_POST
-def connection_delete(request: HttpRequest, name: str) -> HttpResponse:
-    try:
-        connections.delete_connection(actor=Actor.of(request), name=name)
-    except Conflict as error:
-        messages.error(request, f"{error.message} {error.hint}")
-        return redirect("connection-edit", name)
-    messages.success(request, f"{name} deleted.")
-    return redirect("connections")
-
-
-@login_required
-@require_GET
 def secret_list(request: HttpRequest) -> HttpResponse:
-    actor = _viewer(request)
+    actor = viewer(request)
     context = {"secrets": secrets.list_secrets(), "may_change": can(actor, Role.ADMIN)}
     return render(request, "resources/secrets.html", {**context, "section": "connections"})
 
@@ -130,9 +67,9 @@ def secret_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def secret_new(request: HttpRequest) -> HttpResponse:
-    actor = _admin(request)
+    actor = admin(request)
     form = SecretForm(request.POST or None)
-    if request.method == "POST" and _tried(
+    if request.method == "POST" and tried(
         form,
         lambda: secrets.set_secret(
             actor=actor, name=form.cleaned_data["name"], value=form.cleaned_data["value"], new=True
@@ -140,22 +77,22 @@ def secret_new(request: HttpRequest) -> HttpResponse:
     ):
         messages.success(request, f"{form.cleaned_data['name']} saved.")
         return redirect("secrets")
-    return _form_page(request, "resources/secret.html", form)
+    return form_page(request, "resources/secret.html", form)
 
 
 @sensitive_post_parameters("value")
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def secret_edit(request: HttpRequest, name: str) -> HttpResponse:
-    actor = _admin(request)
+    actor = admin(request)
     secret = secrets.get(name)
     form = SecretForm(request.POST or None, fixed=name)
-    if request.method == "POST" and _tried(
+    if request.method == "POST" and tried(
         form, lambda: secrets.set_secret(actor=actor, name=name, value=form.cleaned_data["value"])
     ):
         messages.success(request, f"{name} rotated. New steps use the new value.")
         return redirect("secrets")
-    return _form_page(request, "resources/secret.html", form, secret=secret)
+    return form_page(request, "resources/secret.html", form, secret=secret)
 
 
 @login_required

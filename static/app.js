@@ -3,6 +3,7 @@ import "./ui.js";
 import "./keys.js";
 import "./run.js";
 import "./approval.js";
+import "./forms.js";
 import { start } from "./live.js";
 
 document.documentElement.dataset.js = "on";

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -25,6 +26,7 @@ class Kind:
     summary: str
     Settings: type[ConnectionSettings]
     probe: str
+    icon: str = "plug"  # id of an icon in the sprite
 
 
 _ALL = (
@@ -43,10 +45,29 @@ def secrets_of(settings: BaseModel) -> set[str]:
 def _named(model: BaseModel) -> Iterator[str]:
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
-        if isinstance(value, BaseModel):
-            yield from _named(value)
-        elif SecretName.marked(field.metadata):
-            yield value or ""
+        yield from _in_value(value, SecretName.marked(field.metadata) or _marked(field.annotation))
+
+
+def _in_value(value: object, marked: bool) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        yield from _named(value)
+    elif isinstance(value, str) and marked:
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _in_value(inner, marked)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _in_value(inner, marked)
+
+
+def _marked(annotation: object) -> bool:
+    """Is a secret's name somewhere in this type: `Annotated[str, SecretName()] | None`, a list of them?"""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return False  # its fields say for themselves
+    if SecretName.marked(getattr(annotation, "__metadata__", ())):
+        return True
+    return any(_marked(part) for part in get_args(annotation))
 
 
 def load(reference: str) -> object:

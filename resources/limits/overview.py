@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from django.db.models import Count, Q
 
+from resources.connections import address_of, secrets_in
 from resources.errors import NotFound
+from resources.kinds import KINDS
 from resources.limits.book import CLOSED, Book, most, tick, totals
 from resources.limits.config import NO_LIMITS, Limits
 from resources.limits.ledger import book_of, limits_of
@@ -87,12 +89,21 @@ def _rows(connection_id: int, **which: Any) -> list[dict[str, Any]]:
 
 
 def listed(now: float) -> Iterable[Connection]:
-    """All connections by name, each with `.badges`: [(tone, words)] where something holds steps back."""
+    """All connections by name, each with `.badges`: [(tone, words)] where something holds steps back; and with
+    `.kind_title`, `.icon`, `.address` and `.secrets`, the names of those it sends."""
     found = list(Connection.objects.select_related("limit").annotate(**_COUNTS).order_by("name"))
     for connection in found:
         limits, book = _state(connection, now)
         connection.badges = _badges(connection, limits, book, now)  # type: ignore[attr-defined]
+        _describe(connection)
     return found
+
+
+def _describe(connection: Any) -> None:
+    kind = KINDS.get(connection.kind)
+    connection.kind_title, connection.icon = (kind.title, kind.icon) if kind else (connection.kind, "plug")
+    connection.address = address_of(connection.settings)
+    connection.secrets = sorted(secrets_in(connection.kind, connection.settings))
 
 
 def _badges(connection: Any, limits: Limits, book: Book, now: float) -> list[tuple[str, str]]:

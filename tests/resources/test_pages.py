@@ -16,7 +16,7 @@ from tests.resources.conftest import make_user
 from tests.resources.server import plain, serve
 
 URL = "https://api.example.com/v1"
-FORM = {"name": "ci", "base_url": URL, "auth": "none"}
+FORM = {"name": "ci", "base_url": URL, "auth-type": "none"}
 
 
 @pytest.fixture(autouse=True)
@@ -44,9 +44,12 @@ def text(response: Any) -> str:
     return str(response.content.decode())
 
 
-GETS = ["/connections", "/connections/new", "/connections/ci/edit", "/secrets", "/secrets/new", "/secrets/token/edit"]
+GETS = [
+    "/connections", "/connections/new", "/connections/new/http", "/connections/ci/edit", "/secrets", "/secrets/new",
+    "/secrets/token/edit",
+]  # fmt: skip
 POSTS = [
-    ("/connections/new", {**FORM, "name": "other"}),
+    ("/connections/new/http", {**FORM, "name": "other"}),
     ("/connections/ci/edit", {**FORM, "base_url": URL + "/x"}),
     ("/connections/ci/test", {}),
     ("/connections/ci/delete", {}),
@@ -109,13 +112,13 @@ def test_a_connection_is_added_changed_and_deleted(admin: Actor) -> None:
     secrets.set_secret(actor=admin, name="token", value="hidden-value-1234")
     data = {
         **FORM,
-        "auth": "bearer",
-        "secret": "token",
+        "auth-type": "bearer",
+        "auth-secret": "token",
         "headers": "X-Team: payments\r\n\r\nX-Two: a:b",
         "allow_networks": "10.1.0.0/16\r\n",
         "honours_idempotency_key": "on",
     }
-    response = client.post("/connections/new", data)
+    response = client.post("/connections/new/http", data)
     assert (response.status_code, response["Location"]) == (302, "/connections/ci/edit")
     settings = connections.resolve("ci").settings
     assert settings.headers == {"X-Team": "payments", "X-Two": "a:b"}
@@ -124,7 +127,7 @@ def test_a_connection_is_added_changed_and_deleted(admin: Actor) -> None:
     assert "X-Two: a:b" in page and "ci added." in page and "hidden-value" not in page
     client.post("/connections/ci/edit", FORM)
     assert connections.resolve("ci").version == 2
-    assert connections.resolve("ci").settings.auth.secret == ""
+    assert connections.resolve("ci").settings.auth.type == "none"
     assert "ci deleted." in text(client.post("/connections/ci/delete", follow=True))
     assert not Connection.objects.exists()
 
@@ -133,8 +136,9 @@ WRONG = [
     ({"name": "Bad Name"}, "id_name-error"),
     ({"name": ""}, "id_name-error"),
     ({"base_url": "ftp://x"}, "id_base_url-error"),
-    ({"auth": "bearer"}, "id_secret-error"),
-    ({"auth": "basic", "secret": "token"}, "id_username-error"),
+    ({"auth-type": "bearer"}, "id_auth-secret-error"),
+    ({"auth-type": "basic", "auth-secret": "token"}, "id_auth-username-error"),
+    ({"auth-type": "other"}, "id_auth-type-error"),
     ({"allow_networks": "all"}, "id_allow_networks-error"),
     ({"headers": "no colon"}, "id_headers-error"),
     ({"headers": "Authorization: Bearer x"}, "id_headers-error"),
@@ -148,7 +152,7 @@ def test_mistakes_are_shown_at_their_field_and_what_was_typed_stays(
 ) -> None:
     secrets.set_secret(actor=admin, name="token", value="hidden-value-1234")
     connections.create_connection(actor=admin, name="taken", kind="http", settings={"base_url": URL})
-    response = browser(admin).post("/connections/new", {**FORM, **change})
+    response = browser(admin).post("/connections/new/http", {**FORM, **change})
     assert response.status_code == 422
     assert shown in text(response)
     assert change.get("base_url", URL) in text(response)
@@ -156,7 +160,7 @@ def test_mistakes_are_shown_at_their_field_and_what_was_typed_stays(
 
 
 def test_names_cannot_write_markup(admin: Actor) -> None:
-    page = text(browser(admin).post("/connections/new", {**FORM, "name": "<script>alert(1)</script>"}))
+    page = text(browser(admin).post("/connections/new/http", {**FORM, "name": "<script>alert(1)</script>"}))
     assert "<script>" not in page
 
 

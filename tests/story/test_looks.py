@@ -13,7 +13,8 @@ def paths(run: str, request: str) -> dict[str, str]:
     return {
         "home": "/", "run": f"/runs/{run}", "request": f"/approvals/{request}", "inbox": "/inbox", "runs": "/runs",
         "flows": "/flows", "flow": f"/flows/{FLOW}", "editor": f"/flows/{FLOW}/edit", "new flow": "/flows/new",
-        "start": f"/flows/{FLOW}/start", "connections": "/connections", "new connection": "/connections/new",
+        "start": f"/flows/{FLOW}/start", "connections": "/connections", "kinds of connections": "/connections/new",
+        "new connection": "/connections/new/http",
         "connection": "/connections/world/edit", "limits": "/connections/world/limits",
         "secrets": "/secrets", "new secret": "/secrets/new",
         "secret": "/secrets/github-hook/edit", "nothing": "/nowhere",
