@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from resources import connections, kinds, secrets
 from resources.access import Actor
 from resources.connection_settings import ConnectionSettings, SecretName
+from resources.errors import BadInput
 from resources.kindfields import flat, nested, spots
 from resources.kindform import KindForm
 from resources.kinds import Kind, secrets_of
@@ -67,8 +68,8 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_every_field_of_the_model_has_its_field_and_limits_have_none() -> None:
     assert {spot.name: spot.shape for spot in spots(Everything)} == {
         "host": "text", "port": "whole", "ratio": "number", "checked": "check", "mode": "choice", "known_hosts": "area",
-        "names": "lines", "extra": "pairs", "places": "json", "token": "secret", "backups": "lines", "jump-host": "text",
-        "jump-port": "whole", "auth-type": "choice", "auth-secret": "secret", "auth-passphrase": "secret",
+        "names": "lines", "extra": "pairs", "places": "json", "token": "secret", "backups": "lines",
+        "jump-host": "text", "jump-port": "whole", "auth-type": "choice", "auth-secret": "secret", "auth-passphrase": "secret",
         "auth-user": "text",
     }  # fmt: skip
 
@@ -124,7 +125,7 @@ def test_what_is_left_empty_takes_its_default(everything: str, admin: Actor) -> 
 
 @pytest.mark.django_db
 def test_a_mistake_within_a_chosen_shape_is_shown_at_its_field(everything: str, admin: Actor) -> None:
-    with pytest.raises(connections.BadInput) as caught:
+    with pytest.raises(BadInput) as caught:
         connections.parse_settings(everything, {**FULL, "auth": {"type": "key"}, "jump": {"host": "x", "port": "no"}})
     assert [d["path"] for d in caught.value.details] == ["jump.port", "auth.secret"]
     form = KindForm(everything, {"auth-type": "key"})
