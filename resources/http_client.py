@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -40,17 +40,25 @@ class ResponseTooLarge(TooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A whole answer. `headers` in order, names as sent; `body` unpacked; `url` after redirects; `seconds` in all."""
+    """A whole answer. `headers` in order, names as sent; `body` unpacked; `url` after redirects; `seconds` in all.
+
+    `kept`: what `keep` made of the body, which is empty then.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
     url: str
     seconds: float
+    kept: Any = None
 
     def header(self, name: str, default: str = "") -> str:
         """The first header of this name."""
         return next((value for key, value in self.headers if key.lower() == name.lower()), default)
+
+
+#: (status, headers by lower-case name, body) -> what it made of the body, or None and the body untouched
+Keep = Callable[[int, Mapping[str, str], Iterator[bytes]], Any]
 
 
 class GuardedTransport(httpx2.HTTPTransport):
@@ -167,12 +175,13 @@ def fetch(
     max_bytes: int,
     stop: Stop | None = None,
     heard: Callable[[int, int | None], None] | None = None,
+    keep: Keep | None = None,
 ) -> Fetched:
     """Send, follow at most 5 redirects of a GET or HEAD, read the whole body: all within `timeout` seconds.
 
     Other methods are not redirected: what was approved goes where it was approved to go, and the 3xx is the answer.
     `stop`: when it is asked for, the connection is closed and the exchange breaks. `heard`: is told the bytes of the
-    body so far, and of all of it where the other side says.
+    body so far, and of all of it where the other side says. `keep`: may take the body, piece by piece, for itself.
     Raises httpx2.ConnectError, ConnectTimeout (nothing was sent), httpx2.TimeoutException and TransportError
     otherwise, httpx2.TooManyRedirects, network.AddressRefused, ResponseTooLarge.
     """
@@ -186,10 +195,12 @@ def fetch(
                 following = _redirect(request, response)
                 if following is None:
                     chunks = _bounded(_unpacked(response, max_bytes), max_bytes)
-                    body = b"".join(chunks if heard is None else _told(chunks, response, heard))
+                    chunks = chunks if heard is None else _told(chunks, response, heard)
                     headers = tuple((k.decode("latin-1"), v.decode("latin-1")) for k, v in response.headers.raw)
+                    kept = keep(response.status_code, dict(response.headers), chunks) if keep is not None else None
+                    body = b"".join(chunks) if kept is None else b""
                     spent = time.monotonic() - start
-                    return Fetched(response.status_code, headers, body, str(response.url), spent)
+                    return Fetched(response.status_code, headers, body, str(response.url), spent, kept)
             finally:
                 response.close()
             request = following

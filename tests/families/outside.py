@@ -76,6 +76,28 @@ class _Handler(BaseHTTPRequestHandler):
     def _bytes(self, rest: str, query: dict[str, str]) -> None:
         self._send(200, b"x" * int(rest), content_type="text/plain")
 
+    def _file(self, rest: str, query: dict[str, str]) -> None:
+        self._send(
+            200, b"abc" * int(rest), content_type="text/csv", content_disposition='attachment; filename="../r.csv"'
+        )
+
+    def _list(self, rest: str, query: dict[str, str]) -> None:
+        """Seven items, three a page; leads on in whatever way the step asks for."""
+        start = int(query.get("offset") or query.get("after") or 3 * (int(query.get("page", 1)) - 1))
+        items = list(range(7))[start : start + 3]
+        more = start + 3 < 7
+        page: dict[str, Any] = {"data": {"rows": items}}
+        if more and "by" in query:
+            page |= {"next": f"/list?by=next&after={start + 3}", "cursor": start + 3}
+        headers = {"link": f'</list?after={start + 3}>; rel="next", </list>; rel="first"'} if more else {}
+        self._send(200, json.dumps(page).encode(), **headers)
+
+    def _job(self, rest: str, query: dict[str, str]) -> None:
+        """Accepted, then not ready twice, then done."""
+        asked = sum(seen.path.startswith("/job") for seen in self.server.outside.seen)
+        headers = {"location": "/job/7", "retry_after": "0"} if asked == 1 else {"retry_after": "0"}
+        self._send(202 if asked < 4 else 200, json.dumps({"asked": asked}).encode(), **headers)
+
     def _redirect(self, rest: str, query: dict[str, str]) -> None:
         self._send(int(query.get("status", "302")), location=query["to"])
 

@@ -40,9 +40,19 @@ class NotJson(Exception):
 
 
 def outcome(
-    status: int, headers: Mapping[str, str], body: bytes, *, url: str, config: Mapping[str, Json], now: float
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    url: str,
+    config: Mapping[str, Json],
+    now: float,
+    resource: Json = None,
 ) -> Outcome:
-    """`headers` by lower-case name; `now` epoch seconds, for a Retry-After that is a date."""
+    """`headers` by lower-case name; `now` epoch seconds, for a Retry-After that is a date. `resource`: what the body
+    was kept as."""
+    if resource is not None:
+        return Done({"status": status, "headers": kept(headers), "body": resource, "url": url})
     try:
         content = read(body, headers.get("content-type", ""), config["response"])
     except JsonError as e:
@@ -63,12 +73,12 @@ def is_ok(status: int, ok: Iterable[int | str]) -> bool:
 
 
 def read(body: bytes, content_type: str, how: str) -> Json:
-    """The body as JSON or text. `how`: json, text, or auto (JSON where it says so and is so).
+    """The body as JSON or text. `how`: json, text, or auto and resource (JSON where it says so and is so).
 
     Raises NotJson, only for "json"; JsonError for JSON that is too deep.
     """
     media = content_type.partition(";")[0].strip().lower()
-    if how == "text" or (how == "auto" and not (media == "application/json" or media.endswith("+json"))):
+    if how == "text" or (how in ("auto", "resource") and not (media == "application/json" or media.endswith("+json"))):
         return _text(body, content_type)
     if not body.strip():
         return None
