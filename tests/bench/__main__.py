@@ -1,6 +1,6 @@
 """`make bench`: the marks of the engine and the pages on SQLite (WAL, full sync) and PostgreSQL (fsync on).
 
-python -m tests.bench [--database sqlite|postgres] [--only a,b,c,…,k] [--scale 1.0]
+python -m tests.bench [--database sqlite|postgres] [--only a,b,c,…,m] [--scale 1.0]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import services
+from tests.bench import masking
 from tests.services import ROOT
 from tests.stack import Stack
 
@@ -34,9 +35,10 @@ MARKS = {
     "i": "500 runs of 10 steps, 16 workers",
     "j": "one run of 40 steps at idle",
     "k": "kill -9 of a worker -> first step",
+    "m": "masking the values of secrets",
 }
 #: the heavy ones run when they are asked for
-USUAL = "a,b,c,d,e,f,i,j,k"
+USUAL = "a,b,c,d,e,f,i,j,k,m"
 WORKERS = 4
 MANY = 16
 
@@ -95,17 +97,25 @@ def main() -> int:
     chosen = parser.parse_args()
     print(header())
     print(f"load before: {os.getloadavg()[0]:.2f}\n")
+    wanted = [mark for mark in chosen.only.split(",") if mark]
+    if "m" in wanted:
+        for label, values in masking.figures(chosen.scale):
+            show("alone", "m", f"{MARKS['m']}: {label}", values)
     for database in [chosen.database] if chosen.database else ["sqlite", "postgres"]:
-        for workers, marks in groups(chosen.only.split(",")):
+        for workers, marks in groups([mark for mark in wanted if mark != "m"]):
             with (
                 tempfile.TemporaryDirectory(prefix="orchestra-bench-") as folder,
                 stack_on(database, Path(folder), workers) as stack,
             ):
                 figures = measure(stack, ",".join(marks), chosen.scale)
             for mark, values in figures.items():
-                shown = "  ".join(f"{name} {value}" for name, value in values.items())
-                print(f"{database:9} ({mark}) {MARKS[mark]:46} {shown}", flush=True)
+                show(database, mark, MARKS[mark], values)
     return 0
+
+
+def show(where: str, mark: str, title: str, values: dict[str, Any]) -> None:
+    shown = "  ".join(f"{name} {value}" for name, value in values.items())
+    print(f"{where:9} ({mark}) {title:46} {shown}", flush=True)
 
 
 if __name__ == "__main__":
