@@ -23,6 +23,7 @@ from flows.definition.plan import (
     Until,
 )
 from flows.definition.reader import Document, StepDoc, TriggerDoc
+from flows.steps.function.config import expanded
 
 Json = Any
 DEFAULT_TIMEOUT = 30.0
@@ -34,8 +35,27 @@ def build_steps(document: Document) -> tuple[StepPlan, ...]:
     needs = document.needs()
     approvals = [(s.id, s.config.get("protects") or []) for s in document.steps if s.family == "approval"]
     handlers = document.handlers
-    built = (_step(s, defaults, needs[s.id], approvals) for s in document.steps)
+    built = (_step(_standing_alone(s, document), defaults, needs[s.id], approvals) for s in document.steps)
     return tuple(replace(s, handler=s.id in handlers) for s in built)
+
+
+def _standing_alone(doc: StepDoc, document: Document) -> StepDoc:
+    """The step with the flow's functions put in wherever it uses one."""
+    functions = document.flow.functions if document.flow else {}
+    if not functions:
+        return doc
+
+    def config(family: str | None, given: dict[str, Json]) -> dict[str, Json]:
+        return expanded(given, functions) if family == "function" else given
+
+    undo = doc.undo and replace(doc.undo, config=config(doc.undo.family, doc.undo.config))
+    return replace(
+        doc,
+        config=config(doc.family, doc.config),
+        fallback_config=doc.fallback_config and config(doc.fallback_family, doc.fallback_config),
+        done_config=doc.done_config and config(doc.done_family, doc.done_config),
+        undo=undo,
+    )
 
 
 def _step(

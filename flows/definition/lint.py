@@ -8,6 +8,7 @@ from flows.definition import (
     lint_approvals,
     lint_contracts,
     lint_expressions,
+    lint_functions,
     lint_graph,
     lint_schedules,
     lint_text,
@@ -42,6 +43,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
     if isinstance(document.source.data, dict):
         steps = build_steps(document)
         lint_text.check(document)
+        lint_functions.check(document)
         if lint_graph.check(document, steps):
             lint_expressions.check(document, steps, source)
             lint_approvals.check(document, steps)

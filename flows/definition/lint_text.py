@@ -71,7 +71,7 @@ def _looks_random(text: str) -> bool:
 
 
 def check(document: Document) -> None:
-    if _check_schema(document, document.input_schema, ("input",)):
+    if check_schema(document, document.input_schema, ("input",)):
         _check_input_type(document, document.input_schema)
     _check_defaults(document)
     for doc in document.steps:
@@ -87,7 +87,7 @@ def check(document: Document) -> None:
             document.report("unverified-webhook", path, said, hint, severity="warning")
 
 
-def _check_schema(document: Document, schema: Json, path: Path) -> bool:
+def check_schema(document: Document, schema: Json, path: Path) -> bool:
     before = len(document.problems)
     for where, rule, message in schema_problems(schema):
         hint = (
@@ -102,10 +102,10 @@ def _check_schema(document: Document, schema: Json, path: Path) -> bool:
 def _check_schemas(document: Document, doc: StepDoc) -> None:
     """Of the step's output, and of the body a callback must have."""
     if doc.model.output is not None:
-        _check_schema(document, doc.model.output, (*doc.path, "output"))
+        check_schema(document, doc.model.output, (*doc.path, "output"))
     callback = doc.config.get("callback") if doc.family == "wait" else None
     if isinstance(callback, dict) and isinstance(callback.get("schema"), dict):
-        _check_schema(document, callback["schema"], (*doc.path, "wait", "callback", "schema"))
+        check_schema(document, callback["schema"], (*doc.path, "wait", "callback", "schema"))
 
 
 def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
@@ -152,7 +152,7 @@ def _check_form(document: Document, doc: StepDoc) -> None:
     if not isinstance(form, dict):
         return
     path = (*doc.path, "approval", "form")
-    if not _check_schema(document, form, path):
+    if not check_schema(document, form, path):
         return
     hint = "Write `type: object` and `properties`, each a string, integer, number, boolean or enum."
     if form.get("type") != "object" or not isinstance(form.get("properties"), dict):

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model
 from flows.definition.models_time import FlowTimes, StepTimes, Time
 from flows.steps.base import ERROR_CLASSES
 from flows.steps.fields import Config, Duration, Json, Name, Plain, StepId, Templated, TJson
+from flows.steps.function.config import FunctionModel, FunctionName
 
 MAX_STEPS = 500
 SLUG = r"^[a-z][a-z0-9-]{0,62}$"
@@ -262,6 +263,9 @@ class FlowModel(FlowTimes):
     )
     input: dict[str, Json] = Field(default_factory=dict, description="JSON Schema of the input")
     output: TJson = Field(default=None, description="what a run gives: a value with expressions")
+    functions: Annotated[dict[FunctionName, FunctionModel], Field(max_length=100)] = Field(
+        default_factory=dict, description="functions that steps use by their name"
+    )
     concurrency: ConcurrencyModel | None = Field(default=None, description="how many runs at a time")
     compensate: Annotated[list[Literal["cancel", "failure", "deadline"]], Field(max_length=3)] = Field(
         default=["cancel"], description="the ends at which what was done is undone"

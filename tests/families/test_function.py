@@ -12,7 +12,8 @@ import pytest
 
 from flows.steps.base import Fail, Retry
 from flows.steps.function import sandbox
-from tests.families.attempt import NOW, attempt, error, output
+from flows.steps.registry import family
+from tests.families.attempt import NOW, attempt, error, output, resolve
 
 LIMITS = sandbox.Limits(time=5.0, memory=64 * 1024 * 1024)
 
@@ -186,3 +187,32 @@ def test_importing_the_families_starts_nothing() -> None:
     )
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "orchestra.settings"}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
+
+
+LINES = {"type": "object", "required": ["lines"], "properties": {"lines": {"type": "array"}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "cls", "said"),
+    [
+        ({"input": {"lines": [1, 2]}, "takes": LINES, "gives": {"type": "integer"}}, "", ""),
+        ({"input": {"lines": 3}, "takes": LINES}, "input", "The input of the function breaks its schema: lines: "),
+        ({"input": {}, "takes": LINES}, "input", "lines"),
+        (
+            {"input": {"lines": [1]}, "gives": {"type": "string"}},
+            "contract",
+            "What the function gives breaks its schema: ",
+        ),
+    ],
+)
+def test_typed_functions_refuse_what_does_not_fit(config: dict[str, Any], cls: str, said: str) -> None:
+    attempted = attempt("function", {"code": "sum(lines)", **config})
+    if not cls:
+        assert output(attempted) == 3
+        return
+    assert error(attempted) == cls and said in attempted.stored["message"]
+
+
+def test_a_function_of_the_flow_says_its_name() -> None:
+    action = resolve("function", {"code": "1", "use": "total"})
+    assert "the flow's function total" in family("function").describe(action)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from flows.definition.inputs import validate_input
+from flows.definition.jsonguard import JsonError
 from flows.steps.base import Action, Done, Fail, Family, Json, Outcome, Retry, StepContext, StepError
 from flows.steps.function import sandbox, values
 from flows.steps.function.config import FunctionConfig
@@ -22,13 +24,21 @@ class FunctionFamily(Family):
     has_effect: ClassVar[bool] = False
     pure: ClassVar[bool] = True
 
+    def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
+        given = super().prepare(config, connection)
+        return {k: v for k, v in given.items() if v is not None or k not in ("use", "takes", "gives")}
+
     def describe(self, action: Action) -> str:
+        if "use" in action.config:
+            return f"Computes a value with the flow's function {action.config['use']}, touching nothing outside"
         lines = str(action.config["code"]).strip().count("\n") + 1
         return f"Computes a value with {lines} {'line' if lines == 1 else 'lines'} of Python, touching nothing outside"
 
     def execute(self, ctx: StepContext) -> Outcome:
         config = ctx.action.config
         limits = config["limits"]
+        if (misfit := _misfit(config.get("takes"), config["input"], "input", "The input of the function")) is not None:
+            return misfit
         allowed = sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
         try:
             value, printed = sandbox.run(
@@ -43,7 +53,25 @@ class FunctionFamily(Family):
             return _failed(e, cut_short=ctx.timeout < limits["time"])
         for line in printed.splitlines():
             ctx.log(line)
-        return _done(value)
+        done = _done(value)
+        if not isinstance(done, Done):
+            return done
+        return _misfit(config.get("gives"), done.output, "contract", "What the function gives") or done
+
+
+def _misfit(schema: Json, value: Json, cls: str, what: str) -> Fail | None:
+    """The failure of a value that its schema refuses."""
+    if schema is None:
+        return None
+    try:
+        problems = validate_input(schema, value)
+    except JsonError as e:
+        problems = [{"path": [], "message": str(e)}]
+    if not problems:
+        return None
+    where = ".".join(map(str, problems[0]["path"]))
+    said = f"{where}: {problems[0]['message']}" if where else problems[0]["message"]
+    return Fail(StepError(cls, f"{what} breaks its schema: {said.rstrip('.')}.", {"problems": problems}))
 
 
 def variables(given: Mapping[str, Json]) -> dict[str, Json]:
