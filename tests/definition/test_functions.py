@@ -56,7 +56,6 @@ def _problems(functions: str, step: str) -> list[tuple[str, str, int]]:
         ("{total: {code: '1'}}", "{use: total, gives: {}}", [("bad-value", "error", 5)]),
         ("{total: {code: 'x = ('}}", "{use: total}", [("code-syntax", "error", 2)]),
         ("{}", "{code: 'def f(:'}", [("code-syntax", "error", 5)]),
-        ("{}", '{code: "a\\0b"}', [("code-syntax", "error", 5)]),
         ("{total: {code: '1', input: {type: nonsense}}}", "{use: total}", [("invalid-schema", "error", 2)]),
         ("{}", "{code: '1', takes: {type: nonsense}}", [("invalid-schema", "error", 5)]),
         ("{}", "{input: {}}", [("bad-value", "error", 5)]),
