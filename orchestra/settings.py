@@ -29,7 +29,9 @@ DEMO = env.bool("DEMO", default=_served.demo)
 WORLD_URL = env.str("WORLD_URL", default=_served.world_url)
 SECRET_KEY = env.str("SECRET_KEY", default="") or keys.secret_key(DATA_DIR)
 #: {key id: base64 of 32 bytes}, newest first: what secrets are encrypted with
-ENCRYPTION_KEYS: dict[str, str] = keys.key_ring(DATA_DIR, env.str("ENCRYPTION_KEYS", default=""))
+ENCRYPTION_KEYS, ENCRYPTION_KEYS_FROM = keys.key_ring(
+    DATA_DIR, env.str("ENCRYPTION_KEYS", default=""), env.str("ENCRYPTION_KEYS_FILE", default="")
+)
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])

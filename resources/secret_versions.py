@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from resources import audit, backends, crypto
+from resources import audit, backends, crypto, sealed
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict, NotFound
 from resources.models import Role, Secret, SecretVersion
@@ -37,6 +37,13 @@ def place_of_current(name: str) -> bytes:
 
 def place_of_former(name: str, version: int) -> bytes:
     return crypto.place("resources_secretversion", name, str(version), "value")
+
+
+def register_columns() -> None:
+    """For `manage.py rotate_keys`."""
+    sealed.register(sealed.Column("secret", Secret, "ciphertext", ("name",), place_of_current, "key_id"))
+    names = ("secret__name", "version")
+    sealed.register(sealed.Column("former value", SecretVersion, "ciphertext", names, place_of_former, "key_id"))
 
 
 def check_overlap(overlap: float) -> None:

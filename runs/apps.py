@@ -14,7 +14,7 @@ class RunsConfig(AppConfig):
         from runs import keeper, overdue, permits, releases, retention, signals
         from runs.dead import duty as replays
         from runs.dead import poison
-        from runs.outbound import duty, subscriptions
+        from runs.outbound import duty, keys, subscriptions
         from runs.schedules import firing, pruning, sync
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
@@ -25,6 +25,7 @@ class RunsConfig(AppConfig):
         keeper.register("replays", replays.turn, when=replays.WHEN)
         keeper.register("quarantine", poison.turn, when=poison.WHEN)
         usage.register("connection", subscriptions.using_connection)
+        keys.register_columns()
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
         keeper.register("limits", permits.tend, when=permits.WHEN)
         live_changed.connect(sync.on_live_changed, dispatch_uid="schedules")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from resources import crypto
+from resources import crypto, sealed
 from runs.models import Subscription
 from runs.outbound import signing
 
@@ -26,6 +26,12 @@ def of(subscription: Subscription, now: float) -> list[str]:
     if subscription.old_key is not None and subscription.old_until is not None and now < subscription.old_until:
         sealed.append(bytes(subscription.old_key))
     return [crypto.open_(key, aad=_place(subscription.name)).decode() for key in sealed]
+
+
+def register_columns() -> None:
+    """For `manage.py rotate_keys`."""
+    for label, column in (("signing key", "key"), ("former signing key", "old_key")):
+        sealed.register(sealed.Column(label, Subscription, column, ("name",), _place))
 
 
 def _place(name: str) -> bytes:

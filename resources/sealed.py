@@ -1,0 +1,148 @@
+"""Every column that holds sealed values, registered once; sealing them anew under the newest key of the ring.
+
+Safe beside everything else: a row is changed only while it still holds the bytes that were read, and both keys open
+while it runs. Broken off, it goes on where it was: what is sealed under the newest key is passed over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.conf import settings
+from django.db import models, transaction
+
+from resources import audit, crypto
+from resources.access import Actor
+
+BATCH = 100
+#: looks at a column until one finds nothing left; others may seal under an old key meanwhile, but not for ever
+MAX_PASSES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`place`: the associated data of a value, of the row's columns `names`. `key_column`: has the key's id, or ""."""
+
+    label: str
+    model: type[models.Model]
+    column: str
+    names: tuple[str, ...]
+    place: Callable[..., bytes]
+    key_column: str = ""
+
+
+@dataclass(slots=True)
+class Resealed:
+    """What came of one column. `lost`: rows (their names) that no key of the ring opens."""
+
+    label: str
+    changed: int = 0
+    lost: list[str] = field(default_factory=list)
+    left: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """How many values each key seals, by column: {label: {key id: rows}}."""
+
+    columns: dict[str, dict[str, int]]
+
+    @property
+    def keys(self) -> dict[str, int]:
+        return dict(sum((Counter(counts) for counts in self.columns.values()), Counter()))
+
+    @property
+    def missing(self) -> list[str]:
+        """Keys that values need and the ring does not have."""
+        return sorted(set(self.keys) - set(settings.ENCRYPTION_KEYS))
+
+    @property
+    def droppable(self) -> list[str]:
+        """Keys of the ring, but the newest, that nothing here needs."""
+        _, *older = settings.ENCRYPTION_KEYS
+        return [key_id for key_id in older if key_id not in self.keys]
+
+
+_columns: list[Column] = []
+_Row = tuple[Any, bytes, tuple[Any, ...]]
+
+
+def register(column: Column) -> None:
+    """Called once for every sealed column, from an app's ready()."""
+    if column.label not in [known.label for known in _columns]:
+        _columns.append(column)
+
+
+def newest() -> str:
+    return next(iter(settings.ENCRYPTION_KEYS))
+
+
+def in_use() -> InUse:
+    """How things are now. Reads every sealed value."""
+    return InUse({column.label: _counted(column) for column in _columns})
+
+
+def _counted(column: Column) -> dict[str, int]:
+    return dict(Counter(_key_id(sealed) for page in _batches(column) for _, sealed, _ in page))
+
+
+def reseal_all(*, actor: Actor) -> list[Resealed]:
+    """Seal everything under the newest key, a batch a transaction. What was changed is audited with each batch."""
+    return [_reseal(actor, column) for column in _columns]
+
+
+def _reseal(actor: Actor, column: Column) -> Resealed:
+    done = Resealed(column.label)
+    for _ in range(MAX_PASSES):
+        done.lost, done.left = [], False
+        for page in _batches(column):
+            _reseal_page(actor, column, [row for row in page if _key_id(row[1]) != newest()], done)
+        if not done.left:
+            break
+    return done
+
+
+def _reseal_page(actor: Actor, column: Column, page: list[_Row], done: Resealed) -> None:
+    with transaction.atomic():
+        outcomes = Counter(_reseal_row(column, row, done.lost) for row in page)
+        if outcomes["changed"]:
+            data = {"column": column.label, "rows": outcomes["changed"]}
+            audit.record(actor=actor, action="keys.rotated", object_type="key", object_id=newest(), data=data)
+    done.changed += outcomes["changed"]
+    done.left |= bool(outcomes["changed"] or outcomes["overtaken"])
+
+
+def _reseal_row(column: Column, row: _Row, lost: list[str]) -> str:
+    """changed, overtaken (somebody else wrote it meanwhile) or lost."""
+    pk, sealed, names = row
+    place = column.place(*names)
+    try:
+        plain = crypto.open_(sealed, aad=place)
+    except crypto.CannotDecrypt:
+        lost.append(" ".join(map(str, names)))
+        return "lost"
+    new: dict[str, Any] = {column.column: crypto.seal(plain, aad=place)}
+    if column.key_column:
+        new[column.key_column] = newest()
+    rows = column.model._default_manager.filter(pk=pk, **{column.column: sealed})
+    return "changed" if rows.update(**new) else "overtaken"
+
+
+def _batches(column: Column) -> Iterator[list[_Row]]:
+    """All rows that hold a value, page by page: each page is read whole before any of it is changed."""
+    filled = column.model._default_manager.exclude(**{column.column: None}).exclude(**{column.column: b""})
+    rows = filled.order_by("pk").values_list("pk", column.column, *column.names)
+    page = list(rows[:BATCH])
+    while page:
+        yield [(pk, bytes(sealed), tuple(names)) for pk, sealed, *names in page]
+        page = list(rows.filter(pk__gt=page[-1][0])[:BATCH])
+
+
+def _key_id(sealed: bytes) -> str:
+    try:
+        return crypto.key_id_of(sealed)
+    except crypto.CannotDecrypt:
+        return "?"
