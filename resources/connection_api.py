@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, P, Router, Schema, Status
+from ninja import Field, Router, Schema, Status
+from ninja.params.functions import Query
 
 from resources import connections, probe, usage
 from resources.access import Actor, can, require, require_some_role
@@ -15,7 +16,7 @@ from resources.models import Connection, Role
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, encode_cursor
 
 router = Router(tags=["connections"])
-Limit = Annotated[int, P(ge=1, le=MAX_LIMIT)]
+
 Json = Any
 
 
@@ -81,7 +82,7 @@ def list_connections(
     request: HttpRequest,
     kind: Text = "",
     cursor: Text | None = None,
-    limit: Limit = DEFAULT_LIMIT,
+    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Json]:
     """By name."""
     actor = actor_of(request)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from resources.limits.config import Limits
 
@@ -70,11 +71,26 @@ def _network(text: str) -> str:
         raise ValueError(f"“{text}” is not a network such as 10.1.0.0/16.{why}") from error
 
 
+def _certificates(text: str) -> str:
+    if not text.strip():
+        return ""
+    if "PRIVATE KEY" in text:
+        raise ValueError("This holds a private key, which belongs into a secret; only certificates go here.")
+    try:
+        ssl.create_default_context(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("These are not certificates in PEM form (-----BEGIN CERTIFICATE-----).") from error
+    return text.strip() + "\n"
+
+
 BaseUrl = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_base_url)]
 Network = Annotated[str, AfterValidator(_network)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 PlainHeader = Annotated[str, AfterValidator(_plain_header)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
+#: the beginning of a header value; "" is one, too
+HeaderPart = Annotated[str, AfterValidator(lambda text: _header_value(text) if text else text)]
+Pem = Annotated[str, AfterValidator(_certificates)]
 
 
 class SecretName:
@@ -96,6 +112,12 @@ def _username(name: str) -> str:
     if not name or ":" in name or not name.isprintable():
         raise ValueError("Basic authentication needs a user name, without a colon.")
     return name
+
+
+def _plain_text(text: str) -> str:
+    if not text.isascii() or (text and not text.isprintable()):
+        raise ValueError("Use printable ASCII, in one line.")
+    return text
 
 
 class NoAuth(_Auth):
@@ -126,6 +148,56 @@ class ApiKeyAuth(_Auth):
     header: HeaderName = Field(default="X-Api-Key", description="The header that carries the key.")
     secret: SecretRef
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_query(cls, data: Any) -> Any:
+        if isinstance(data, dict) and ("query" in data or data.get("in") == "query"):
+            raise ValueError("A key in the address ends in the logs of everything on the way; send it in a header.")
+        return data
+
+
+class HmacAuth(_Auth):
+    """A signature over each request, so that the secret itself is never sent."""
+
+    model_config = ConfigDict(title="HMAC signature of the request")
+
+    type: Literal["hmac"]
+    secret: SecretRef
+    header: HeaderName = Field(default="X-Signature", title="Header", description="The header that carries it.")
+    algorithm: Literal["sha256", "sha512", "sha1"] = "sha256"
+    signs: Literal["body", "timestamp_body", "request"] = Field(
+        default="timestamp_body",
+        json_schema_extra={
+            "labels": {
+                "body": "the body",
+                "timestamp_body": "timestamp.body",
+                "request": "method, path with query, timestamp and body, one a line",
+            }
+        },
+        description="What is signed. Without the timestamp, whoever sees a request can send it again.",
+    )
+    timestamp_header: HeaderName = Field(default="X-Timestamp", description="Carries the time in seconds since 1970.")
+    encoding: Literal["hex", "base64"] = "hex"
+    prefix: HeaderPart = Field(default="", description="Before the signature, such as sha256=.", max_length=40)
+
+
+class OAuth2Auth(_Auth):
+    """Client credentials: a token is asked for, kept until shortly before it expires, and renewed."""
+
+    model_config = ConfigDict(title="OAuth 2 client credentials")
+
+    type: Literal["oauth2"]
+    token_url: BaseUrl = Field(title="Token address", examples=["https://login.example.com/oauth/token"])
+    client_id: Annotated[str, AfterValidator(_plain_text)] = Field(min_length=1, max_length=300, title="Client ID")
+    secret: SecretRef = Field(title="Client secret")
+    scope: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=1000)
+    audience: Annotated[str, AfterValidator(_plain_text)] = Field(default="", max_length=500)
+    auth_style: Literal["basic", "post"] = Field(
+        default="basic",
+        title="Client shows itself",
+        json_schema_extra={"labels": {"basic": "in a header (basic)", "post": "in the body (post)"}},
+    )
+
 
 #: what the one shape of earlier versions always had; dropped where the type does not have it
 _EARLIER = {
@@ -144,7 +216,7 @@ def _as_now(auth: object) -> object:
 
 #: how requests show who sends them; `secret` is always the name of a secret
 HttpAuth = Annotated[
-    Annotated[NoAuth | BearerAuth | BasicAuth | ApiKeyAuth, Field(discriminator="type")],
+    Annotated[NoAuth | BearerAuth | BasicAuth | ApiKeyAuth | HmacAuth | OAuth2Auth, Field(discriminator="type")],
     BeforeValidator(_as_now),
 ]
 
@@ -173,6 +245,13 @@ class HttpSettings(ConnectionSettings):
         default=(),
         title="Networks allowed though not public",
         description="One a line, such as 10.1.0.0/16. Empty: only public addresses are reached.",
+    )
+    ca_certificates: Pem = Field(
+        default="",
+        max_length=20_000,
+        title="Certificate authorities",
+        description="PEM. Trusted instead of the public ones; empty: the public ones.",
+        json_schema_extra={"widget": "lines"},
     )
     honours_idempotency_key: bool = Field(
         default=False,

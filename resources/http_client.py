@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import os
 import ssl
@@ -18,7 +17,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from resources import network, secrets
+from resources import network
 from resources.connection_settings import HttpSettings
 from resources.connections import ConnectionRef
 from resources.errors import BadInput, TooLarge
@@ -82,6 +81,11 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
 
 
+def _private_tls(authorities: str) -> ssl.SSLContext:
+    """These authorities (PEM) and no others; host names checked."""
+    return ssl.create_default_context(cadata=authorities)
+
+
 def guarded_client(
     allow_networks: tuple[str, ...] = (), headers: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
 ) -> httpx2.Client:
@@ -125,46 +129,20 @@ def settings_of(ref: ConnectionRef) -> HttpSettings:
 def http_client(ref: ConnectionRef) -> httpx2.Client:
     """The process's client of this version of the connection: its networks, its headers, a pool of its own.
 
-    Credentials are not in it: `authorise` adds the secret's value of the moment to one request.
+    Credentials are not in it: `http_auth.authorise` adds the secret's value of the moment to one request.
     """
     with _lock:
         known, client, _ = _clients.get(ref.id, (None, None, None))
         # compared whole: a restored database may use an id and a version a second time for something else
         if client is None or known != ref:
             settings = settings_of(ref)
-            client = guarded_client(settings.allow_networks, dict(settings.headers))
+            tls = _private_tls(settings.ca_certificates) if settings.ca_certificates else None
+            client = guarded_client(settings.allow_networks, dict(settings.headers), tls)
             _clients.pop(ref.id, None)
             while len(_clients) >= _MAX_CLIENTS:
                 _clients.pop(next(iter(_clients)))  # another thread may be using it: closed when it is done
             _clients[ref.id] = (ref, client, weakref.finalize(client, client._transport.close))
         return client
-
-
-def authorise(ref: ConnectionRef, request: httpx2.Request) -> list[str]:
-    """Add the connection's credentials to `request`; returns the secret values in it, to be masked everywhere.
-
-    Raises NotFound when the secret is gone, BadInput when no header can carry it.
-    """
-    auth = settings_of(ref).auth
-    if auth.type == "none":
-        return []
-    value = secrets.reveal(auth.secret)
-    if auth.type == "bearer":
-        request.headers["authorization"] = f"Bearer {_header_safe(auth.secret, value)}"
-    elif auth.type == "basic":
-        pair = base64.b64encode(f"{auth.username}:{value}".encode()).decode()
-        request.headers["authorization"] = f"Basic {pair}"
-        return [value, pair]
-    else:
-        request.headers[auth.header] = _header_safe(auth.secret, value)
-    return [value]
-
-
-def _header_safe(name: str, value: str) -> str:
-    """Refused here, since the HTTP library would quote the whole value in its own error."""
-    if not value.isascii() or not value.isprintable() or value != value.strip():
-        raise BadInput(f"The secret {name} has characters that no header can carry.", hint="Set it again, in one line.")
-    return value
 
 
 def fetch(

@@ -11,7 +11,7 @@ from typing import cast
 import httpx2
 from django.db import transaction
 
-from resources import audit, connections, http_client, kinds
+from resources import audit, connections, http_auth, http_client, kinds
 from resources.access import Actor, require
 from resources.errors import OrchestraError
 from resources.masking import Masker
@@ -51,9 +51,7 @@ def http(ref: connections.ConnectionRef) -> Tested:
     start = time.monotonic()
     try:
         request = client.build_request("GET", url)
-        for value in http_client.authorise(ref, request):
-            masker.add(value)
-        answer = http_client.fetch(client, request, timeout=_SECONDS, max_bytes=_MAX_BYTES)
+        answer = http_auth.exchange(ref, client, request, timeout=_SECONDS, max_bytes=_MAX_BYTES, masker=masker)
     except OrchestraError as error:
         return Tested(False, masker.text(f"{error.message} {error.hint}".strip()))
     except httpx2.TimeoutException:

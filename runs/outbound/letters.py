@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 from django.conf import settings
 
-from resources import connections, http_client
+from resources import connections, http_auth, http_client
 from resources.access import Actor, can
 from resources.connection_settings import join_url
 from resources.errors import OrchestraError
@@ -35,6 +35,7 @@ class Letter:
     client: httpx2.Client
     request: httpx2.Request
     masker: Masker
+    ref: connections.ConnectionRef | None = None  # whose credentials it carries
 
 
 def message_id(delivery: Delivery) -> str:
@@ -66,9 +67,9 @@ def write(delivery: Delivery, now: float) -> Letter:
     request = client.build_request("POST", url, content=content, headers=headers)
     masker = Masker(secrets)
     if ref is not None:
-        for value in http_client.authorise(ref, request):
+        for value in http_auth.authorise(ref, request):
             masker.add(value)
-    return Letter(client, request, masker)
+    return Letter(client, request, masker, ref)
 
 
 def _address(subscription: Subscription) -> tuple[httpx2.Client, str, connections.ConnectionRef | None]:

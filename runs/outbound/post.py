@@ -9,7 +9,7 @@ from typing import Final
 import httpx2
 
 from flows.steps.http.answer import retry_after
-from resources import network
+from resources import http_auth, network
 from resources.errors import OrchestraError
 from runs.outbound.claims import Sent
 from runs.outbound.letters import Letter
@@ -23,6 +23,8 @@ def post(letter: Letter, *, delivery: int, fence: int, timeout: float, wall: Cal
     """Never raises for what the other side or the network does. `timeout`: seconds for all of it."""
     start = time.monotonic()
     answer, text = _exchange(letter, timeout, wall)
+    if answer.status == 401 and letter.ref is not None:
+        http_auth.refused(letter.ref, letter.request)  # the next attempt asks for a fresh token
     excerpt = letter.masker.text(text).replace("\0", "")
     shown = Answer(answer.status, letter.masker.text(answer.error), answer.retry_after)
     return Sent(delivery, fence, shown, time.monotonic() - start, excerpt)

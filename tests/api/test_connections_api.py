@@ -68,7 +68,8 @@ def test_lists_go_by_name_page_by_page_and_show_settings_to_admins_only(root: Ca
 @pytest.mark.parametrize(
     ("method", "path", "sent"),
     [("POST", "/connections", body()), ("PUT", "/connections/ci", {"settings": {}}),
-     ("DELETE", "/connections/ci", None), ("POST", "/connections/ci/test", None), ("GET", "/connections/ci/usage", None)],
+     ("DELETE", "/connections/ci", None), ("POST", "/connections/ci/test", None),
+     ("GET", "/connections/ci/usage", None)],
 )  # fmt: skip
 def test_only_admins_change_and_try(root: Caller, reader: Caller, method: str, path: str, sent: Any) -> None:
     root("POST", "/connections", body())

@@ -17,6 +17,7 @@ class Server:
     port: int
     seen: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)  # method, path, headers in lower case
     peers: list[int] = field(default_factory=list)  # the client's port of each request
+    bodies: list[bytes] = field(default_factory=list)
 
     def url(self, path: str = "/", host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}{path}"
@@ -43,7 +44,7 @@ def serve(answers: Mapping[str, Answer], tls: ssl.SSLContext | None = None) -> I
         def _any(self) -> None:
             here.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
             here.peers.append(self.client_address[1])
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            here.bodies.append(self.rfile.read(int(self.headers.get("Content-Length") or 0)))
             with contextlib.suppress(ConnectionError):
                 answers.get(self.path.partition("?")[0], plain(404))(self)
 

@@ -14,7 +14,7 @@ from resources import connections, probe, secrets, usage
 from resources.access import Actor
 from resources.connection_settings import HttpSettings, join_url
 from resources.errors import BadInput, Conflict, NotAllowed, NotFound
-from resources.http_client import authorise
+from resources.http_auth import authorise
 from resources.models import AuditEntry, Connection
 from tests.resources.server import plain, serve
 

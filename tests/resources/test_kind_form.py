@@ -69,8 +69,8 @@ def test_every_field_of_the_model_has_its_field_and_limits_have_none() -> None:
     assert {spot.name: spot.shape for spot in spots(Everything)} == {
         "host": "text", "port": "whole", "ratio": "number", "checked": "check", "mode": "choice", "known_hosts": "area",
         "names": "lines", "extra": "pairs", "places": "json", "token": "secret", "backups": "lines",
-        "jump-host": "text", "jump-port": "whole", "auth-type": "choice", "auth-secret": "secret", "auth-passphrase": "secret",
-        "auth-user": "text",
+        "jump-host": "text", "jump-port": "whole", "auth-type": "choice", "auth-secret": "secret",
+        "auth-passphrase": "secret", "auth-user": "text",
     }  # fmt: skip
 
 

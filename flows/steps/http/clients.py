@@ -10,8 +10,12 @@ import httpx2
 
 from flows.steps.base import Action, Refused
 from flows.steps.connecting import connection_of
+from resources.connections import ConnectionRef
 from resources.errors import OrchestraError
-from resources.http_client import authorise, guarded_client, http_client
+from resources.http_auth import authorise
+from resources.http_client import guarded_client, http_client
+from resources.oauth import TokenFailed
+from resources.stop import Stop
 
 
 @cache
@@ -28,22 +32,25 @@ def public_client() -> httpx2.Client:
 
 
 def prepare(
-    action: Action, request: httpx2.Request, mask: Callable[[str], None]
-) -> tuple[httpx2.Client, httpx2.Request]:
-    """The client to send with, and the request complete with the client's headers and the credentials.
+    action: Action, request: httpx2.Request, mask: Callable[[str], None], timeout: float, stop: Stop | None = None
+) -> tuple[httpx2.Client, httpx2.Request, ConnectionRef | None]:
+    """The client to send with, the request complete with the client's headers and the credentials, the connection.
 
-    Every secret is given to `mask` before it is used. Raises Changed, and Refused when connection or secret are gone.
+    Every secret is given to `mask` before it is used. `timeout`: seconds that asking for a token may take. Raises
+    Changed, Refused when connection or secret are gone, TokenFailed.
     """
     if action.connection is None:
-        return _complete(public_client(), request)
+        return *_complete(public_client(), request), None
     try:
         ref = connection_of(action)
         client, request = _complete(http_client(ref), request)
-        for secret in authorise(ref, request):
+        for secret in authorise(ref, request, timeout=timeout, stop=stop):
             mask(secret)
+    except TokenFailed:
+        raise
     except OrchestraError as e:
         raise Refused(e.message) from e
-    return client, request
+    return client, request, ref
 
 
 def _complete(client: httpx2.Client, request: httpx2.Request) -> tuple[httpx2.Client, httpx2.Request]:

@@ -17,7 +17,9 @@ from flows.steps.base import Done, Fail, Json, Outcome, Refused, Retry, StepCont
 from flows.steps.connecting import Changed
 from flows.steps.http import answer, bodies, clients
 from resources.errors import OrchestraError
+from resources.http_auth import refused
 from resources.http_client import Fetched, ResponseTooLarge, fetch
+from resources.oauth import TokenFailed
 
 KEY_HEADER: Final = "Idempotency-Key"
 
@@ -37,22 +39,31 @@ class Sender:
     def outcome(self, url: str, *, method: str = "", bare: bool = False) -> Outcome:
         """What the answer means. `bare`: without the body, to look again. Leaves the exchange in `last`."""
         ctx = self.ctx
-        with ExitStack() as files:
-            try:
-                request = self._request(url, method, bare, files)
-                client, request = clients.prepare(ctx.action, request, ctx.mask)
-                self.last = self._fetch(client, request)
-            except Refused as e:
-                return Fail(StepError("refused", str(e)))
-            except Changed as e:
-                return Fail(StepError("conflict", str(e)))
-            except OperationalError as e:
-                return Retry(StepError("internal", f"The database did not answer: {e}"), acted=False)
-            except (httpx2.HTTPError, httpx2.InvalidURL, OrchestraError) as e:
-                return broken(e, urlsplit(url).hostname or "", ctx.timeout)
-            except OSError as e:
-                return Retry(StepError("internal", f"What was sent or received could not be kept: {e}"))
+        try:
+            self.last = self._exchange(url, method, bare)
+        except Refused as e:
+            return Fail(StepError("refused", str(e)))
+        except Changed as e:
+            return Fail(StepError("conflict", str(e)))
+        except OperationalError as e:
+            return Retry(StepError("internal", f"The database did not answer: {e}"), acted=False)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OrchestraError) as e:
+            return broken(e, urlsplit(url).hostname or "", ctx.timeout)
+        except OSError as e:
+            return Retry(StepError("internal", f"What was sent or received could not be kept: {e}"))
         return self._judged(self.last)
+
+    def _exchange(self, url: str, method: str, bare: bool) -> Fetched:
+        """The answer; after a 401 for a token of ours that of a second request, with a new one: nothing was done."""
+        ctx = self.ctx
+        for again in (False, True):
+            with ExitStack() as files:
+                request = self._request(url, method, bare, files)
+                client, request, ref = clients.prepare(ctx.action, request, ctx.mask, self.left(), ctx.cancelled)
+                fetched = self._fetch(client, request)
+            if again or ref is None or fetched.status != 401 or not refused(ref, request):
+                break
+        return fetched
 
     def _request(self, url: str, method: str, bare: bool, files: ExitStack) -> httpx2.Request:
         config = self.ctx.action.config
@@ -121,6 +132,10 @@ def broken(error: Exception, host: str, timeout: float) -> Outcome:
             return Retry(StepError("network", f"The exchange with {host} broke: {_sentence(error)}"))
         case ResponseTooLarge():
             return Fail(StepError("limit", f"{host} answered too much. {error.message}"))
+        case TokenFailed(again=True):
+            return Retry(StepError("connect", error.message), acted=False)
+        case TokenFailed():
+            return Fail(StepError("refused", f"{error.message} {error.hint}".strip()))
         case OrchestraError():
             return Fail(StepError("refused", error.message, error.details))
     raise error
