@@ -13,7 +13,7 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestra import instance, keys
+from orchestra import buckets, instance, keys
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -236,6 +236,13 @@ STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 MEDIA_ROOT = DATA_DIR / "files"
+#: resources are encrypted in their storage, with the newest key of the ring
+ENCRYPT_RESOURCES = env.bool("ENCRYPT_RESOURCES", default=False)
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "resources": buckets.storage(env) or {"BACKEND": "resources.filestore.Files"},
+}
 
 # -- language, time --------------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

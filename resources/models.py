@@ -195,21 +195,84 @@ class Permit(models.Model):
         return f"{self.run_id}:{self.step}"
 
 
+class Blob(models.Model):
+    """Stored bytes, once for all resources that are equal. A `key` is never used twice: what is deleted stays so."""
+
+    sha256 = models.CharField(primary_key=True, max_length=64)  # of the plain bytes, also where they are encrypted
+    size = models.PositiveBigIntegerField()
+    key = models.CharField(max_length=100, unique=True)  # what the storage calls it
+    key_id = models.CharField(max_length=32, blank=True, default="")  # of the key ring; "": not encrypted
+    created_at = models.FloatField()  # epoch seconds
+
+    def __str__(self) -> str:
+        return self.sha256
+
+
 class Artifact(models.Model):
-    """A large value: `res://<id>`. The bytes are in storage under their SHA-256, shared by equal artifacts."""
+    """A large value, for people a resource: `res://<id>`. Its bytes are a blob, shared by equal ones."""
+
+    class Keep(models.TextChoices):
+        RUN = "run", "As long as its run"
+        UNTIL = "until", "Until a date"
+        FOREVER = "forever", "Until somebody deletes it"
 
     id = models.CharField(primary_key=True, max_length=26, default=new_id)
-    sha256 = models.CharField(max_length=64, db_index=True)
+    # the database itself refuses to delete a blob that a resource names
+    blob = models.ForeignKey(Blob, models.PROTECT, db_column="sha256", related_name="artifacts")
     size = models.PositiveBigIntegerField()
     content_type = models.CharField(max_length=100, default="application/json")
     name = models.CharField(max_length=200, blank=True, default="")
     run_id = models.CharField(max_length=26, blank=True, default="", db_index=True)  # origin; L1 knows no run table
     step = models.CharField(max_length=80, blank=True, default="")
     folder = models.CharField(max_length=200, blank=True, default="")  # who may read it: viewers of this folder
+    keep = models.CharField(max_length=7, choices=Keep.choices, default=Keep.RUN, db_default=Keep.RUN)
+    keep_until = models.FloatField(null=True)  # epoch seconds, with `until`
+    pinned = models.BooleanField(default=False, db_default=False)  # kept whatever the rest says
+    labels = JSONText(default=dict)  # {name: short text}
+    link_version = models.PositiveIntegerField(default=1, db_default=1)  # raised to revoke all links to it
+    condemned_at = models.FloatField(null=True)  # deleted for everybody; the row goes once no open run can name it
+    created_by = models.CharField(max_length=150, blank=True, default="", db_default="")  # who uploaded it
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(keep="until", keep_until__isnull=False) | (~Q(keep="until") & Q(keep_until__isnull=True)),
+                name="resource_until_a_time",
+            ),
+        ]
+        indexes: ClassVar = [
+            # whose time is over: WHERE keep_until <= … AND condemned_at IS NULL AND NOT pinned
+            models.Index(
+                fields=["keep_until"],
+                condition=Q(keep_until__isnull=False, condemned_at__isnull=True, pinned=False),
+                name="resource_expiring",
+            ),
+            # what is to be deleted: WHERE condemned_at <= …
+            models.Index(fields=["condemned_at"], condition=Q(condemned_at__isnull=False), name="resource_condemned"),
+        ]
 
     def __str__(self) -> str:
         return f"res://{self.id}"
+
+    @property
+    def sha256(self) -> str:
+        return self.blob_id
+
+
+class ResourceUse(models.Model):
+    """A run read a resource of another run: it holds it while it is open. L1 knows no run table."""
+
+    artifact = models.ForeignKey(Artifact, models.CASCADE, related_name="uses", db_index=False)
+    run_id = models.CharField(max_length=26, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["artifact", "run_id"], name="resource_use_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} uses {self.artifact_id}"
 
 
 class KvEntry(models.Model):

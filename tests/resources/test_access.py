@@ -12,7 +12,7 @@ from resources import audit
 from resources.access import Actor, can, folder_filter, folders_for, includes, require
 from resources.errors import BadInput, NotAllowed, NotSignedIn
 from resources.grants import grant_role, revoke_role
-from resources.models import Artifact, Grant
+from resources.models import Artifact, Blob, Grant
 from tests.resources.conftest import make_user
 
 pytestmark = pytest.mark.db_matrix
@@ -123,8 +123,9 @@ def test_folders_for_names_the_topmost_folders() -> None:
 
 @pytest.mark.django_db
 def test_folder_filter_keeps_the_rows_one_may_see() -> None:
+    blob = Blob.objects.create(sha256="0" * 64, size=0, key="00/0", created_at=0)
     for folder in ("payments", "payments/eu", "payments-old", "ops", ""):
-        Artifact.objects.create(sha256="0" * 64, size=0, folder=folder)
+        Artifact.objects.create(blob=blob, size=0, folder=folder)
     actor = Actor.of_user(make_user("uma", "viewer", folder="payments"))
 
     def seen(actor: Actor) -> set[str]:
