@@ -30,6 +30,7 @@ from resources.errors import (
 )
 from resources.jsonio import read_json
 from resources.limits.api import router as limits_router
+from resources.proxies import address_of
 from runs.api import router as runs_router
 from runs.control_api import router as controls_router
 from runs.dead.api import router as dead_router
@@ -44,7 +45,7 @@ class Bearer(HttpBearer):
     """A token; looked at first, so that a stale session never shadows it."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Actor | None:
-        actor = tokens.authenticate(token, address=request.META.get("REMOTE_ADDR", ""))
+        actor = tokens.authenticate(token, address=address_of(request))
         if actor is None:
             raise NotSignedIn("The token is unknown, expired or revoked.", code="bad_token", hint=SIGN_IN_HINT)
         return actor

@@ -11,17 +11,21 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
+from django.db import close_old_connections
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
-from resources.envelope import error_response
+from resources.envelope import error_response, unexpected
 from resources.errors import MalformedBody, TooLarge
+
+if TYPE_CHECKING:
+    from runs.incoming.replies import Later
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -34,6 +38,7 @@ class PooledHandler(BaseHandler):
     def __init__(self, threads: int) -> None:
         self.load_middleware(is_async=False)
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="web")
+        self._waiting = 0  # calls that wait for a later answer; touched on the event loop only
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         body = await read_body(receive, settings.MAX_BODY_BYTES)
@@ -41,6 +46,9 @@ class PooledHandler(BaseHandler):
             return  # the client left; there is nobody to answer
         run = asyncio.get_running_loop().run_in_executor
         response, content = await run(self._pool, self._respond, scope, body)
+        later = getattr(response, "later", None)
+        if later is not None:
+            response, content = await self._wait(later, receive) or (response, content)
         await send(_start(response))
         if content is not None:
             await send({"type": "http.response.body", "body": content})
@@ -52,6 +60,34 @@ class PooledHandler(BaseHandler):
             await send({"type": "http.response.body"})
         finally:
             await run(self._pool, response.close)
+
+    async def _wait(self, later: Later, receive: Receive) -> tuple[HttpResponseBase, bytes] | None:
+        """The later answer; None: its time is up, too many wait already, or the client left. Takes no thread meanwhile."""
+        if self._waiting >= settings.WAITING_CALLS:
+            return None
+        loop = asyncio.get_running_loop()
+        end, pause = loop.time() + later.seconds, 0.02
+        gone = asyncio.ensure_future(receive())  # the next message of a request that was read is its end
+        self._waiting += 1
+        try:
+            while not gone.done() and (left := end - loop.time()) > 0:
+                await asyncio.wait({gone}, timeout=min(pause, left))
+                found = await loop.run_in_executor(self._pool, self._ask, later)
+                if found is not None:
+                    return found
+                pause = min(pause * 1.5, 0.3)
+            return None
+        finally:
+            gone.cancel()
+            self._waiting -= 1
+
+    def _ask(self, later: Later) -> tuple[HttpResponseBase, bytes] | None:
+        close_old_connections()
+        try:
+            found = later.poll()
+        except Exception as error:  # noqa: BLE001  the outermost edge: logged under an id, told without its insides
+            found = error_response(unexpected(error))
+        return None if found is None else (found, found.content)
 
     def _respond(self, scope: Message, body: bytes | TooLarge) -> tuple[HttpResponseBase, bytes | None]:
         """The response and its bytes; None: it streams, and is closed when it has been sent."""

@@ -5,6 +5,7 @@ Nonsense stops the start with a sentence (ImproperlyConfigured), never a surpris
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,11 @@ ENCRYPTION_KEYS, ENCRYPTION_KEYS_FROM = keys.key_ring(
 )
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
+try:
+    #: addresses and networks of our own proxies, whose X-Forwarded-For is believed
+    TRUSTED_PROXIES = tuple(ipaddress.ip_network(text.strip()) for text in env.list("TRUSTED_PROXIES", default=[]))
+except ValueError as error:
+    raise ImproperlyConfigured(f"TRUSTED_PROXIES lists addresses and networks: {error}.") from None
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 
 INSTALLED_APPS = [
@@ -136,6 +142,10 @@ if WORKERS < 1:
 WEB_THREADS = env.int("WEB_THREADS", default=8)
 if WEB_THREADS < 1:
     raise ImproperlyConfigured("WEB_THREADS must be 1 or more.")
+#: calls of webhooks with `respond` that wait for their runs in one web process; more are answered 202 at once
+WAITING_CALLS = env.int("WAITING_CALLS", default=100)
+if WAITING_CALLS < 0:
+    raise ImproperlyConfigured("WAITING_CALLS must be 0 (nobody waits) or more.")
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 #: seconds that attempts in flight have when a cluster stops; what may be repeated is handed back some seconds earlier

@@ -19,6 +19,7 @@ from orchestra import attempts
 from orchestra import home as presenter
 from resources.access import Actor
 from resources.ids import new_id
+from resources.proxies import address_of
 
 log = logging.getLogger(__name__)
 _sign_in = LoginView.as_view(redirect_authenticated_user=True)
@@ -37,7 +38,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 def login(request: HttpRequest) -> HttpResponseBase:
     """Django's own sign-in, with at most ten failures a minute for a name from an address."""
-    name, address = request.POST.get("username", ""), request.META.get("REMOTE_ADDR", "")
+    name, address = request.POST.get("username", ""), address_of(request)
     wait = attempts.seconds_to_wait(name, address, time.time()) if request.method == "POST" else 0
     if wait:
         page = {"wait": wait, "username": name}

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 from resources.errors import NotAllowed, NotSignedIn
 from resources.models import Grant, Role
+from resources.proxies import address_of
 
 ActorKind = Literal["user", "token", "trigger", "system"]
 #: (role, folder); "" is every folder
@@ -77,7 +78,7 @@ class Actor:
         user = getattr(request, "user", None)
         if user is None or not user.is_authenticated:
             raise NotSignedIn("Sign in to do this.", hint="Sign in in a browser, or send a bearer token.")
-        actor = cls.of_user(user, request.META.get("REMOTE_ADDR", ""))
+        actor = cls.of_user(user, address_of(request))
         request._actor = actor  # type: ignore[attr-defined]
         return actor
 

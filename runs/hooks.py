@@ -11,21 +11,18 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from flows.definition.plan import Plan, Trigger
-from flows.headline import SLUG
-from flows.models import Flow, Release
-from flows.plans import Live, live_plan
-from flows.webhooks import Accepted, Delivery, Ignored, receive
+from flows.definition.models_webhook import hook_of
+from flows.webhooks import Answered, Ignored
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
-from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError, TooLarge
+from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError
 from resources.jsonio import read_json
-from resources.secrets import reveal
+from resources.proxies import address_of
 from runs import actions
+from runs.incoming import calls, replies
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -54,28 +51,28 @@ def for_programs(view: View[P]) -> View[P]:
 
 @for_programs
 def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
-    """A delivery to a webhook trigger: 202 started, ignored, duplicate or skipped (that run holds the place)."""
-    live = live_plan(slug) if SLUG.fullmatch(slug) else None
-    found = live.plan.trigger(trigger) if live else None
-    if live is None or found is None or found.kind != "webhook":
-        raise NotFound(
-            "There is no live flow with a webhook of this name.", hint="Check the address on the flow's page."
-        )
-    outcome = _received(live.plan, found, request)
+    """A delivery to a webhook trigger: 202 started, ignored or skipped (that run holds the place), 200 duplicate."""
+    live, found = calls.find(slug, trigger)
+    outcome = calls.decide(live, found, request)
+    if isinstance(outcome, Answered):
+        return JsonResponse(outcome.content)
     if isinstance(outcome, Ignored):
         return JsonResponse({"status": "ignored", "reason": outcome.reason}, status=202)
-    started = _start(live, found, outcome, request)
+    started = calls.start(live, found, outcome, request)
     status = "started" if started.created else "skipped" if started.skipped else "duplicate"
-    return JsonResponse({"status": status, "run": started.run.pk}, status=202)
+    respond = hook_of(found.config).respond
+    if respond is not None and not started.skipped:
+        return replies.waiting(status, started.run.pk, respond, outcome.trigger)
+    return JsonResponse({"status": status, "run": started.run.pk}, status=200 if status == "duplicate" else 202)
 
 
 @for_programs
 def callback(request: HttpRequest, token: str) -> HttpResponse:
     """The answer to a `wait: {callback: …}`; the first one counts, a repeat is told the same."""
-    body = _body(request)
+    body = calls.body_of(request)
     payload = read_json(body, max_bytes=settings.MAX_BODY_BYTES) if body else None
     told = {"status": "accepted"}
-    actor = Actor("trigger", "callback", address=_address(request))
+    actor = Actor("trigger", "callback", address=address_of(request))
     delivery = actions.deliver(token=token, payload=payload, actor=actor, response=told)
     if delivery.outcome == "refused":
         raise BadInput(
@@ -87,49 +84,3 @@ def callback(request: HttpRequest, token: str) -> HttpResponse:
     if delivery.outcome == "unknown":
         raise NotFound("No step waits for this address.")
     return JsonResponse(delivery.response or told, status=202)
-
-
-def _received(plan: Plan, trigger: Trigger, request: HttpRequest) -> Ignored | Accepted:
-    delivery = Delivery(
-        headers={name.lower(): value for name, value in request.headers.items()},
-        query={name: values[-1] for name, values in request.GET.lists()},
-        body=_body(request),
-    )
-    name = trigger.config.get("secret")
-    secret = _secret(name) if isinstance(name, str) and trigger.config.get("verify") != "none" else None
-    return receive(plan, trigger, delivery, secret=secret, max_bytes=settings.MAX_BODY_BYTES)
-
-
-def _secret(name: str) -> str | None:
-    try:
-        return reveal(name)
-    except NotFound:
-        return None  # receive() says that it is missing
-
-
-def _start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest) -> actions.Started:
-    return actions.start_run(
-        actor=Actor.trigger(f"{live.slug}/{trigger.name}", live.folder, _address(request)),
-        flow=Flow(pk=live.flow_id, slug=live.slug, folder=live.folder),
-        release=Release(pk=live.release_id, flow_id=live.flow_id),
-        input=accepted.input,
-        trigger=accepted.trigger,
-        idempotency_key=accepted.dedupe_key,
-        source=f"hook:{trigger.name}",
-    )
-
-
-def _body(request: HttpRequest) -> bytes:
-    """Raises TooLarge before a byte more than allowed is looked at."""
-    too_large = TooLarge(f"A body may have {settings.MAX_BODY_BYTES} bytes.", hint="Send less, or a link to it.")
-    try:
-        body = request.body
-    except RequestDataTooBig:
-        raise too_large from None
-    if len(body) > settings.MAX_BODY_BYTES:
-        raise too_large
-    return body
-
-
-def _address(request: HttpRequest) -> str:
-    return str(request.META.get("REMOTE_ADDR", ""))[:64]

@@ -13,6 +13,7 @@ from flows.definition import (
     lint_schedules,
     lint_text,
     lint_time,
+    lint_webhooks,
 )
 from flows.definition.build import build_plan, build_steps
 from flows.definition.plan import Plan
@@ -50,6 +51,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
             lint_time.check(document, steps)
             lint_contracts.check(document, steps)
         lint_schedules.check(document)
+        lint_webhooks.check(document)
         if known is not None:
             lint_text.check_names(document, known)
     plan = build_plan(document, build_steps(document)) if document.whole else None

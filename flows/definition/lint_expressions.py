@@ -50,6 +50,8 @@ def sites(document: Document) -> Iterator[Site]:
         yield Site((*path, "if"), trigger.raw.get("if"), frozenset({"trigger"}), condition=True)
         yield Site((*path, "dedupe"), trigger.raw.get("dedupe"), frozenset({"trigger"}))
         yield Site((*path, "input"), trigger.raw.get("input"), frozenset({"trigger"}))
+        respond = trigger.raw.get("respond") or {}
+        yield Site((*path, "respond", "output"), respond.get("output"), frozenset({"trigger", "run"}))
     for doc in document.steps:
         yield from _step_sites(doc)
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from flows.definition.inputs import schema_problems
 from flows.definition.lint_graph import did_you_mean
-from flows.definition.models import WebhookTrigger
+from flows.definition.models_webhook import WebhookTrigger
 from flows.definition.problems import Problem
 from flows.definition.reader import Document, StepDoc
 from flows.definition.template import expressions_in, has_expression
@@ -43,12 +43,18 @@ _KNOWN_SECRETS = re.compile(
     re.VERBOSE,
 )
 _RANDOM = re.compile(r"[A-Za-z0-9+_=-]{32,200}")
+#: how the base64 of every P-256 and Ed25519 public key begins
+_PUBLIC_KEY = re.compile(r"\b(?:MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE|MCowBQYDK2VwAyEA)[A-Za-z0-9+/=]{40,100}\W?\s*$")
 MEND_LEAK = "Keep it as a secret or in a connection, and revoke this one: drafts keep every revision."
 
 
 def check_secrets(document: Document, text: str) -> None:
     """Report what looks like a credential; works on text that is not YAML too."""
+    public = False  # inside the PEM text of a public key
     for number, line in enumerate(text[: 1 << 18].splitlines(), 1):
+        public = (public or "-----BEGIN PUBLIC KEY-----" in line) and "-----END" not in line
+        if public or _PUBLIC_KEY.search(line[:4000]):
+            continue
         known = list(_KNOWN_SECRETS.finditer(line[:4000]))
         for match in known:
             _secret(document, number, match, "error", "A secret seems to be written here.")
@@ -79,12 +85,6 @@ def check(document: Document) -> None:
         if doc.family == "approval":
             _check_form(document, doc)
         _check_schemas(document, doc)
-    for trigger in document.triggers:
-        if isinstance(trigger.model, WebhookTrigger) and trigger.model.verify == "none":
-            path = ("triggers", trigger.index, "webhook", "verify")
-            said = "Anybody who knows the address can start this flow."
-            hint = "Use `verify: github` or `verify: bearer` with a secret."
-            document.report("unverified-webhook", path, said, hint, severity="warning")
 
 
 def check_schema(document: Document, schema: Json, path: Path) -> bool:

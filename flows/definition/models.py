@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from flows.definition.models_time import FlowTimes, StepTimes, Time
+from flows.definition.models_webhook import Condition, WebhookTrigger
 from flows.steps.base import ERROR_CLASSES
 from flows.steps.fields import Config, Duration, Json, Name, Plain, StepId, Templated, TJson
 from flows.steps.function.config import FunctionModel, FunctionName
@@ -16,7 +17,6 @@ MAX_STEPS = 500
 SLUG = r"^[a-z][a-z0-9-]{0,62}$"
 Slug = Annotated[str, Field(pattern=SLUG)]
 Line = Annotated[Plain, Field(max_length=300)]
-Condition = Annotated[bool | str, Field(description="true, false, or one expression that gives such a value")]
 
 
 def _error_class(name: str) -> str:
@@ -126,28 +126,6 @@ Overlap = Literal["skip", "buffer_one", "buffer_all", "cancel_other", "terminate
 
 class ManualTrigger(Config):
     """A person starts the flow; the form comes from the input schema."""
-
-
-class WebhookTrigger(Config):
-    """POST /hooks/<flow>/<name> starts the flow."""
-
-    name: Slug | None = Field(default=None, description="the last part of the address; else `github` or `webhook`")
-    verify: Literal["github", "bearer", "none"] = Field(description="how the sender proves who it is")
-    secret: Name | None = Field(default=None, description="name of the secret for github and bearer")
-    if_: Condition = Field(default=True, alias="if", description="which calls start a run; others answer 202 ignored")
-    dedupe: Annotated[str, Templated()] | None = Field(default=None, description="an id; a repeated one starts nothing")
-    input: dict[str, TJson] | None = Field(default=None, description="the run's input; else the body")
-
-    @model_validator(mode="after")
-    def _secret(self) -> WebhookTrigger:
-        if (self.verify == "none") != (self.secret is None):
-            raise ValueError("`secret` is needed for verify github and bearer, and only there")
-        return self
-
-    @property
-    def address(self) -> str:
-        """The trigger's name in its address."""
-        return self.name or ("github" if self.verify == "github" else "webhook")
 
 
 class UndoModel(Config):

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from flows.definition import models_time, reader_actions, reserved, yaml_source
 from flows.definition.graph import derive_needs
-from flows.definition.models import TRIGGERS, FlowModel, ScheduleTrigger, StepModel, UndoModel, WebhookTrigger
+from flows.definition.models import TRIGGERS, FlowModel, ScheduleTrigger, StepModel, UndoModel
+from flows.definition.models_webhook import WebhookTrigger
 from flows.definition.problems import Problem, Severity
 from flows.definition.shape import Shape
 from flows.definition.yaml_source import Path, Source

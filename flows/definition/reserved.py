@@ -20,7 +20,6 @@ KEYS: dict[str, frozenset[str]] = {
 VALUES: dict[str, frozenset[str]] = {
     "on_expiry": frozenset({"escalate"}),
     "exclude": frozenset({"promoter", "editor"}),
-    "verify": frozenset({"standard", "standard-webhooks", "stripe", "gitlab", "slack"}),
 }
 
 

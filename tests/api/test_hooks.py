@@ -39,7 +39,7 @@ def test_a_delivery_starts_one_run_however_often_it_comes(client: Client, live_f
     first = deliver(client, {"action": "published", "name": "Ada"})
     assert (first.status_code, first.json()["status"]) == (202, "started")
     again = deliver(client, {"action": "published", "name": "Ada"})
-    assert (again.status_code, again.json()) == (202, {"status": "duplicate", "run": first.json()["run"]})
+    assert (again.status_code, again.json()) == (200, {"status": "duplicate", "run": first.json()["run"]})
     run = Run.objects.get()
     assert run.pk == first.json()["run"]
     assert run.input == {"name": "Ada", "times": 1}

@@ -319,6 +319,18 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         52,
     ),
     ("open webhook", "triggers: [{webhook: {verify: none}}]\n" + steps(OK), "unverified-webhook", "warning", 1, 31),
+    ("webhook with sha1", "triggers: [{webhook: {verify: hmac, secret: s, hmac: {header: X-S, algorithm: sha1}}}]\n"
+     + steps(OK), "weak-signature", "warning", 1, 79),
+    ("webhook for all", "triggers: [{webhook: {verify: github, secret: s, allow: [0.0.0.0/0]}}]\n" + steps(OK),
+     "open-network", "error", 1, 58),
+    ("webhook hmac without header", "triggers: [{webhook: {verify: hmac, secret: s}}]\n" + steps(OK),
+     "bad-value", "error", 1, 22),
+    ("webhook with a wrong network", "triggers: [{webhook: {verify: none, allow: [203.0.113.7/24]}}]\n" + steps(OK),
+     "bad-value", "error", 1, 45),
+    ("webhook of no kind", "triggers: [{webhook: {verify: standard, secret: s}}]\n" + steps(OK),
+     "bad-value", "error", 1, 31),
+    ("webhook answer reads the run only", "triggers: [{webhook: {verify: github, secret: s, respond: "
+     "{output: '${{ steps.a.output }}'}}}]\n" + steps(OK), "unknown-name", "error", 1, 73),
     ("secret missing", "triggers: [{webhook: {verify: github}}]\n" + steps(OK), "bad-value", "error", 1, 22),
     *contracts_table.TABLE,
     *times_table.TABLE,
@@ -504,3 +516,11 @@ def test_no_damage_to_a_flow_makes_lint_raise(line: int, text: str) -> None:
         for problem in lint("\n".join(damaged)):
             assert problem.rule in RULES
             assert problem.line >= 1
+
+
+def test_a_public_key_in_the_flow_is_no_secret() -> None:
+    der = "MCowBQYDK2VwAyEAd5Vlgc7LpkAFr2+tR9kHsfeZ2JNQzYB1xWvUE8mIoPA="
+    pem = f"|\n          -----BEGIN PUBLIC KEY-----\n          {der}\n          -----END PUBLIC KEY-----"
+    for key in (der, pem):
+        hook = f"triggers:\n  - webhook:\n      verify: ecdsa\n      ecdsa:\n        header: X-S\n        key: {key}\n"
+        assert [p for p in lint(HEAD + hook + steps(OK)) if p.rule == "secret-in-text"] == []

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -35,10 +36,17 @@ def signed(body: Any, secret: str = SECRET, **headers: str) -> Delivery:
     )
 
 
-def take(delivery: Delivery, name: str = "github", secret: str | None = SECRET) -> Ignored | Accepted:
-    trigger = plan().trigger(name)
+def receive_as(made: Plan, name: str, delivery: Delivery, secret: str | None) -> Any:
+    trigger = made.trigger(name)
     assert trigger is not None
-    return receive(plan(), trigger, delivery, secret=secret, max_bytes=MIB)
+    ids = iter("abc")
+    return receive(
+        made, trigger, delivery, secrets=[secret or ""], max_bytes=MIB, now=0.0, new_id=lambda key, n: f"{next(ids)}{n}"
+    )
+
+
+def take(delivery: Delivery, name: str = "github", secret: str | None = SECRET) -> Any:
+    return receive_as(plan(), name, delivery, secret)
 
 
 def test_a_signed_delivery_becomes_input_and_dedupe_key() -> None:
@@ -91,10 +99,38 @@ def test_malformed_json_is_refused(body: bytes) -> None:
         take(signed(body))
 
 
-def test_a_form_is_told_to_come_as_json() -> None:
-    with pytest.raises(MalformedBody) as caught:
-        take(signed(b"payload=%7B%7D", **{"content-type": "application/x-www-form-urlencoded"}))
-    assert "application/json" in caught.value.hint
+def test_a_form_with_nothing_but_a_payload_is_read_as_its_json() -> None:
+    raw = b"payload=" + quote('{"action": "published", "name": "Ada"}').encode()
+    outcome = take(signed(raw, **{"content-type": "application/x-www-form-urlencoded"}))
+    assert isinstance(outcome, Accepted)
+    assert outcome.input == {"name": "Ada", "times": 1}
+
+
+def test_the_header_that_carries_the_proof_is_not_shown_whatever_its_name() -> None:
+    text = SOURCE.replace("{name: open, verify: none}", "{name: open, verify: api_key, header: X-Pass, secret: s}")
+    made, problems = compile_source(text)
+    assert made is not None, problems
+    outcome = receive_as(made, "open", Delivery({"x-pass": SECRET, "x-kind": "a"}, {}, b'{"name": "Bo"}'), SECRET)
+    assert outcome.trigger["headers"] == {"x-kind": "a"}
+
+
+FILES = (
+    b'--B\r\nContent-Disposition: form-data; name="name"\r\n\r\nBo\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="cv"; filename="cv.txt"\r\nContent-Type: text/plain\r\n\r\nhi\r\n--B--\r\n'
+)
+
+
+def test_a_file_has_its_address_in_the_input_and_not_yet_in_the_dedupe_key() -> None:
+    hook = "{name: open, verify: none, dedupe: '${{ trigger.body.cv.sha256 }}'}"
+    text = SOURCE.replace("{name: open, verify: none}", hook).replace(
+        "times: {", "cv: {type: object, required: [$res]}\n    times: {"
+    )
+    made, problems = compile_source(text)
+    assert made is not None, problems
+    outcome = receive_as(made, "open", Delivery({"content-type": "multipart/form-data; boundary=B"}, {}, FILES), None)
+    assert outcome.input["cv"]["$res"] == "res://a0"
+    assert outcome.dedupe_key == outcome.input["cv"]["sha256"] == hashlib.sha256(b"hi").hexdigest()
+    assert [(kept.id, kept.file.data) for kept in outcome.files] == [("a0", b"hi")]
 
 
 def test_a_large_body_is_refused() -> None:
@@ -130,13 +166,11 @@ def test_a_bearer_trigger_takes_only_its_token() -> None:
     text = SOURCE.replace("{name: open, verify: none}", "{name: open, verify: bearer, secret: open-token}")
     made, problems = compile_source(text)
     assert made is not None, problems
-    trigger = made.trigger("open")
-    assert trigger is not None
     for header in ("", "Bearer", "Bearer wrong", "Basic s3cret", "s3cret"):
         with pytest.raises(BadSignature):
-            receive(made, trigger, Delivery({"authorization": header}, {}, b"{}"), secret=SECRET, max_bytes=MIB)
+            receive_as(made, "open", Delivery({"authorization": header}, {}, b"{}"), SECRET)
     good = Delivery({"authorization": "bearer s3cret"}, {}, b'{"name": "Bo"}')
-    assert isinstance(receive(made, trigger, good, secret=SECRET, max_bytes=MIB), Accepted)
+    assert isinstance(receive_as(made, "open", good, SECRET), Accepted)
 
 
 def test_the_ping_of_a_new_github_hook_is_ignored_once_its_signature_holds() -> None:
