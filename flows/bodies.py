@@ -136,7 +136,9 @@ def _multipart(header: str, raw: bytes) -> Body:
     except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent) as error:
         raise TooLarge(f"The form is too large: {error}") from None
     except (MultiPartParserError, SuspiciousOperation, UnicodeError, ValueError) as error:
-        raise MalformedBody(f"The body is not multipart/form-data: {error}", hint="Send it with its boundary.") from None
+        raise MalformedBody(
+            f"The body is not multipart/form-data: {error}", hint="Send it with its boundary."
+        ) from None
     pairs = [(name, value) for name, values in fields.lists() for value in values]
     found = [(name, upload) for name, uploaded in uploads.lists() for upload in uploaded]
     if len(pairs) > MAX_FIELDS or len(found) > MAX_FILES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -160,6 +161,6 @@ def _misfit(hook: WebhookTrigger) -> str:
     return ""
 
 
-def hook_of(config: dict[str, Any]) -> WebhookTrigger:
+def hook_of(config: Mapping[str, Any]) -> WebhookTrigger:
     """The model of a trigger's config in a plan. It was checked when the plan was made."""
-    return WebhookTrigger.model_validate(config)
+    return WebhookTrigger.model_validate(dict(config))

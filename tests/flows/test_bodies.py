@@ -16,7 +16,9 @@ FORM, MULTI = "application/x-www-form-urlencoded", "multipart/form-data; boundar
 
 
 def part(name: str, value: bytes, more: str = "", kind: str = "") -> bytes:
-    head = f'--B\r\nContent-Disposition: form-data; name="{name}"{more}\r\n' + (f"Content-Type: {kind}\r\n" if kind else "")
+    head = f'--B\r\nContent-Disposition: form-data; name="{name}"{more}\r\n' + (
+        f"Content-Type: {kind}\r\n" if kind else ""
+    )
     return head.encode() + b"\r\n" + value + b"\r\n"
 
 

@@ -286,7 +286,9 @@ def _upper_stripe(text: str) -> str:
     return ",".join("=".join(_upper_hex(part) for part in pair.split("=")) for pair in text.split(","))
 
 
-@pytest.mark.parametrize("stamp", ["1700000000123", "1700000000.5", "2023-11-14T22:13:20Z", "2023-11-14T23:13:20+01:00"])
+@pytest.mark.parametrize(
+    "stamp", ["1700000000123", "1700000000.5", "2023-11-14T22:13:20Z", "2023-11-14T23:13:20+01:00"]
+)
 def test_a_time_is_seconds_milliseconds_or_iso(stamp: str) -> None:
     sample = KINDS["hmac with a time"]
     headers = {"x-time": stamp, "x-signature": mac(SECRET, stamp.encode() + b"." + BODY).hex()}

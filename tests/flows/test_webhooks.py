@@ -116,7 +116,8 @@ def test_the_header_that_carries_the_proof_is_not_shown_whatever_its_name() -> N
 
 FILES = (
     b'--B\r\nContent-Disposition: form-data; name="name"\r\n\r\nBo\r\n'
-    b'--B\r\nContent-Disposition: form-data; name="cv"; filename="cv.txt"\r\nContent-Type: text/plain\r\n\r\nhi\r\n--B--\r\n'
+    b'--B\r\nContent-Disposition: form-data; name="cv"; filename="cv.txt"\r\n'
+    b"Content-Type: text/plain\r\n\r\nhi\r\n--B--\r\n"
 )
 
 
