@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -55,7 +56,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """`replay`: a text that the same delivery, sent again by whoever heard it, has too; None where no such is proven."""
+    """`replay`: a text that the same delivery, sent again by whoever heard it, has too; None where none is proven."""
 
     replay: str | None = None
 
@@ -284,10 +285,8 @@ def _decoded(encoding: str, text: str) -> bytes | None:
 def _same_text(sent: str, secrets: Sequence[str]) -> bool:
     """Header values arrive as latin-1; a sender who means UTF-8 is understood, too."""
     ways = [sent.encode()]
-    try:
+    with contextlib.suppress(UnicodeEncodeError):  # then it cannot have come as bytes of a header
         ways.append(sent.encode("latin-1"))
-    except UnicodeEncodeError:
-        pass  # then it cannot have come as bytes of a header: only the first way is left
     return _any(hmac.compare_digest(way, secret.encode()) for way in ways for secret in secrets)
 
 

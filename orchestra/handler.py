@@ -62,7 +62,7 @@ class PooledHandler(BaseHandler):
             await run(self._pool, response.close)
 
     async def _wait(self, later: Later, receive: Receive) -> tuple[HttpResponseBase, bytes] | None:
-        """The later answer; None: its time is up, too many wait already, or the client left. Takes no thread meanwhile."""
+        """The later answer; None: its time is up, too many wait, or the client left. Takes no thread meanwhile."""
         if self._waiting >= settings.WAITING_CALLS:
             return None
         loop = asyncio.get_running_loop()

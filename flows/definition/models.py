@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model
 from flows.definition.models_time import FlowTimes, StepTimes, Time
 from flows.definition.models_webhook import Condition, WebhookTrigger
 from flows.steps.base import ERROR_CLASSES
-from flows.steps.fields import Config, Duration, Json, Name, Plain, StepId, Templated, TJson
+from flows.steps.fields import Config, Duration, Json, Plain, StepId, Templated, TJson
 from flows.steps.function.config import FunctionModel, FunctionName
 
 MAX_STEPS = 500

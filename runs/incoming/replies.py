@@ -1,7 +1,7 @@
 """The answer of a call that waits for its run: `respond` of a webhook.
 
-Nobody's thread waits. The call gets its 202 made at once, with a `Later` on it; the server that sends it may ask that one
-again, for as long as the flow says, whether there is a better answer by now (orchestra/handler.py).
+Nobody's thread waits. The call gets its 202 made at once, with a `Later` on it; the server that sends it may ask that
+one again, for as long as the flow says, whether there is a better answer by now (orchestra/handler.py).
 """
 
 from __future__ import annotations
