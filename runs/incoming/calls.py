@@ -80,9 +80,9 @@ def start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest
     with transaction.atomic():  # whoever works on the run finds its files
         started = begin()
         for kept in accepted.files if started.created else ():
-            artifacts.store(
-                kept.file.data,
-                artifact_id=kept.id,
+            artifacts.write(
+                [kept.file.data],
+                id=kept.id,
                 content_type=kept.file.content_type or "application/octet-stream",
                 run_id=started.run.pk,
                 folder=live.folder,
