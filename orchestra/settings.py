@@ -33,6 +33,22 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or keys.secret_key(DATA_DIR)
 ENCRYPTION_KEYS, ENCRYPTION_KEYS_FROM = keys.key_ring(
     DATA_DIR, env.str("ENCRYPTION_KEYS", default=""), env.str("ENCRYPTION_KEYS_FILE", default="")
 )
+#: where secrets whose source is `vault` are (resources/backends/vault.py)
+VAULT: dict[str, Any] = {
+    "address": env.str("VAULT_ADDR", default=""),
+    "token": env.str("VAULT_TOKEN", default=""),
+    "token_file": env.str("VAULT_TOKEN_FILE", default=""),
+    "role_id": env.str("VAULT_ROLE_ID", default=""),
+    "secret_id": env.str("VAULT_SECRET_ID", default=""),
+    "secret_id_file": env.str("VAULT_SECRET_ID_FILE", default=""),
+    "approle_mount": env.str("VAULT_APPROLE_MOUNT", default="approle"),
+    "namespace": env.str("VAULT_NAMESPACE", default=""),
+    "ca_file": env.str("VAULT_CACERT", default=""),
+    "timeout": env.float("VAULT_TIMEOUT_SECONDS", default=5.0),
+    "cache_seconds": env.float("VAULT_CACHE_SECONDS", default=30.0),
+}
+if not (0.1 <= VAULT["timeout"] <= 30 and 0 <= VAULT["cache_seconds"] <= 300):
+    raise ImproperlyConfigured("VAULT_TIMEOUT_SECONDS must be from 0.1 to 30, VAULT_CACHE_SECONDS from 0 to 300.")
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 try:

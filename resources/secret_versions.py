@@ -89,12 +89,13 @@ def note(secret: Secret, actor: Actor, restores: int | None = None) -> None:
 def _retire(secret: Secret, overlap: float) -> None:
     former, _ = SecretVersion.objects.get_or_create(
         secret=secret, version=secret.version,
-        defaults={"created_at": secret.rotated_at, "last4": secret.last4, "source": secret.source},
+        defaults={"created_at": secret.rotated_at, "last4": secret.last4},
     )  # fmt: skip
     former.ciphertext = sealed = _moved(secret)
     former.key_id = crypto.key_id_of(sealed) if sealed else ""
+    former.source, former.locator = secret.source, secret.locator
     former.valid_until = timezone.now().timestamp() + overlap if overlap else None
-    former.save(update_fields=["ciphertext", "key_id", "valid_until"])
+    former.save(update_fields=["ciphertext", "key_id", "source", "locator", "valid_until"])
 
 
 def _moved(secret: Secret) -> bytes | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from resources import audit, crypto, usage
+from resources import audit, backends, crypto, usage
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict
 from resources.models import Role, Secret
@@ -29,8 +31,10 @@ MAX_BYTES = 64 * 1024
 #: the last four characters help to recognise a value only where they give little of it away
 HINT_FROM = 12
 _ACCEPTED = """
-SELECT v.version, v.ciphertext FROM resources_secretversion v JOIN resources_secret s ON s.id = v.secret_id
-WHERE s.name = %s AND v.valid_until > %s AND v.ciphertext IS NOT NULL ORDER BY v.version DESC"""
+SELECT v.version, v.ciphertext, v.source, v.locator
+FROM resources_secretversion v JOIN resources_secret s ON s.id = v.secret_id
+WHERE s.name = %s AND v.valid_until > %s AND (v.ciphertext IS NOT NULL OR v.source <> 'stored')
+ORDER BY v.version DESC"""
 
 
 def check_name(name: str) -> None:
@@ -68,6 +72,23 @@ def set_secret(*, actor: Actor, name: str, value: str, new: bool = False, overla
     return _put(actor, name, given, new=new, overlap=overlap)
 
 
+def point_secret(
+    *, actor: Actor, name: str, source: str, locator: Mapping[str, Any], new: bool = False, overlap: float = 0.0
+) -> Secret:
+    """Let the value come from a backend from now on: `source` is one of backends.BACKENDS. Admins only.
+
+    It is read once before anything changes. `new`, `overlap`: as in `set_secret`. Raises NotAllowed, BadInput,
+    Conflict, backends.errors.Unreachable, backends.errors.Refused.
+    """
+    require(actor, Role.ADMIN)
+    check_name(name)
+    check_overlap(overlap)
+    found = backends.parse(source, locator)
+    backends.read(source, found)
+    with transaction.atomic():
+        return _put(actor, name, Value(source=source, locator=found), new=new, overlap=overlap)
+
+
 def _put(actor: Actor, name: str, value: Value, *, new: bool, overlap: float) -> Secret:
     columns = columns_of(name, value)
     secret, made = Secret.objects.select_for_update().get_or_create(name=name, defaults=columns)
@@ -80,6 +101,8 @@ def _put(actor: Actor, name: str, value: Value, *, new: bool, overlap: float) ->
         renew(secret, value, actor=actor, overlap=overlap)
         data = {"overlap": overlap} if overlap else {}
     action = "secret.created" if made else "secret.rotated"
+    if value.source != backends.STORED:
+        data |= {"source": value.source, "locator": dict(value.locator)}
     data = {"version": secret.version, **data}
     audit.record(actor=actor, action=action, object_type="secret", object_id=name, data=data)
     return secret
@@ -107,33 +130,38 @@ def list_secrets() -> QuerySet[Secret]:
 def reveal(name: str) -> str:
     """The value, for a step that sends it or a signature that is made; never for a page, an API answer or a log.
 
-    Raises NotFound, crypto.CannotDecrypt.
+    Raises NotFound, crypto.CannotDecrypt, backends.errors.Unreachable, backends.errors.Refused.
     """
     with connection.cursor() as cursor:  # for every webhook and every step that signs
-        cursor.execute("SELECT ciphertext FROM resources_secret WHERE name = %s", [name])
+        cursor.execute("SELECT ciphertext, source, locator FROM resources_secret WHERE name = %s", [name])
         row = cursor.fetchone()
     if row is None:
         raise missing(name)
-    return crypto.open_(bytes(row[0]), aad=place_of_current(name)).decode()
+    sealed, source, locator = row
+    if source != backends.STORED:
+        return backends.read(source, json.loads(locator))
+    return crypto.open_(bytes(sealed), aad=place_of_current(name)).decode()
 
 
 def reveal_all(name: str) -> list[str]:
-    """Every value that is accepted now, the current one first: for whatever checks a signature or a password.
+    """Every value that is accepted now, once, the current one first: for whatever checks a signature or a password.
 
-    Compare with each of them in constant time. Raises NotFound, crypto.CannotDecrypt.
+    Compare with each of them in constant time. Raises what `reveal` does.
     """
-    return [reveal(name), *(_former(name, *row) for row in _accepted(name))]
+    return list(dict.fromkeys([reveal(name), *(_former(name, *row) for row in _accepted(name))]))
 
 
-def _accepted(name: str) -> list[tuple[int, bytes]]:
-    """(version, sealed) of former values within their overlap, the newest first."""
+def _accepted(name: str) -> list[tuple[int, bytes | None, str, str]]:
+    """(version, sealed, source, locator) of former values within their overlap, the newest first."""
     with connection.cursor() as cursor:
         cursor.execute(_ACCEPTED, [name, timezone.now().timestamp()])
-        return [(version, bytes(sealed)) for version, sealed in cursor.fetchall()]
+        return [tuple(row) for row in cursor.fetchall()]
 
 
-def _former(name: str, version: int, sealed: bytes) -> str:
-    return crypto.open_(sealed, aad=place_of_former(name, version)).decode()
+def _former(name: str, version: int, sealed: bytes | None, source: str, locator: str) -> str:
+    if source != backends.STORED:
+        return backends.read(source, json.loads(locator))
+    return crypto.open_(bytes(sealed or b""), aad=place_of_former(name, version)).decode()
 
 
 def get(name: str) -> Secret:
