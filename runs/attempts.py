@@ -21,6 +21,7 @@ from flows.resolve import ResolveError, load_kept, resolve_action, resolve_actio
 from flows.steps import base
 from flows.steps.registry import family
 from resources import connections
+from resources.backends.errors import Unreachable
 from resources.errors import NotFound
 from resources.fields import dumps
 from resources.masking import Masker
@@ -175,6 +176,8 @@ class Attempt:
             outcome = base.Fail(error.error)
         except base.Refused as error:  # a guard of the context itself
             outcome = base.Fail(base.StepError("limit", str(error)))
+        except Unreachable as error:  # a secret's value is elsewhere and cannot be had now; nothing was sent without it
+            outcome = base.Retry(base.StepError("connect", error.message), acted=False)
         except Exception:
             logger.exception("step %s of run %s broke", self.step.id, self.loaded.state.run_id)
             outcome = base.Retry(base.StepError("internal", f"The step family {self.plan.family} broke; see the log."))

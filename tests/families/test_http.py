@@ -15,10 +15,11 @@ from flows.steps.registry import family
 from resources.access import Actor
 from resources.connections import delete_connection, update_connection
 from resources.connections import resolve as resolve_connection
-from resources.secrets import set_secret
+from resources.secrets import point_secret, set_secret
 from tests.families.attempt import NOW, attempt, error, output, resolve
 from tests.families.conftest import SECRET
 from tests.families.outside import Outside, closed_port
+from tests.resources.vault import fake_vault
 
 Connect = Callable[..., str]
 ADMIN = Actor.system("tests")
@@ -324,3 +325,21 @@ def test_a_lost_attempt_is_repeated_only_where_that_is_safe(
 @pytest.mark.parametrize("charset", ["punycode", "idna", "unicode_escape", "RAW-Unicode-Escape"])
 def test_an_answer_does_not_choose_one_of_pythons_own_codecs(charset: str) -> None:
     assert read(rb"a-\ud800", f"text/plain; charset={charset}", "auto") == "a-\\ud800"
+
+
+def test_a_secret_that_cannot_be_had_now_is_tried_again_and_nothing_is_sent(
+    connect: Connect, outside: Outside, settings: Any
+) -> None:
+    connect(auth={"type": "bearer", "secret": "s"})
+    with fake_vault() as vault:
+        vault.put("secret/ci", value="value-in-vault-4711")
+        settings.VAULT = {"address": vault.address, "token": "root-token", "cache_seconds": 0.0}
+        point_secret(actor=ADMIN, name="s", source="vault", locator={"path": "ci"})
+        vault.sealed = True
+        found = retry(attempt("http", {"connection": "world", "path": "/ok"}))
+        assert (found.error.cls, found.error.message, found.acted) == ("connect", "Vault is sealed.", False)
+        assert outside.seen == []
+        vault.sealed = False
+        done = attempt("http", {"connection": "world", "path": "/ok"})
+        assert outside.seen[0].headers["authorization"] == "Bearer value-in-vault-4711"
+        assert "value-in-vault-4711" in done.masked

@@ -10,6 +10,7 @@ import httpx2
 
 from flows.steps.base import Action, Refused
 from flows.steps.connecting import connection_of
+from resources.backends.errors import Unreachable
 from resources.connections import ConnectionRef
 from resources.errors import OrchestraError
 from resources.http_auth import authorise
@@ -37,7 +38,7 @@ def prepare(
     """The client to send with, the request complete with the client's headers and the credentials, the connection.
 
     Every secret is given to `mask` before it is used. `timeout`: seconds that asking for a token may take. Raises
-    Changed, Refused when connection or secret are gone, TokenFailed.
+    Changed, Refused when connection or secret are gone, TokenFailed, Unreachable.
     """
     if action.connection is None:
         return *_complete(public_client(), request), None
@@ -46,7 +47,7 @@ def prepare(
         client, request = _complete(http_client(ref), request)
         for secret in authorise(ref, request, timeout=timeout, stop=stop):
             mask(secret)
-    except TokenFailed:
+    except (TokenFailed, Unreachable):
         raise
     except OrchestraError as e:
         raise Refused(e.message) from e

@@ -16,6 +16,7 @@ from django.db import OperationalError
 from flows.steps.base import Done, Fail, Json, Outcome, Refused, Retry, StepContext, StepError
 from flows.steps.connecting import Changed
 from flows.steps.http import answer, bodies, clients
+from resources.backends.errors import Unreachable
 from resources.errors import OrchestraError
 from resources.http_auth import refused
 from resources.http_client import Fetched, ResponseTooLarge, fetch
@@ -132,7 +133,7 @@ def broken(error: Exception, host: str, timeout: float) -> Outcome:
             return Retry(StepError("network", f"The exchange with {host} broke: {_sentence(error)}"))
         case ResponseTooLarge():
             return Fail(StepError("limit", f"{host} answered too much. {error.message}"))
-        case TokenFailed(again=True):
+        case TokenFailed(again=True) | Unreachable():
             return Retry(StepError("connect", error.message), acted=False)
         case TokenFailed():
             return Fail(StepError("refused", f"{error.message} {error.hint}".strip()))
