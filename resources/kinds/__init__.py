@@ -14,6 +14,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 from resources.connection_settings import ConnectionSettings, HttpSettings, SecretName
+from resources.kinds.ssh import SshSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Kind:
 _ALL = (
     Kind("http", "HTTP", "An HTTP API: its address and how requests show who sends them.", HttpSettings,
          "resources.probe:http"),
+    Kind("ssh", "SSH", "An account on a server, where steps run commands.", SshSettings, "resources.ssh_probe:ssh"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}
