@@ -16,6 +16,9 @@ from flows.steps.fields import Duration
 Json = Any
 SCHEMA_ID = "https://orchestra.invalid/schemas/flow-1.json"
 
+#: families whose config may stand beside a step's own: they act at once, and end by themselves
+_ACTING = ("http", "function", "kv", "ssh")
+
 
 def json_schema() -> dict[str, Json]:
     """The schema of one flow, as a new dict."""
@@ -105,8 +108,7 @@ def _one_of(models: Mapping[str, type[BaseModel]], definitions: dict[str, Json],
 
 
 def _fallback() -> dict[str, Json]:
-    families = ("http", "function", "kv")
-    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
+    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in _ACTING}
     properties["value"] = {"description": "the step's output instead"}
     properties["last_good"] = {"const": True, "description": "the last good output of this step in an earlier run"}
     properties["on"] = {
@@ -123,21 +125,19 @@ def _fallback() -> dict[str, Json]:
 
 
 def _compensate(definitions: dict[str, Json]) -> dict[str, Json]:
-    families = ("http", "function", "kv")
     undo = _of(UndoModel, definitions)
-    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
+    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in _ACTING}
     return {
         "type": "object",
         "description": "What undoes the step.",
         "properties": {**undo["properties"], **properties},
         "additionalProperties": False,
-        "oneOf": [{"required": [name]} for name in families],
+        "oneOf": [{"required": [name]} for name in _ACTING],
     }
 
 
 def _already_done() -> dict[str, Json]:
-    families = ("http", "function", "kv")
-    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in families}
+    properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in _ACTING}
     properties["if"] = {
         "anyOf": [{"type": "boolean"}, _expression()],
         "description": "over `check.output`: it happened",
@@ -149,7 +149,7 @@ def _already_done() -> dict[str, Json]:
         "properties": properties,
         "additionalProperties": False,
         "required": ["if"],
-        "oneOf": [{"required": [name]} for name in families],
+        "oneOf": [{"required": [name]} for name in _ACTING],
     }
 
 

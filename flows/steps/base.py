@@ -46,6 +46,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "deadlock": False,  # a child would wait for a place of a concurrency key that a run above it holds
     "contract": False,  # what a step requires or promises does not hold
     "child_failed": False,  # the run of a child flow did not succeed
+    "exit": False,  # a command ended with a code that is no success, or by a signal
     "unknown_outcome": False,  # may or may not have happened; a person must say
     "internal": True,  # a bug of ours or a broken part
 }

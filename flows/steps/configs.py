@@ -15,6 +15,7 @@ from flows.steps.http.config import HttpConfig
 from flows.steps.kv.config import KvConfig
 from flows.steps.route.config import RouteConfig
 from flows.steps.sleep.config import SleepConfig
+from flows.steps.ssh.config import SshConfig
 from flows.steps.wait.config import WaitConfig
 
 Json = Any
@@ -28,6 +29,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "kv": KvConfig,
     "route": RouteConfig,
     "call": CallConfig,
+    "ssh": SshConfig,
 }
 
 

@@ -14,6 +14,7 @@ from flows.steps.http.step import HttpFamily
 from flows.steps.kv.step import KvFamily
 from flows.steps.route.step import RouteFamily
 from flows.steps.sleep.step import SleepFamily
+from flows.steps.ssh.step import SshFamily
 from flows.steps.wait.step import WaitFamily
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -86,6 +87,7 @@ def _config_breaches(config: object) -> list[str]:
 _registry = Registry()
 for _cls in (
     HttpFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
+    SshFamily,
 ):  # fmt: skip
     _registry.register(_cls)
 

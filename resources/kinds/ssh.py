@@ -75,15 +75,26 @@ class SshSettings(ConnectionSettings):
     """
 
     host: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=253), AfterValidator(_host)]
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
-    username: Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_user)]
-    key_secret: Annotated[str, SecretName()] = Field(default="", max_length=64)
-    passphrase_secret: Annotated[str, SecretName()] = Field(default="", max_length=64)
-    password_secret: Annotated[str, SecretName()] = Field(default="", max_length=64)
-    known_hosts: Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_known_hosts)] = ""
-    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = ()
-    connect_timeout: Annotated[float, Field(ge=1, le=60)] = 10.0
-    keepalive: Annotated[float, Field(ge=1, le=300)] = 15.0
+    port: int = Field(default=22, ge=1, le=65535)
+    username: Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_user)] = Field(
+        title="User name"
+    )
+    key_secret: Annotated[str, SecretName()] = Field(default="", max_length=64, title="Private key")
+    passphrase_secret: Annotated[str, SecretName()] = Field(default="", max_length=64, title="Passphrase of the key")
+    password_secret: Annotated[str, SecretName()] = Field(default="", max_length=64, title="Password")
+    known_hosts: Annotated[str, StringConstraints(max_length=20_000), AfterValidator(_known_hosts)] = Field(
+        default="",
+        title="Known hosts",
+        description="Lines of known_hosts, or fingerprints such as SHA256:…. The test button shows the line to check.",
+        json_schema_extra={"format": "lines"},
+    )
+    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = Field(
+        default=(),
+        title="Networks allowed though not public",
+        description="One a line, such as 10.1.0.0/16. Empty: only public addresses are reached.",
+    )
+    connect_timeout: float = Field(default=10.0, ge=1, le=60, title="Seconds to get in")
+    keepalive: float = Field(default=15.0, ge=1, le=300, title="Seconds between two signs of life")
 
     @model_validator(mode="after")
     def _shows_who_it_is(self) -> SshSettings:

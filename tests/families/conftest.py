@@ -8,6 +8,7 @@ import pytest
 from resources.access import Actor
 from resources.connections import create_connection
 from resources.secrets import set_secret
+from tests.families import sshd
 from tests.families.outside import Outside, serve
 
 SECRET = "s3cr3t-Token/with+signs"
@@ -29,6 +30,26 @@ def connect(db: None, outside: Outside) -> Callable[..., str]:
             set_secret(actor=admin, name=settings["auth"]["secret"], value=SECRET)
         base = {"base_url": outside.url + path, "allow_networks": ["127.0.0.0/8"]}
         create_connection(actor=admin, name=name, kind="http", settings={**base, **settings})
+        return name
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
+    """One sshd for all tests that do not end it."""
+    with sshd.serve(tmp_path_factory.mktemp("sshd")) as running:
+        yield running
+
+
+@pytest.fixture
+def box(db: None, server: sshd.Sshd) -> Callable[..., str]:
+    """Make an ssh connection to the server of the tests; keywords change its settings."""
+
+    def make(name: str = "box", key: str = server.private_key, **settings: Any) -> str:
+        admin = Actor.system("tests")
+        set_secret(actor=admin, name="ssh-key", value=key)
+        create_connection(actor=admin, name=name, kind="ssh", settings=server.settings(**settings))
         return name
 
     return make

@@ -95,4 +95,19 @@ SAMPLES: Mapping[str, Sample] = {
         huge={"set": {"key": "x", "value": "y" * 100_000}},
         failing=({"get": {"key": "k" * 300}}, {"increment": {"key": "text"}}),
     ),
+    "ssh": Sample(
+        config={"connection": "box", "command": ["echo", "${{ input.name }} and\n$HOME"]},
+        resolved="billing and",
+        invalid={"connection": "box", "command": "${{ input.count }}", "ok": ["${{ input.name }}"]},
+        endless={"connection": "box", "command": ["sleep", "300"]},
+        huge={"connection": "box", "command": ["yes"]},
+        failing=(
+            {"connection": "box", "command": ["cat", "/no/such/file"]},
+            {"connection": "box", "command": ["echo", "x"], "stdout": "json"},
+            {"connection": "box", "job": "no-such-job"},
+            {"connection": "changed", "command": ["true"]},
+            {"connection": "nobody", "command": ["true"]},
+            {"connection": "away", "command": ["true"]},
+        ),
+    ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
 from pydantic import BaseModel
 
@@ -11,9 +11,8 @@ from flows.steps.base import Action, Family, Json, Outcome, Refused, StepContext
 from flows.steps.http import address, bodies, pages
 from flows.steps.http.config import HttpConfig
 from flows.steps.http.sending import Sender
-from resources import artifacts
+from flows.steps.pinning import pinned
 from resources.connection_settings import HttpSettings
-from resources.errors import OrchestraError
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_SHOWN = 200  # characters of a body in a sentence
@@ -44,10 +43,10 @@ class HttpFamily(Family):
     def pin(self, config: dict[str, Json]) -> dict[str, Json]:
         """Resources by what they are, not only by their name: people approve these very bytes."""
         if "body_from" in config:
-            config["body_from"] = _pinned(config["body_from"])
+            config["body_from"] = pinned(config["body_from"])
         for part in config.get("multipart", {}).values():
             if isinstance(part, dict) and "resource" in part:
-                part["resource"] = _pinned(part["resource"])
+                part["resource"] = pinned(part["resource"])
         return config
 
     def repeatable(self, action: Action, connection: BaseModel | None) -> bool:
@@ -84,17 +83,6 @@ def _plain(headers: dict[str, str]) -> dict[str, str]:
         if not (value.isascii() and value.isprintable()):
             raise Refused(f"The header {name} has characters that no header may have; use printable ASCII")
     return dict(headers)
-
-
-def _pinned(resource: Json) -> Json:
-    """Raises Refused for what names no resource."""
-    name: Any = resource.get("$res") if isinstance(resource, dict) else resource
-    if not isinstance(name, str) or not name.startswith(artifacts.PREFIX):
-        raise Refused("A body comes from a resource: name one by its address, res://…, or an output that is one")
-    try:
-        return artifacts.ref(artifacts.get(name))
-    except OrchestraError as e:
-        raise Refused(f"The resource {name} cannot be sent: {e.message}") from e
 
 
 def _excerpt(value: Json) -> str:
