@@ -23,7 +23,7 @@ RUN_STAMP := $(VENV)/$(if $(IS_DEV),.dev,.app)
 MAY_BE_EMPTY := $(if $(ARGS),|| [ $$? = 5 ])
 FRONT_SOURCES := $(shell find static/src -type f 2>/dev/null) static/build.mjs
 
-.PHONY: help run install install-app build chromium lint format test test-sqlite test-postgres bench chaos soak lock clean
+.PHONY: help run install install-app build chromium sshd lint format test test-sqlite test-postgres bench chaos soak lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -76,6 +76,12 @@ chromium: install ## the browser that tests drive: a Chromium that is there, Deb
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; \
 	else $(PY) -m playwright install chromium; fi
 
+sshd: ## the SSH server that tests talk to, from Debian's package where it is missing
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v sshd >/dev/null 2>&1 && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then echo "Installing an SSH server for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client >/dev/null; \
+	else echo "The tests of ssh need sshd: install openssh-server." >&2; exit 2; fi
+
 lint: install ## ruff, mypy, and that no migration is missing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -88,10 +94,10 @@ format: install ## mend what ruff can mend
 
 test: test-sqlite test-postgres ## every test, on SQLite and on PostgreSQL, Chromium included; needs no service
 
-test-sqlite: install build chromium
+test-sqlite: install build chromium sshd
 	$(PY) -m pytest $(ARGS) $(MAY_BE_EMPTY)
 
-test-postgres: install build
+test-postgres: install build sshd
 	$(PY) -m tests.services postgres -- $(PY) -m pytest -m db_matrix $(ARGS) $(MAY_BE_EMPTY)
 
 bench: install build chromium ## the benchmarks of tests/bench on SQLite and PostgreSQL; prints a table

@@ -213,7 +213,7 @@ def check_host_key(settings: SshSettings, key: asyncssh.SSHKey) -> SshRefused | 
     if plain not in revoked and (plain in trusted or shown in prints):
         return None
     place = settings.host if settings.port == 22 else f"[{settings.host}]:{settings.port}"
-    details = {"shown": shown, "line": f"{place} {plain}", "known": prints}
+    details: dict[str, Any] = {"shown": shown, "line": f"{place} {plain}", "known": prints}
     details["known"] += [asyncssh.import_public_key(one).get_fingerprint() for one in trusted]
     if plain in revoked:
         return SshRefused(f"The host key {shown} of {place} is revoked. Nothing was sent.", details=details)
@@ -223,8 +223,9 @@ def check_host_key(settings: SshSettings, key: asyncssh.SSHKey) -> SshRefused | 
             hint=f"If {shown} is its fingerprint, add this line to known hosts: {details['line']}",
             details=details,
         )
+    known = ", ".join(details["known"])
     return SshRefused(
-        f"The host key of {place} has changed: it shows {shown}, known is {', '.join(details['known'])}. Nothing was sent.",
+        f"The host key of {place} has changed: it shows {shown}, known is {known}. Nothing was sent.",
         hint="Somebody may be in between. Ask who runs the server before you change the known hosts.",
         details=details,
     )

@@ -11,6 +11,7 @@ from flows.definition import (
     lint_functions,
     lint_graph,
     lint_schedules,
+    lint_ssh,
     lint_text,
     lint_time,
     lint_webhooks,
@@ -50,6 +51,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
             lint_approvals.check(document, steps)
             lint_time.check(document, steps)
             lint_contracts.check(document, steps)
+            lint_ssh.check(document, steps)
         lint_schedules.check(document)
         lint_webhooks.check(document)
         if known is not None:

@@ -108,6 +108,10 @@ def _check_schemas(document: Document, doc: StepDoc) -> None:
         check_schema(document, callback["schema"], (*doc.path, "wait", "callback", "schema"))
 
 
+#: families that reach the outside through a connection
+_CONNECTED = frozenset({"http", "ssh"})
+
+
 def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
     if schema and schema.get("type", "object") != "object":
         said = "The input of a flow is an object."
@@ -122,7 +126,7 @@ def _check_defaults(document: Document) -> None:
 
 def _check_limits(document: Document, doc: StepDoc) -> None:
     defaults = document.flow.defaults if document.flow else None
-    if doc.family == "http" and doc.model.timeout is None and not (defaults and defaults.timeout):
+    if doc.family in _CONNECTED and doc.model.timeout is None and not (defaults and defaults.timeout):
         said = f"The step `{doc.id}` has no timeout; 30 seconds are used."
         hint = "Add `timeout: 30s` here or under `defaults`."
         document.report("missing-timeout", (*doc.path, "id"), said, hint, severity="warning")
@@ -174,15 +178,16 @@ def check_names(document: Document, known: Names) -> None:
 
 def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:
     for doc in document.steps:
-        if doc.family == "http":
-            yield ("connection", known.connections, (*doc.path, "http", "connection"), doc.config.get("connection"))
+        if doc.family in _CONNECTED:
+            path: Path = (*doc.path, doc.family, "connection")
+            yield "connection", known.connections, path, doc.config.get("connection")
         for key, family, config in (
             ("fallback", doc.fallback_family, doc.fallback_config),
             ("already_done", doc.done_family, doc.done_config),
             ("compensate", doc.undo.family, doc.undo.config) if doc.undo is not None else ("compensate", None, None),
         ):
-            if family == "http" and config:
-                path = (*doc.path, key, "http", "connection")
+            if family in _CONNECTED and config:
+                path = (*doc.path, key, family, "connection")
                 yield ("connection", known.connections, path, config.get("connection"))
         if doc.family == "call":
             yield "flow", _and_itself(document, known.flows), (*doc.path, "call", "flow"), doc.config.get("flow")

@@ -56,6 +56,8 @@ RULES: Mapping[str, str] = {
     "compensate-waits": "What undoes a step would wait for a person, a signal or a time.",
     "handler-step": "A step that only a missed time calls has keys that would do nothing, or is needed by others.",
     "time-order": "A longer time ends before a shorter one.",
+    "ssh-long": "A worker would stay with a remote command for long.",
+    "output-unbounded": "What a step keeps has no bound of its own.",
     "until-step": "The step cannot poll, or its condition can never change.",
     "until-unbounded": "Polling has no bound but the longest there is.",
     "fallback-waits": "A fallback that would wait for somebody or something.",

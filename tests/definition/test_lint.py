@@ -390,7 +390,7 @@ def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
 
-STEP_KEYS = ["compensate: {ssh: {}}"]
+STEP_KEYS = ["compensate: {agent: {}}"]
 FLOW_KEYS = ["vars: {}"]
 
 
@@ -404,7 +404,7 @@ FLOW_KEYS = ["vars: {}"]
         steps("  - id: a\n    wait: {event: {name: x}}\n"),
         steps("  - id: a\n    approval: {title: T, escalate: {after: 2h}}\n"),
         steps("  - id: a\n    approval: {title: T, on_expiry: escalate}\n"),
-        steps("  - id: a\n    http: {url: x}\n    fallback: {ssh: {}}\n"),
+        steps("  - id: a\n    http: {url: x}\n    fallback: {agent: {}}\n"),
         steps("  - id: a\n    for_each: {items: [1]}\n    approval: {title: T}\n"),
     ],
 )
@@ -560,3 +560,26 @@ def test_a_public_key_in_the_flow_is_no_secret() -> None:
     for key in (der, pem):
         hook = f"triggers:\n  - webhook:\n      verify: ecdsa\n      ecdsa:\n        header: X-S\n        key: {key}\n"
         assert [p for p in lint(HEAD + hook + steps(OK)) if p.rule == "secret-in-text"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("    ssh: {connection: box, command: [make]}\n    timeout: 11m\n", "ssh-long"),
+        ("    ssh: {connection: box, command: [make], stdout: resource}\n    timeout: 1m\n", "output-unbounded"),
+        ("    ssh: {connection: box, command: [make], callback: b}\n    timeout: 1m\n", "unknown-step"),
+        ("    ssh: {connection: box, command: [make], callback: a}\n    timeout: 1m\n", "bad-value"),
+        (
+            "    function: {code: '1'}\n    compensate: {ssh: {connection: box, command: [a], callback: b}}\n",
+            "unknown-step",
+        ),
+    ],
+)
+def test_remote_commands_that_stay_say_or_call_too_much_are_reported(text: str, rule: str) -> None:
+    assert [p.rule for p in lint(steps("  - id: a\n" + text))] == [rule]
+
+
+def test_a_detached_command_may_take_as_long_as_it_likes() -> None:
+    text = "    ssh: {connection: box, command: [make], detached: true, callback: b}\n    timeout: 11m\n"
+    wait = "  - id: b\n    wait: {callback: {timeout: 1h}}\n"
+    assert lint(steps("  - id: a\n" + text + wait)) == []

@@ -96,11 +96,14 @@ SAMPLES: Mapping[str, Sample] = {
         failing=({"get": {"key": "k" * 300}}, {"increment": {"key": "text"}}),
     ),
     "ssh": Sample(
-        config={"connection": "box", "command": ["echo", "${{ input.name }} and\n$HOME"]},
-        resolved="billing and",
+        config={
+            "connection": "box",
+            "command": ["sh", "-c", "echo $1 $ORCHESTRA_IDEMPOTENCY_KEY", "sh", "${{ input.name }}"],
+        },
+        resolved="billing",
         invalid={"connection": "box", "command": "${{ input.count }}", "ok": ["${{ input.name }}"]},
         endless={"connection": "box", "command": ["sleep", "300"]},
-        huge={"connection": "box", "command": ["yes"]},
+        huge={"connection": "box", "command": ["yes"], "max_output": "1MiB"},
         failing=(
             {"connection": "box", "command": ["cat", "/no/such/file"]},
             {"connection": "box", "command": ["echo", "x"], "stdout": "json"},

@@ -49,15 +49,16 @@ class Sshd:
 
     def sessions(self) -> list[int]:
         """Process ids of the children that serve one connection each."""
-        found = subprocess.run(  # noqa: S603
+        found = subprocess.run(
             ["/usr/bin/pgrep", "-P", str(self.process.pid)], capture_output=True, text=True, check=False
         )
         return [int(pid) for pid in found.stdout.split()]
 
 
 def new_key(path: Path) -> str:
-    subprocess.run(  # noqa: S603
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], check=True  # noqa: S607
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)],
+        check=True,
     )
     return path.read_text()
 
@@ -82,11 +83,14 @@ def serve(folder: Path) -> Iterator[Sshd]:
     port = closed_port()
     (folder / "sshd_config").write_text(config(folder, port, home))
     command = [PROGRAM, "-D", "-e", "-f", str(folder / "sshd_config")]
-    shown = subprocess.run(  # noqa: S603
-        ["ssh-keygen", "-lf", str(folder / "host.pub")], capture_output=True, text=True, check=True  # noqa: S607
+    shown = subprocess.run(
+        ["ssh-keygen", "-lf", str(folder / "host.pub")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603
+        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             _listens(port, process, folder)
             yield Sshd(port, home, folder, private, other, shown.stdout.split()[1], process)

@@ -68,5 +68,5 @@ def test_something_else_is_no_family() -> None:
 
 
 def test_an_unknown_family_is_named_with_those_there_are() -> None:
-    with pytest.raises(UnknownFamily, match=r"'ssh'.*http"):
-        family("ssh")
+    with pytest.raises(UnknownFamily, match=r"'agent'.*http"):
+        family("agent")

@@ -271,7 +271,9 @@ def test_a_changed_host_key_is_refused_with_both_fingerprints(box: Box, server: 
     box(known_hosts=f"[127.0.0.1]:{server.port} {other_key(server)}")
     tried = ran(["touch", "pwned"])
     assert error(tried) == "refused" and "has changed" in tried.stored["message"]
-    assert server.fingerprint in tried.stored["message"] and tried.stored["details"]["known"][0] in tried.stored["message"]
+    assert (
+        server.fingerprint in tried.stored["message"] and tried.stored["details"]["known"][0] in tried.stored["message"]
+    )
     assert not (server.home / "pwned").exists()
 
 
@@ -306,7 +308,9 @@ def test_the_key_is_masked_wherever_the_command_shows_it(box: Box, server: Sshd)
     shown = ran(["sh", "-c", "cat; cat /dev/null >&2"], config={"stdin": server.private_key})
     assert server.private_key.splitlines()[1] not in str(shown.stored) and "•••" in str(shown.stored)
     big = ran(["cat"], config={"stdin": server.private_key, "stdout": "resource"})
-    assert server.private_key.splitlines()[1].encode() not in artifacts.read(artifacts.get(output(big)["stdout"]["$res"]))
+    assert server.private_key.splitlines()[1].encode() not in artifacts.read(
+        artifacts.get(output(big)["stdout"]["$res"])
+    )
 
 
 def test_a_try_of_the_connection_signs_in_and_runs_nothing(box: Box) -> None:

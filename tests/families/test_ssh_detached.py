@@ -67,9 +67,7 @@ def test_a_job_starts_at_once_and_is_collected_when_it_ended(box: Box, server: S
     assert (found["stderr"], found["exit_code"], found["state"]) == ("bad\n", 4, "ended")
 
 
-def test_files_of_a_job_are_the_accounts_alone_but_what_it_makes_is_as_ever(
-    box: Box, key: str, tmp_path: Path
-) -> None:
+def test_files_of_a_job_are_the_accounts_alone_but_what_it_makes_is_as_ever(box: Box, key: str, tmp_path: Path) -> None:
     box()
     made = tmp_path / "made"
     began = start(["touch", str(made)], key)
@@ -93,9 +91,7 @@ def test_the_same_key_starts_it_once(box: Box, key: str, tmp_path: Path) -> None
     assert family("ssh").repeatable(resolve("ssh", {"connection": "box", "command": ["a"], "detached": True}), None)
 
 
-def test_a_job_outlives_its_connection_and_whoever_started_it(
-    box: Box, server: Sshd, key: str, tmp_path: Path
-) -> None:
+def test_a_job_outlives_its_connection_and_whoever_started_it(box: Box, server: Sshd, key: str, tmp_path: Path) -> None:
     box()
     go = tmp_path / "go"
     before = set(server.sessions())

@@ -57,6 +57,9 @@ class SshConfig(Config):
     max_bytes: Annotated[Size, Field(ge=1, le=MAX_BYTES)] = Field(
         default=64 * 1024, description="a larger output becomes a resource; its first and last lines stay"
     )
+    max_output: Annotated[Size, Field(ge=1)] | None = Field(
+        default=None, description="the most that either stream may say; more ends the command with class `limit`"
+    )
     callback: StepId | None = Field(
         default=None, description="a step that waits for a callback: its address is in `ORCHESTRA_CALLBACK_URL`"
     )
@@ -76,7 +79,7 @@ class SshConfig(Config):
             raise ValueError(f"{sorted(odd)[0]} goes with a command")
         if self.job is None and (odd := given & {"action", "follow"}):
             raise ValueError(f"{sorted(odd)[0]} goes with a job")
-        if self.detached and (odd := given & {"stdout", "stderr", "max_bytes", "ok"}):
+        if self.detached and (odd := given & {"stdout", "stderr", "max_bytes", "max_output", "ok"}):
             raise ValueError(f"{sorted(odd)[0]} belongs to the step that collects the job")
         if self.follow and self.action != "collect":
             raise ValueError("follow goes with action: collect")

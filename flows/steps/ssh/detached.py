@@ -132,7 +132,8 @@ async def _read(line: Line, connection: asyncssh.SSHClientConnection, out: Outpu
     while True:
         job = await _look(line, connection, out, err)
         ctx.checkpoint({"job": job.id, "shown": [out.size, err.size]})
-        if (out.size, err.size) < job.sizes and sum(job.sent):
+        behind = out.size < job.sizes[0] or err.size < job.sizes[1]
+        if behind and any(job.sent):
             continue
         if job.state != "running" or not ctx.action.config["follow"]:
             return job

@@ -19,7 +19,7 @@ MAX_TAIL = 16 * 1024  # characters of one piece for the live tail: no more is ev
 
 
 class TooMuch(Exception):
-    """An output has more bytes than any resource may have."""
+    """An output has more bytes than the step, or any resource, may have."""
 
 
 class NotJson(Exception):
@@ -45,7 +45,7 @@ class Output:
     def feed(self, data: bytes) -> None:
         """Raises TooMuch."""
         if self.size + len(data) > self.most:
-            raise TooMuch(f"{self.name} has more than {self.most} bytes, the most that a resource may have.")
+            raise TooMuch(f"{self.name} has more than {self.most} bytes, the most that is taken.")
         new = data[max(0, self.quiet - self.size) :]
         self.size += len(data)
         self.file.write(data)

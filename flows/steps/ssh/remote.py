@@ -25,7 +25,9 @@ n=0; while [ $n -lt 10 ] && kill -0 -"$1" 2>/dev/null; do n=$((n+1)); sleep 0.1 
 kill -KILL -"$1" 2>/dev/null; exit 0
 """
 
-_ALIVE = """mine() { [ ! -r /proc/"$1"/stat ] || [ "$(cut -d' ' -f22 /proc/"$1"/stat)" = "$(cat "$d/began" 2>/dev/null)" ]; }
+_ALIVE = """mine() {
+  [ ! -r /proc/"$1"/stat ] || [ "$(cut -d' ' -f22 /proc/"$1"/stat)" = "$(cat "$d/began" 2>/dev/null)" ]
+}
 alive() { p=$(cat "$d/pid" 2>/dev/null) && [ -n "$p" ] && kill -0 -"$p" 2>/dev/null && mine "$p"; }
 """
 
@@ -54,7 +56,8 @@ e=$?
 %secho $e > "$d/exit.new" && mv "$d/exit.new" "$d/exit"
 """
 
-#: $1 directory, $2 exit code. In a session of its own, which outlives a cancel. Up to eight tries over some minutes. The address is in files that only the account reads, not in a list of processes.
+#: $1 directory, $2 exit code. In a session of its own, which outlives a cancel. Up to eight tries over some minutes.
+#: curl reads the address from a file that only the account reads, so that no list of processes shows it.
 _CALL = """d=$1; e=$2; u=%s
 printf '{"job":"%%s","exit_code":%%s,"stdout_bytes":%%s,"stderr_bytes":%%s}' %s "$e" \\
   $(($(wc -c < "$d/stdout"))) $(($(wc -c < "$d/stderr"))) > "$d/answer"

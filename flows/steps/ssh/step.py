@@ -27,7 +27,7 @@ class SshFamily(Family):
         config = cast(SshConfig, config)
         if not isinstance(connection, SshSettings):
             raise Refused(f"The connection {config.connection!r} is not an ssh connection")
-        kept = {"ok": list(config.ok), "stdout": config.stdout, "stderr": config.stderr, "max_bytes": config.max_bytes}
+        kept = {name: getattr(config, name) for name in ("ok", "stdout", "stderr", "max_bytes", "max_output")}
         if config.job is not None:
             return {"job": config.job, "action": config.action, "follow": config.follow, **kept}
         sent = {"command": config.words, "env": dict(config.env), "stdin": config.stdin, "callback": config.callback}

@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
 from django.db import OperationalError
@@ -42,7 +42,8 @@ class Line:
     def call(self, work: Callable[[asyncssh.SSHClientConnection], Awaitable[T]]) -> T:
         """What `work` gives, over a connection of its own. Raises AddressRefused, SshRefused, SshUnreachable."""
         sock = self._dial()
-        return in_loop(lambda: opened(self.access, sock, self._within(), work))
+        found: T = in_loop(lambda: opened(self.access, sock, self._within(), work))
+        return found
 
     async def call_again(self, work: Callable[[asyncssh.SSHClientConnection], Awaitable[T]]) -> T:
         """The same from inside a loop."""
@@ -56,8 +57,9 @@ class Line:
     def _dial(self) -> socket.socket:
         return dial(self.access, timeout=self._within(), stop=self.ctx.cancelled)
 
-    def output(self, name: str, most: int | None = None) -> Output:
-        return Output(name, most or settings.MAX_RESOURCE_BYTES, self.ctx.tail)
+    def output(self, name: str) -> Output:
+        most = min(self.ctx.action.config.get("max_output") or float("inf"), settings.MAX_RESOURCE_BYTES)
+        return Output(name, int(most), self.ctx.tail)
 
 
 def new_mark() -> str:
