@@ -36,7 +36,7 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
     ("a sleep polls", steps("  - id: a\n    sleep: 1s\n    deadline: 1m\n    until: '${{ steps.a.output == 1 }}'\n"),
      "until-step", "error", 8, 5),
     ("ssh stays", steps("  - id: a\n    ssh: {connection: box, command: [make]}\n    timeout: 11m\n"),
-     "ssh-long", "warning", 6, 29),
+     "ssh-long", "warning", 6, 28),
     ("ssh says", steps("  - id: a\n    ssh: {connection: box, command: [make], stdout: resource}\n    timeout: 1m\n"),
-     "output-unbounded", "warning", 6, 54),
+     "output-unbounded", "warning", 6, 53),
 ]  # fmt: skip
