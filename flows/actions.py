@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import IntegrityError, transaction
 
-from flows import versions
+from flows import uses, versions
 from flows.definition.lint import analyse
 from flows.definition.plan import Plan
 from flows.headline import MAX_BYTES, MAX_TITLE, SLUG, Headline, invalid, read_headline
@@ -42,6 +42,7 @@ def create_flow(*, actor: Actor, source: str) -> Flow:
             )
             Draft.objects.create(flow=flow, source=source, updated_by=actor.user)
             _keep_revision(flow, 1, source, actor)
+            uses.keep(flow, uses.named_in(source), live=False)
             audit.record(
                 actor=actor,
                 action="flow.created",
@@ -81,6 +82,7 @@ def save_draft(*, actor: Actor, slug: str, source: str, revision: int) -> Draft:
         draft.source, draft.updated_by, draft.revision = source, actor.user, draft.revision + 1
         draft.save(update_fields=["source", "updated_by", "updated_at", "revision"])
         _keep_revision(flow, draft.revision, source, actor)
+        uses.keep(flow, uses.named_in(source), live=False)
         audit.record(
             actor=actor, action="draft.saved", object_type="flow", object_id=slug, data={"revision": draft.revision}
         )
@@ -231,6 +233,7 @@ def _point_live(actor: Actor, flow: Flow, release: Release) -> None:
     flow.save(update_fields=["live", "updated_at"])
     plan = release.plan
     _place(actor, flow, plan.folder, (plan.title or flow.slug)[:MAX_TITLE])
+    uses.keep(flow, uses.named_by(plan), live=True)
     live_changed.send(sender=Flow, flow=flow, plan=plan)
     audit.record(
         actor=actor,

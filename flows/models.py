@@ -80,3 +80,17 @@ class Release(models.Model):
     @property
     def plan(self) -> Plan:
         return Plan.from_json(self.plan_json)
+
+
+class ConnectionUse(models.Model):
+    """A connection that the flow's draft (`live` false) or its live release names. Kept by flows.uses."""
+
+    flow = models.ForeignKey(Flow, models.CASCADE, related_name="connection_uses", db_index=False)
+    name = models.CharField(max_length=64, db_index=True)
+    live = models.BooleanField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["flow", "live", "name"], name="connection_use_once")]
+
+    def __str__(self) -> str:
+        return f"{self.flow_id} {self.name}"

@@ -8,9 +8,10 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 from ninja.params.functions import Query
 
+from resources import connection_past as past
 from resources import connections, probe, usage
 from resources.access import Actor, can, require, require_some_role
-from resources.api import Input, Text, actor_of, declared
+from resources.api import Input, Text, actor_of, declared, iso
 from resources.kinds import KINDS
 from resources.models import Connection, Role
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, decode_cursor, encode_cursor
@@ -62,8 +63,36 @@ class TestedOut(Schema):
     message: str = Field(description="What happened and, if it failed, what to look at.")
 
 
+class UseOut(Schema):
+    label: str = Field(description="Such as: flow release-service.")
+    url: str
+    blocks: bool = Field(description="Keeps it from being deleted.")
+
+
 class UsageOut(Schema):
-    items: list[str] = Field(description="Such as: flow release-service.")
+    items: list[UseOut]
+
+
+class HealthOut(Schema):
+    state: str = Field(description="What is known of it, in words.")
+    tested_at: str | None
+    test_ok: bool | None
+    test_message: str
+    used_at: str | None = Field(description="To about a minute.")
+    failed_at: str | None
+    failure: str = Field(description="What went wrong on its side the last time.")
+
+
+class ChangeOut(Schema):
+    at: str
+    actor: str
+    action: str
+    version: int | None = Field(description="The version it made or tested.")
+    changed: list[str] = Field(description="The settings that changed, by name.")
+
+
+class ChangesOut(Schema):
+    items: list[ChangeOut]
 
 
 @router.get("/connection-kinds", response=declared((200, KindsOut)))
@@ -134,9 +163,26 @@ def test_connection(request: HttpRequest, name: Text) -> dict[str, Json]:
 
 @router.get("/connections/{name}/usage", response=declared((200, UsageOut)))
 def get_usage(request: HttpRequest, name: Text) -> dict[str, Json]:
-    """Who uses it, and so keeps it from being deleted. Admins, as it names flows of every folder."""
+    """Who uses it; those that block keep it from being deleted. Admins, as it names flows of every folder."""
     require(actor_of(request), Role.ADMIN)
-    return {"items": usage.users_of("connection", connections.get(name).name)}
+    uses = usage.uses_of("connection", connections.get(name).name)
+    return {"items": [{"label": use.label, "url": use.url, "blocks": use.blocks} for use in uses]}
+
+
+@router.get("/connections/{name}/health", response=declared((200, HealthOut)))
+def get_health(request: HttpRequest, name: Text) -> dict[str, Json]:
+    """The last test, use and failure. Admins, as messages quote the other side."""
+    require(actor_of(request), Role.ADMIN)
+    facts = past.health_of(connections.get(name).pk)
+    return {**facts, **{key: iso(facts[key]) for key in ("tested_at", "used_at", "failed_at")}}
+
+
+@router.get("/connections/{name}/history", response=declared((200, ChangesOut)))
+def get_history(request: HttpRequest, name: Text) -> dict[str, Json]:
+    """Its last 20 changes and tests, newest first, from the audit log. Admins."""
+    require(actor_of(request), Role.ADMIN)
+    changes = past.changes_of(connections.get(name).name)
+    return {"items": [{**change, "at": iso(change["at"])} for change in changes]}
 
 
 def _out(row: Connection, actor: Actor) -> dict[str, Json]:

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from resources import connection_past as past
 from resources import connections, probe
 from resources.access import Actor, can
 from resources.errors import Conflict, NotFound
@@ -65,7 +66,7 @@ def connection_edit(request: HttpRequest, name: str) -> HttpResponse:
         messages.success(request, f"{name} saved.")
         return redirect("connection-edit", name)
     now = overview.of_connection(name, time.time(), rows=True)
-    context = {"connection": ref, "kind": KINDS[ref.kind], "limits": now}
+    context = {"connection": ref, "kind": KINDS[ref.kind], "limits": now, **past.about(ref.id, name)}
     return form_page(request, "resources/connection.html", form, **context)
 
 

@@ -138,6 +138,23 @@ class Connection(models.Model):
         return self.name
 
 
+class ConnectionHealth(models.Model):
+    """What came of the last test and the last uses of a connection; written about once a minute at most, never with
+    what a run does (resources/health.py)."""
+
+    # no constraint: a late note about a connection that was just deleted is no error; its row is taken with it
+    connection = models.OneToOneField(Connection, models.CASCADE, related_name="health", db_constraint=False)
+    tested_at = models.FloatField(null=True)
+    test_ok = models.BooleanField(null=True)
+    test_message = models.CharField(max_length=1000, blank=True, default="")
+    used_at = models.FloatField(null=True)
+    failed_at = models.FloatField(null=True)
+    failure = models.CharField(max_length=500, blank=True, default="")  # masked before it comes here
+
+    def __str__(self) -> str:
+        return f"health of {self.connection_id}"
+
+
 class ConnectionLimit(models.Model):
     """What is remembered of a connection's limits (resources/limits/book.py). Who changes permits locks this row."""
 

@@ -11,7 +11,7 @@ from typing import cast
 import httpx2
 from django.db import transaction
 
-from resources import audit, connections, http_auth, http_client, kinds
+from resources import audit, connections, health, http_auth, http_client, kinds
 from resources.access import Actor, require
 from resources.errors import OrchestraError
 from resources.masking import Masker
@@ -39,6 +39,7 @@ def test_connection(*, actor: Actor, name: str) -> Tested:
     probe = cast(Callable[[connections.ConnectionRef], Tested], kinds.load(kinds.KINDS[ref.kind].probe))
     result = probe(ref)
     with transaction.atomic():
+        health.note_test(ref.id, time.time(), ok=result.ok, message=result.message)
         data = {"ok": result.ok, "message": result.message, "version": ref.version}
         audit.record(actor=actor, action="connection.tested", object_type="connection", object_id=name, data=data)
     return result

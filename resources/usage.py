@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from resources.errors import Conflict
 
 Kind = Literal["connection", "secret"]
-#: name -> sentences' subjects, such as "connection ci" or "flow release-service"
-Finder = Callable[[str], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """`label`: such as "flow release-service"; `url` of its page, or ""; `blocks`: keeps what it uses from deletion."""
+
+    label: str
+    url: str = ""
+    blocks: bool = True
+
+
+#: name -> who uses it; a plain text is a use that blocks
+Finder = Callable[[str], Sequence[str | Use]]
+#: name -> how many use it, of all names at once
+Count = Callable[[], Mapping[str, int]]
 
 _finders: dict[str, list[Finder]] = {"connection": [], "secret": []}
+_counts: dict[str, list[Count]] = {"connection": [], "secret": []}
 
 
-def register(kind: Kind, finder: Finder) -> None:
-    """Ask `finder` too. Called once, from an app's ready()."""
+def register(kind: Kind, finder: Finder, count: Count | None = None) -> None:
+    """Ask `finder` too, and `count` for lists. Called once, from an app's ready()."""
     if finder not in _finders[kind]:
         _finders[kind].append(finder)
+        _counts[kind] += [count] if count is not None else []
+
+
+def uses_of(kind: Kind, name: str) -> list[Use]:
+    """Everything that names it, also what does not keep it from being deleted."""
+    found = [use for finder in _finders[kind] for use in finder(name)]
+    return [Use(use) if isinstance(use, str) else use for use in found]
 
 
 def users_of(kind: Kind, name: str) -> list[str]:
-    return [user for finder in _finders[kind] for user in finder(name)]
+    """Who keeps it from being deleted."""
+    return [use.label for use in uses_of(kind, name) if use.blocks]
+
+
+def counts_of(kind: Kind) -> Counter[str]:
+    """How many use each name; one query for each who registered."""
+    total: Counter[str] = Counter()
+    for count in _counts[kind]:
+        total.update(count())
+    return total
 
 
 def refuse_while_used(kind: Kind, name: str) -> None:

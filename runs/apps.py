@@ -24,7 +24,7 @@ class RunsConfig(AppConfig):
         keeper.register("retention", retention.run, when=keeper.NEVER)
         keeper.register("replays", replays.turn, when=replays.WHEN)
         keeper.register("quarantine", poison.turn, when=poison.WHEN)
-        usage.register("connection", subscriptions.using_connection)
+        usage.register("connection", subscriptions.using_connection, subscriptions.count_connections)
         keys.register_columns()
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
         keeper.register("limits", permits.tend, when=permits.WHEN)

@@ -20,7 +20,7 @@ from flows.definition.plan import UNDO, Fallback, Plan, StepPlan
 from flows.resolve import ResolveError, load_kept, resolve_action, resolve_actions
 from flows.steps import base
 from flows.steps.registry import family
-from resources import connections
+from resources import connections, health
 from resources.backends.errors import Unreachable
 from resources.errors import NotFound
 from resources.fields import dumps
@@ -37,6 +37,8 @@ from runs.streams import Streams
 Json = Any
 logger = logging.getLogger(__name__)
 MAX_LOG_LINES = 200
+#: errors that say something of the connection, and not of the request
+_ITS_FAULT = frozenset({"connect", "network", "timeout", "http_429", "http_5xx", "refused", "rate_limited"})
 
 
 def urls_of(plan: Plan, state: State) -> dict[str, str]:
@@ -181,7 +183,17 @@ class Attempt:
         except Exception:
             logger.exception("step %s of run %s broke", self.step.id, self.loaded.state.run_id)
             outcome = base.Retry(base.StepError("internal", f"The step family {self.plan.family} broke; see the log."))
-        return self._ended(self._stopped(outcome))
+        ended = self._ended(self._stopped(outcome))
+        self._note_use(ended)
+        return ended
+
+    def _note_use(self, ended: given.AttemptEnded) -> None:
+        """How the connection fared, for its page. Outside any transaction, about once a minute."""
+        if self.action is None or self.action.connection is None:
+            return
+        error = ended.error or {}
+        failure = str(error.get("message", "")) if error.get("class") in _ITS_FAULT else ""
+        health.note_use(int(self.action.connection["id"]), clock.now(), failure)
 
     def _stopped(self, outcome: base.Outcome) -> base.Outcome:
         """What was asked to stop and did not get through broke for that reason, whatever it says itself."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.db.models import Count, Q
 
+from resources import health, usage
 from resources.connections import address_of, secrets_in
 from resources.errors import NotFound
 from resources.kinds import KINDS
@@ -90,12 +91,15 @@ def _rows(connection_id: int, **which: Any) -> list[dict[str, Any]]:
 
 def listed(now: float) -> Iterable[Connection]:
     """All connections by name, each with `.badges`: [(tone, words)] where something holds steps back; and with
-    `.kind_title`, `.icon`, `.address` and `.secrets`, the names of those it sends."""
-    found = list(Connection.objects.select_related("limit").annotate(**_COUNTS).order_by("name"))
+    `.kind_title`, `.icon`, `.address`, `.secrets` (the names of those it sends), `.used_by` (how many), `.used_at`
+    and how it fares: `.state`, `.state_words`. A fixed number of queries."""
+    found = list(Connection.objects.select_related("limit", "health").annotate(**_COUNTS).order_by("name"))
+    used = usage.counts_of("connection")
     for connection in found:
         limits, book = _state(connection, now)
         connection.badges = _badges(connection, limits, book, now)  # type: ignore[attr-defined]
         _describe(connection)
+        connection.used_by = used[connection.name]  # type: ignore[attr-defined]
     return found
 
 
@@ -103,6 +107,9 @@ def _describe(connection: Any) -> None:
     kind = KINDS.get(connection.kind)
     connection.kind_title, connection.icon = (kind.title, kind.icon) if kind else (connection.kind, "plug")
     connection.address = address_of(connection.settings)
+    row = getattr(connection, "health", None)
+    connection.state, connection.state_words = health.summary(row)
+    connection.used_at = row.used_at if row is not None else None
     connection.secrets = sorted(secrets_in(connection.kind, connection.settings))
 
 

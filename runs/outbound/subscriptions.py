@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
-from resources import audit
+from resources import audit, usage
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict, NotAllowed, NotFound
 from resources.models import Role
@@ -157,10 +157,18 @@ def get_subscription(name: str) -> Any:
     return row
 
 
-def using_connection(name: str) -> list[str]:
+def using_connection(name: str) -> list[usage.Use]:
     """Registered with resources.usage."""
     rows = Subscription.objects.filter(connection=name).order_by("name")
-    return [f"subscription {found}" for found in rows.values_list("name", flat=True)]
+    return [
+        usage.Use(f"subscription {found}", f"/subscriptions/{found}") for found in rows.values_list("name", flat=True)
+    ]
+
+
+def count_connections() -> dict[str, int]:
+    """{connection: subscriptions that go through it}. Registered with resources.usage."""
+    rows = Subscription.objects.exclude(connection="").values("connection").annotate(count=Count("pk"))
+    return dict(rows.values_list("connection", "count"))
 
 
 def _require_person(actor: Actor) -> None:

@@ -98,7 +98,8 @@ def test_what_uses_it_is_told_and_keeps_it(root: Caller, monkeypatch: pytest.Mon
     root("POST", "/connections", body())
     finders = {"connection": [lambda name: [f"flow uses-{name}"]], "secret": []}
     monkeypatch.setattr(usage, "_finders", finders)
-    assert root("GET", "/connections/ci/usage").json() == {"items": ["flow uses-ci"]}
+    used = {"items": [{"label": "flow uses-ci", "url": "", "blocks": True}]}
+    assert root("GET", "/connections/ci/usage").json() == used
     assert fails(root("DELETE", "/connections/ci"), 409, "in_use")["details"] == ["flow uses-ci"]
 
 

@@ -1,0 +1,74 @@
+"""Which connections the flows name: one row for each, kept with every draft that is saved and every release that goes
+live, so that deleting a connection and the list of connections need not read all flows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.db.models import Count
+
+from flows.definition import yaml_source
+from flows.definition.plan import Plan
+from flows.definition.template import has_expression
+from flows.models import ConnectionUse, Flow
+from resources.usage import Use
+
+_INNER = ("compensate", "fallback", "already_done")
+MAX_NAME = 64
+
+
+def named_in(source: str) -> frozenset[str]:
+    """The connections that a flow's text names, as far as it can be read. Pure."""
+    data = yaml_source.parse(source).data
+    steps = data.get("steps") if isinstance(data, dict) else None
+    found = (name for step in steps for name in _of_step(step)) if isinstance(steps, list) else ()
+    return _plain(found)
+
+
+def named_by(plan: Plan) -> frozenset[str]:
+    """The connections that a plan names. Pure."""
+    return _plain(plan.connections)
+
+
+def _of_step(step: Any) -> Iterator[Any]:
+    if not isinstance(step, dict):
+        return
+    for key, value in step.items():
+        if isinstance(value, dict):
+            yield value.get("connection")
+            if key in _INNER:
+                yield from _of_step(value)
+
+
+def _plain(names: Any) -> frozenset[str]:
+    return frozenset(n for n in names if isinstance(n, str) and 0 < len(n) <= MAX_NAME and not has_expression(n))
+
+
+def keep(flow: Flow, names: frozenset[str], *, live: bool) -> None:
+    """Replace what is kept of the flow's live release or its draft, in the caller's transaction."""
+    rows = ConnectionUse.objects.filter(flow=flow, live=live)
+    before = set(rows.values_list("name", flat=True))
+    if gone := before - names:
+        rows.filter(name__in=gone).delete()
+    ConnectionUse.objects.bulk_create(
+        [ConnectionUse(flow=flow, name=name, live=live) for name in sorted(names - before)], ignore_conflicts=True
+    )
+
+
+def using_connection(name: str) -> list[Use]:
+    """Registered with resources.usage: a flow whose live release names it keeps it; a draft alone does not."""
+    rows = ConnectionUse.objects.filter(name=name).order_by("flow__slug", "-live").values_list("flow__slug", "live")
+    found: dict[str, bool] = {}
+    for slug, live in rows:
+        found[slug] = found.get(slug, False) or live
+    return [
+        Use(f"flow {slug}" if live else f"draft of flow {slug}", f"/flows/{slug}", blocks=live)
+        for slug, live in found.items()
+    ]
+
+
+def count_connections() -> Mapping[str, int]:
+    """{connection: flows that name it, live or in their draft}. Registered with resources.usage."""
+    rows = ConnectionUse.objects.values("name").annotate(flows=Count("flow", distinct=True))
+    return dict(rows.values_list("name", "flows"))
