@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('resources', '0006_secret_versions'),
+        ('resources', '0007_blobs'),
     ]
 
     operations = [
