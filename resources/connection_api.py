@@ -144,7 +144,9 @@ def get_connection(request: HttpRequest, name: Text) -> dict[str, Json]:
 def put_connection(request: HttpRequest, name: Text, body: SettingsIn) -> dict[str, Json]:
     """Replace the settings. Admins."""
     actor = actor_of(request)
-    return _out(connections.update_connection(actor=actor, name=name, settings=body.settings), actor)
+    require(actor, Role.ADMIN)
+    kept = {"limits": connections.get(name).settings.get("limits")}
+    return _out(connections.update_connection(actor=actor, name=name, settings={**kept, **body.settings}), actor)
 
 
 @router.delete("/connections/{name}", response=declared((204, None), errors=(409,)))

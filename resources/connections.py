@@ -148,13 +148,12 @@ def create_connection(*, actor: Actor, name: str, kind: str, settings: Mapping[s
 def update_connection(*, actor: Actor, name: str, settings: Mapping[str, Any]) -> Connection:
     """Replace the settings. A change raises the version, which voids open approvals; saving the same changes nothing.
 
-    Limits left out stay as they are; limits alone leave the version as it is: they say when a step is sent, not what.
-    Admins only. Raises NotAllowed, NotFound, BadInput.
+    Limits alone leave the version as it is: they say when a step is sent, not what. Admins only. Raises NotAllowed,
+    NotFound, BadInput.
     """
     require(actor, Role.ADMIN)
     connection = locked(name)
-    kept = {} if "limits" in settings else {"limits": connection.settings.get("limits")}
-    before, after = connection.settings, _checked(connection.kind, {**settings, **kept})
+    before, after = connection.settings, _checked(connection.kind, settings)
     if before == after:
         return connection
     connection.settings = after
