@@ -77,6 +77,14 @@ def check_address(ip: Address, allow_networks: Sequence[Network] = ()) -> str | 
     return None
 
 
+def check_all(host: str, addresses: Iterable[Address], allow_networks: Sequence[Network]) -> None:
+    """Raises AddressRefused when any address of `host` may not be connected to."""
+    for ip in addresses:
+        reason = check_address(ip, allow_networks)
+        if reason:
+            raise _refused(host, ip, reason)
+
+
 @contextlib.contextmanager
 def total_time(seconds: float, stop: Stop | None = None) -> Iterator[float]:
     """All guarded I/O of this thread in the block together takes at most `seconds`, and ends when `stop` is asked for:
@@ -185,10 +193,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.NetworkStream:
         addresses = look_up(host, port, time_left(timeout, httpcore2.ConnectTimeout))
-        for ip in addresses:
-            reason = check_address(ip, self._allow)
-            if reason:
-                raise _refused(host, ip, reason)
+        check_all(host, addresses, self._allow)
         error: Exception = httpcore2.ConnectError(f"The host {host} has no address.")
         for ip in addresses:
             try:

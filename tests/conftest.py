@@ -54,6 +54,15 @@ def redis_url() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[object]:
+    """A tests.mariadb.MariaDb for this session; `new_database()` gives each test its own."""
+    from tests.mariadb import mariadb
+
+    with mariadb() as server:
+        yield server
+
+
 @pytest.fixture
 def world_url(tmp_path: Path) -> Iterator[str]:
     """A demo world of this test alone, with no effects yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FAMILIES = frozenset({"llm", "search", "db", "notify", "job", "agent"})
+FAMILIES = frozenset({"llm", "search", "notify", "job", "agent"})
 TRIGGERS = frozenset({"event"})
 
 #: Keys by the place they stand in.

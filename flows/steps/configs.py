@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.steps.approval.config import ApprovalConfig
 from flows.steps.call.config import CallConfig
+from flows.steps.db.config import DbConfig
 from flows.steps.fields import RENDERED
 from flows.steps.function.config import FunctionConfig
 from flows.steps.http.config import HttpConfig
@@ -22,6 +23,7 @@ Json = Any
 
 CONFIGS: Mapping[str, type[BaseModel]] = {
     "http": HttpConfig,
+    "db": DbConfig,
     "function": FunctionConfig,
     "approval": ApprovalConfig,
     "wait": WaitConfig,

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from flows.steps.approval.step import ApprovalFamily
 from flows.steps.base import Family
 from flows.steps.call.step import CallFamily
+from flows.steps.db.step import DbFamily
 from flows.steps.function.step import FunctionFamily
 from flows.steps.http.step import HttpFamily
 from flows.steps.kv.step import KvFamily
@@ -86,7 +87,7 @@ def _config_breaches(config: object) -> list[str]:
 
 _registry = Registry()
 for _cls in (
-    HttpFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
+    HttpFamily, DbFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
     SshFamily,
 ):  # fmt: skip
     _registry.register(_cls)

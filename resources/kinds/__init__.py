@@ -14,6 +14,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 from resources.connection_settings import ConnectionSettings, HttpSettings, SecretName
+from resources.kinds.databases import MysqlSettings, PostgresSettings, SqliteSettings
 from resources.kinds.ssh import SshSettings
 
 
@@ -34,6 +35,12 @@ _ALL = (
     Kind("http", "HTTP", "An HTTP API: its address and how requests show who sends them.", HttpSettings,
          "resources.probe:http"),
     Kind("ssh", "SSH", "An account on a server, where steps run commands.", SshSettings, "resources.ssh_probe:ssh"),
+    Kind("postgres", "PostgreSQL", "A PostgreSQL database, for db steps.", PostgresSettings,
+         "resources.databases.probe:test"),
+    Kind("mysql", "MySQL or MariaDB", "A MySQL or MariaDB database, for db steps.", MysqlSettings,
+         "resources.databases.probe:test"),
+    Kind("sqlite", "SQLite", "A SQLite file inside the data directory, for db steps.", SqliteSettings,
+         "resources.databases.probe:test"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from resources.access import Actor
 from resources.connections import create_connection
 from resources.secrets import set_secret
-from tests.families import sshd
+from tests.families import databases, sshd
+from tests.families.databases import Database
 from tests.families.outside import Outside, serve
 
 SECRET = "s3cr3t-Token/with+signs"
@@ -53,3 +55,28 @@ def box(db: None, server: sshd.Sshd) -> Callable[..., str]:
         return name
 
     return make
+
+
+@pytest.fixture(params=databases.KINDS)
+def database(request: pytest.FixtureRequest, db: None) -> Database:
+    """A database of each kind, with the connection `shop` to it."""
+    if request.param == "postgres":
+        return databases.postgres_database(request.getfixturevalue("postgres_server"))
+    if request.param == "mysql":
+        return databases.mysql_database(request.getfixturevalue("mariadb_server"))
+    return databases.sqlite_database(f"t{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def postgres_db(postgres_server: Any, db: None) -> Database:
+    return databases.postgres_database(postgres_server)
+
+
+@pytest.fixture
+def mysql_db(mariadb_server: Any, db: None) -> Database:
+    return databases.mysql_database(mariadb_server)
+
+
+@pytest.fixture
+def sqlite_db(db: None) -> Database:
+    return databases.sqlite_database(f"t{uuid.uuid4().hex}")
