@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -79,7 +80,7 @@ def mariadb(settings: Mapping[str, str] | None = None) -> Iterator[MariaDb]:
                 "skip-name-resolve": "1", **(settings or {}),
             }  # fmt: skip
             argv = [server, *_COMMON, *(f"--{name}={value}" for name, value in options.items())]
-            process = stack.enter_context(running(argv, port, home / "log"))
+            process = stack.enter_context(running(argv, port, home / "log", end=signal.SIGTERM))
             found = MariaDb(port, "tester", password, process.pid)
             _wait(found, home / "log")
         yield found

@@ -59,8 +59,11 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 @contextlib.contextmanager
-def running(argv: list[str], port: int, log: Path, *, user: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A server process that listens on `port`; ended at the end, by force after 10 seconds."""
+def running(
+    argv: list[str], port: int, log: Path, *, user: str | None = None, end: signal.Signals = signal.SIGINT
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process that listens on `port`; ended by the signal `end` (PostgreSQL: a fast shutdown), by force after
+    10 seconds."""
     with log.open("wb") as out:
         process = subprocess.Popen(
             argv,
@@ -77,7 +80,7 @@ def running(argv: list[str], port: int, log: Path, *, user: str | None = None) -
             wait_for_port(port, process, log)
             yield process
         finally:
-            end_process(process, signal.SIGINT)  # PostgreSQL's fast shutdown
+            end_process(process, end)
 
 
 def end_process(process: subprocess.Popen[bytes], number: int, seconds: float = 10.0) -> int:

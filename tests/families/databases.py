@@ -20,6 +20,7 @@ from tests.mariadb import MariaDb
 from tests.services import Postgres
 
 KINDS = ("postgres", "mysql", "sqlite")
+_made: dict[str, str] = {}
 ADMIN = Actor.system("tests")
 ORDERS = (
     "CREATE TABLE orders (id INTEGER PRIMARY KEY, name VARCHAR(100) NOT NULL UNIQUE, paid INTEGER NOT NULL)",
@@ -46,7 +47,9 @@ class Database:
 
 
 def postgres_database(server: Postgres) -> Database:
-    url = server.new_database()
+    """The database is made once, as that takes a while; its tables are each test's own."""
+    url = _made.setdefault(server.url, "") or server.new_database()
+    _made[server.url] = url
 
     def run(*statements: str) -> list[Any]:
         with psycopg.connect(url, autocommit=True) as connection:
@@ -59,6 +62,7 @@ def postgres_database(server: Postgres) -> Database:
         "host": "127.0.0.1", "port": parts.port, "database": parts.path[1:], "username": parts.username,
         "secret": "pg-password", "tls": "off", "allow_networks": ["127.0.0.0/8"],
     }  # fmt: skip
+    run("DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     return _ready(Database("postgres", "shop", run, lambda: psycopg.connect(url), made))
 
 
