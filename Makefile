@@ -23,7 +23,7 @@ RUN_STAMP := $(VENV)/$(if $(IS_DEV),.dev,.app)
 MAY_BE_EMPTY := $(if $(ARGS),|| [ $$? = 5 ])
 FRONT_SOURCES := $(shell find static/src -type f 2>/dev/null) static/build.mjs
 
-.PHONY: help run install install-app build chromium sshd lint format test test-sqlite test-postgres bench chaos soak lock clean
+.PHONY: help run install install-app build chromium sshd mariadb lint format test test-sqlite test-postgres bench chaos soak lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,14 @@ sshd: ## the SSH server that tests talk to, from Debian's package where it is mi
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server openssh-client >/dev/null; \
 	else echo "The tests of ssh need sshd: install openssh-server." >&2; exit 2; fi
 
+mariadb: ## the MariaDB that tests of db steps run: a server that is there, or Debian's package
+	@for name in mariadbd mysqld; do \
+	  if command -v "$$name" >/dev/null 2>&1 || [ -x "/usr/sbin/$$name" ]; then exit 0; fi; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "Installing MariaDB for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mariadb-server-core >/dev/null; \
+	else echo "The tests of db steps need MariaDB: install mariadb-server-core (Debian, Ubuntu), mariadb (Homebrew, Arch) or mariadb-server (Fedora)." >&2; exit 2; fi
+
 lint: install ## ruff, mypy, and that no migration is missing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -94,7 +102,7 @@ format: install ## mend what ruff can mend
 
 test: test-sqlite test-postgres ## every test, on SQLite and on PostgreSQL, Chromium included; needs no service
 
-test-sqlite: install build chromium sshd
+test-sqlite: install build chromium sshd mariadb
 	$(PY) -m pytest $(ARGS) $(MAY_BE_EMPTY)
 
 test-postgres: install build sshd

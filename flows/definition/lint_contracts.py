@@ -97,11 +97,12 @@ def _check_effect(document: Document, doc: StepDoc, step: StepPlan) -> None:
     reads = (
         asked.family == "function"
         or (asked.family == "kv" and "get" in asked.config)
+        or (asked.family == "db" and asked.config.get("write") is not True)
         or (asked.family == "http" and asked.config.get("method", "GET") in _READS)
     )
     if not reads:
         said = f"Asking whether `{step.id}` happened must not change anything."
-        hint = "Use http with GET, kv with get, or a function."
+        hint = "Use http with GET, db with query, kv with get, or a function."
         document.report("already-done-acts", (*doc.path, "already_done", asked.family), said, hint, key=True)
 
 

@@ -15,6 +15,7 @@ from flows.definition.problems import Problem
 from flows.definition.reader import Document, StepDoc
 from flows.definition.template import expressions_in, has_expression
 from flows.definition.yaml_source import Path
+from flows.steps.db.sql import is_bounded
 
 Json = Any
 
@@ -109,7 +110,7 @@ def _check_schemas(document: Document, doc: StepDoc) -> None:
 
 
 #: families that reach the outside through a connection
-_CONNECTED = frozenset({"http", "ssh"})
+_CONNECTED = frozenset({"http", "db", "ssh"})
 
 
 def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
@@ -138,8 +139,18 @@ def _check_limits(document: Document, doc: StepDoc) -> None:
         said = f"The wait `{doc.id}` has no timeout; one day is used."
         hint = "Write `callback: {timeout: 1h}`."
         document.report("missing-timeout", (*doc.path, "wait", "callback"), said, hint, severity="warning")
+    if doc.family == "db":
+        _check_rows(document, doc)
     if doc.model.retry is not None:
         _check_retry(document, doc.model.retry.max_attempts, doc.model.retry.window, (*doc.path, "retry"))
+
+
+def _check_rows(document: Document, doc: StepDoc) -> None:
+    query = doc.config.get("query")
+    if isinstance(query, str) and not {"max_rows", "rest"} & doc.config.keys() and not is_bounded(query):
+        said = f"Nothing bounds the rows of `{doc.id}`; above 1,000 the rest is left out."
+        hint = "Write LIMIT in the query, or `max_rows`, or `rest: resource` to keep them all."
+        document.report("unbounded-output", (*doc.path, "db", "query"), said, hint, severity="warning", key=True)
 
 
 def _check_retry(document: Document, attempts: int, window: float | None, path: Path) -> None:

@@ -76,6 +76,7 @@ RULES: Mapping[str, str] = {
     "unverified-webhook": "Anybody who knows the address can start runs.",
     "weak-signature": "A signature uses a hash that is no longer safe.",
     "open-network": "A list of addresses lets everybody in.",
+    "unbounded-output": "Nothing says how much output there is at most.",
     "bad-cron": "A cron expression cannot be read, or is never due.",
     "unknown-timezone": "The time zone does not exist.",
     "schedule-input": "What a schedule gives is not the input this flow takes.",

@@ -107,6 +107,10 @@ def _one_of(models: Mapping[str, type[BaseModel]], definitions: dict[str, Json],
     }
 
 
+#: families that do something at once, so that they may stand beside a step's own action
+_ACTING = ("http", "db", "function", "kv")
+
+
 def _fallback() -> dict[str, Json]:
     properties: dict[str, Json] = {name: {"$ref": f"#/$defs/{CONFIGS[name].__name__}"} for name in _ACTING}
     properties["value"] = {"description": "the step's output instead"}

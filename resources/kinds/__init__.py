@@ -36,11 +36,11 @@ _ALL = (
          "resources.probe:http"),
     Kind("ssh", "SSH", "An account on a server, where steps run commands.", SshSettings, "resources.ssh_probe:ssh"),
     Kind("postgres", "PostgreSQL", "A PostgreSQL database, for db steps.", PostgresSettings,
-         "resources.databases.probe:test"),
+         "resources.databases.probe:test", "db"),
     Kind("mysql", "MySQL or MariaDB", "A MySQL or MariaDB database, for db steps.", MysqlSettings,
-         "resources.databases.probe:test"),
+         "resources.databases.probe:test", "db"),
     Kind("sqlite", "SQLite", "A SQLite file inside the data directory, for db steps.", SqliteSettings,
-         "resources.databases.probe:test"),
+         "resources.databases.probe:test", "db"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

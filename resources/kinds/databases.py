@@ -6,14 +6,20 @@ import re
 import ssl
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from resources.connection_settings import ConnectionSettings, Network, SecretName
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
-Tls = Literal["off", "prefer", "require", "verify-full"]
+Tls = Literal["verify-full", "require", "prefer", "off"]
+_TLS: dict[str, JsonValue] = {
+    "verify-full": "required, server checked",
+    "require": "required, server not checked",
+    "prefer": "where the server can",
+    "off": "off",
+}
 
 
 def _host(host: str) -> str:
@@ -57,14 +63,27 @@ class ServerSettings(ConnectionSettings):
     `allow_networks`: networks that are not public and may be reached nevertheless, such as 10.1.0.0/16.
     """
 
-    host: Host
+    host: Host = Field(examples=["db.example.com"])
     port: int = Field(ge=1, le=65_535)
-    database: Named
-    username: Named
-    secret: Secret = ""
-    tls: Tls = "verify-full"
-    ca: Pem = ""
-    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = ()
+    database: Named = Field(examples=["shop"])
+    username: Named = Field(title="User name", description="Use an account that may do no more than the steps need.")
+    secret: Secret = Field(default="", title="Password")
+    tls: Tls = Field(
+        default="verify-full",
+        title="TLS",
+        json_schema_extra={"labels": _TLS},
+        description="Only a checked server is the one you mean; the others can be somebody in between.",
+    )
+    ca: Pem = Field(
+        default="",
+        title="Certificate authorities",
+        description="PEM. Trusted instead of the public ones; empty: the public ones.",
+    )
+    allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = Field(
+        default=(),
+        title="Networks allowed though not public",
+        description="One a line, such as 10.1.0.0/16. Empty: only public addresses are reached.",
+    )
 
     @model_validator(mode="after")
     def _ca_is_used(self) -> ServerSettings:
@@ -77,7 +96,9 @@ class PostgresSettings(ServerSettings):
     """`application_name` is what the server lists this connection as."""
 
     port: int = Field(default=5432, ge=1, le=65_535)
-    application_name: Annotated[str, Field(max_length=63), AfterValidator(_plain)] = "orchestra"
+    application_name: Annotated[str, AfterValidator(_plain)] = Field(
+        default="orchestra", max_length=63, description="What the server lists this connection as."
+    )
 
 
 class MysqlSettings(ServerSettings):
@@ -89,7 +110,12 @@ class MysqlSettings(ServerSettings):
 class SqliteSettings(ConnectionSettings):
     """`file`: a path inside the folder `databases` of the data directory; the file must be there."""
 
-    file: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file)]
+    file: Annotated[str, AfterValidator(_file)] = Field(
+        min_length=1,
+        max_length=200,
+        examples=["shop.sqlite3"],
+        description="Inside the folder databases of the data directory, where an administrator has put it.",
+    )
 
 
 DatabaseSettings = PostgresSettings | MysqlSettings | SqliteSettings

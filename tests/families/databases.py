@@ -53,7 +53,7 @@ def postgres_database(server: Postgres) -> Database:
 
     def run(*statements: str) -> list[Any]:
         with psycopg.connect(url, autocommit=True) as connection:
-            cursors = [connection.execute(statement) for statement in statements]  # type: ignore[arg-type]
+            cursors = [connection.execute(statement) for statement in statements]
             return cursors[-1].fetchall() if cursors[-1].description else []
 
     parts = urlsplit(url)

@@ -35,7 +35,31 @@ class Sample:
 WORLD = {"connection": "world"}
 BIG = Action("deploy", None, "function", None, {"code": "1", "input": {"x": "y" * 5_000_000}, "limits": {}})
 
+SHOP = {"connection": "shop"}
+_ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
 SAMPLES: Mapping[str, Sample] = {
+    "db": Sample(
+        config={
+            **SHOP,
+            "execute": "INSERT INTO orders VALUES (:id, :name, 1)",
+            "write": True,
+            "idempotent": True,
+            "params": {"id": "${{ input.count + 10 }}", "name": "${{ input.name }}"},
+        },
+        resolved="billing",
+        invalid={**SHOP, "execute": "DELETE FROM orders", "write": True, "max_changed": "${{ input.name }}"},
+        endless={**SHOP, "query": _ENDLESS},
+        huge={**SHOP, "query": "SELECT hex(zeroblob(100000)) AS big"},
+        failing=(
+            {**SHOP, "query": "SELEKT"},
+            {**SHOP, "query": "DELETE FROM orders"},
+            {**SHOP, "query": "SELECT * FROM nowhere"},
+            {**SHOP, "execute": "INSERT INTO orders VALUES (1, 'x', 1)", "write": True},
+            {**SHOP, "execute": "DELETE FROM orders", "write": True, "expect": {"rows": 1}},
+            {"connection": "closed-db", "query": "SELECT 1"},
+        ),
+    ),
     "http": Sample(
         config={**WORLD, "method": "POST", "path": "/${{ input.name }}", "json": {"count": "${{ input.count }}"}},
         resolved="/api/billing",

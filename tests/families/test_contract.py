@@ -18,6 +18,7 @@ from resources import kv
 from resources.access import Actor
 from resources.connections import create_connection
 from tests.engine.cluster import make_flow
+from tests.families import databases
 from tests.families.attempt import KEY, as_json, attempt, error, resolve
 from tests.families.conftest import SECRET
 from tests.families.outside import Outside, closed_port
@@ -53,6 +54,10 @@ def the_outside(connect: Callable[..., str], box: Callable[..., str]) -> Iterato
         kind="http",
         settings={"base_url": f"http://127.0.0.1:{closed_port()}", "allow_networks": ["127.0.0.0/8"]},
     )
+    databases.sqlite_database("contract")
+    closed = {"host": "127.0.0.1", "port": closed_port(), "database": "d", "username": "u", "secret": "world-token"}
+    closed |= {"allow_networks": ["127.0.0.0/8"]}
+    create_connection(actor=Actor.system("tests"), name="closed-db", kind="postgres", settings=closed)
     child = "flow: child\ninput: {type: object, properties: {n: {type: integer}}}\n"
     make_flow(child + "steps:\n  - {id: one, function: {code: '1'}}\n")
     kv.set(now=0, namespace="flow:release-service", key="text", value="not a number")
@@ -130,7 +135,7 @@ def test_what_it_does_outside_carries_the_key(member: Family, sample: Sample, ou
         assert all(f"billing {KEY}\n" == kept.stored["output"]["stdout"] for kept in (first, again))
         return
     keys = [seen.headers.get("idempotency-key") for seen in outside.seen]
-    if member.honours_key:
+    if member.repeatable(first.action, None):
         assert as_json(first.outcome) == as_json(again.outcome)
     else:
         assert keys == [KEY, KEY]

@@ -106,6 +106,12 @@ def refusal(statement: Statement) -> str | None:
     return None
 
 
+def is_bounded(sql: str) -> bool:
+    """Does it say itself how many rows there are at most?"""
+    words = read(sql).words
+    return bool({"limit", "fetch"} & set(words)) or words[1:2] in (("count",), ("sum",), ("max",), ("min",), ("avg",))
+
+
 def is_read(statement: Statement) -> bool:
     """Does it begin as what only reads? MySQL's read-only transactions let some other things pass."""
     return statement.first in _READS
