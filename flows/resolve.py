@@ -70,7 +70,7 @@ def resolve_action(
     """One action of a family with this config; also a step's fallback. Raises ResolveError."""
     member = family(family_name)
     try:
-        parsed = parse_config(family_name, expr.render(config, scope))
+        parsed = parse_config(family_name, expr.render(member.at_start(config), scope))
         connection, settings = _connection(getattr(parsed, "connection", None))
         ready = member.pin(member.prepare(parsed, settings))
     except expr.ExprError as e:

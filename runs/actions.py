@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from django.db import transaction
 
-from flows.definition import expr
+from flows.definition import expr, waiting
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
 from flows.definition.plan import Plan, StepPlan
@@ -26,6 +26,7 @@ from runs import beginnings, bell, clock, gates, history, limits, ranks, store, 
 from runs.controls import cancel_run, pause_run, resume_run
 from runs.large import storable
 from runs.models import NO_ITEM, Run, RunStatus, StartKey, WaitToken
+from runs.named import matching
 from runs.queue_rows import Line
 
 Json = Any
@@ -233,15 +234,15 @@ def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -
         if address.step_index >= len(plan.steps):
             return Delivery("unknown")
         step = plan.steps[address.step_index]
-        if step.family == "call" or (step.family == "approval" and actor.kind not in {"user", "token"}):
-            return Delivery("unknown")  # only a child's end, and only a person; never a callback
+        if not _may_answer(step, actor):
+            return Delivery("unknown")
         row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
         outcome = _place(run, row)
         problems = _refused(step, payload) if outcome in {"accepted", "early"} else []
         if problems:
             outcome = "refused"
         elif outcome in {"accepted", "early"}:
-            kept, _ = storable(payload, run.pk, step.id, run.flow.folder)
+            kept, _ = storable(_as_output(step, payload), run.pk, step.id, run.flow.folder)
             row.answer, row.response, row.answered_at = kept, response, clock.now()
             if outcome == "accepted":
                 row.status = WaitToken.Status.ANSWERED
@@ -272,20 +273,40 @@ def _place(run: Run, row: WaitToken) -> str:
     return "accepted" if row.status == WaitToken.Status.OPEN else "early"
 
 
+def _may_answer(step: StepPlan, actor: Actor) -> bool:
+    """A callback only what waits for one, a person also an approval; how a child ended is nobody's to say."""
+    if step.family == "approval":
+        return actor.kind in {"user", "token"}
+    return step.family == waiting.FAMILY and waiting.callback_of(step.config) is not None
+
+
+def callback_of(token: str) -> Mapping[str, Json] | None:
+    """The config of the callback that this token answers; None where there is no such wait."""
+    address = tokens.read(token)
+    release = None
+    if address is not None:
+        release = Run.objects.filter(pk=address.run_id).values_list("release_id", flat=True).first()
+    if address is None or release is None:
+        return None
+    steps = store.plan_of(release).steps
+    found = waiting.callback_of(steps[address.step_index].config) if address.step_index < len(steps) else None
+    return None if found is None else found[1]
+
+
+def _as_output(step: StepPlan, payload: Json) -> Json:
+    """What the answer makes the step give: where it was one of several, with which it was."""
+    found = waiting.callback_of(step.config) if step.family == waiting.FAMILY else None
+    return payload if found is None or found[0] == waiting.ALONE else {"which": found[0], "value": payload}
+
+
 def _refused(step: StepPlan, payload: Json) -> list[dict[str, Json]]:
     """What is wrong with the body of a callback, as far as its wait declares one."""
-    callback = step.config.get("callback") if step.family == "wait" else None
-    schema = (callback or {}).get("schema")
-    if schema is None:
-        return []
-    try:
-        return validate_input(schema, payload)
-    except JsonError as error:
-        return [{"path": [], "message": str(error)}]
+    found = waiting.callback_of(step.config) if step.family == waiting.FAMILY else None
+    return matching.breaches(found[1].get("schema"), payload) if found is not None else []
 
 
 def _record(row: WaitToken, outcome: str, actor: Actor, problems: Sequence[Json] = ()) -> None:
-    if row.kind != "callback":
+    if row.kind not in ("callback", "first"):
         return  # whoever owns the wait writes its own entry
     name = {"accepted": "received", "early": "received"}.get(outcome, outcome)
     data: dict[str, Json] = {"early": True} if outcome == "early" else {}

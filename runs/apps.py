@@ -14,6 +14,7 @@ class RunsConfig(AppConfig):
         from runs import keeper, overdue, permits, releases, retention, signals
         from runs.dead import duty as replays
         from runs.dead import poison
+        from runs.named import forgetting, triggers
         from runs.outbound import duty, keys, subscriptions
         from runs.schedules import firing, pruning, sync
 
@@ -32,4 +33,6 @@ class RunsConfig(AppConfig):
         signals.run_reopened.connect(sync.on_run_reopened, dispatch_uid="schedules")
         keeper.register("schedules", firing.turn, when=firing.WHEN)
         keeper.register("schedules: old times", pruning.Pruning().turn, when=keeper.NEVER)
+        live_changed.connect(triggers.on_live_changed, dispatch_uid="named events")
+        keeper.register("named events", forgetting.turn, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)

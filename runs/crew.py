@@ -104,7 +104,11 @@ class Crew:
         alone: list[tuple[Slice, list[Happened], Exception | None]] = []
         made: list[tuple[Slice, list[Happened], Proposal, together.Record]] = []
         for slice_, happened in pending.items():
-            proposal = self._guarded(slice_, lambda s=slice_, h=happened: s.propose(h))  # type: ignore[misc]
+            try:
+                proposal = self._guarded(slice_, lambda s=slice_, h=happened: s.propose(h))  # type: ignore[misc]
+            except Stale as moved:  # while it looked
+                alone.append((slice_, happened, moved))
+                continue
             if proposal is None:
                 continue
             record = together.record(slice_.loaded, proposal.saving) if proposal.saving is not None else None

@@ -32,6 +32,7 @@ TRIGGERS = {
     "manual": "Person",
     "webhook": "Webhook",
     "schedule": "Schedule",
+    "event": "Event",
     "api": "API",
     "replay": "Replay",
     "fork": "Fork",

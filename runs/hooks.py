@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -19,10 +18,9 @@ from flows.webhooks import Answered, Ignored
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
 from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError
-from resources.jsonio import read_json
 from resources.proxies import address_of
 from runs import actions
-from runs.incoming import calls, replies
+from runs.incoming import answers, calls, replies
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -70,7 +68,8 @@ def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
 def callback(request: HttpRequest, token: str) -> HttpResponse:
     """The answer to a `wait: {callback: …}`; the first one counts, a repeat is told the same."""
     body = calls.body_of(request)
-    payload = read_json(body, max_bytes=settings.MAX_BODY_BYTES) if body else None
+    answers.check_signature(actions.callback_of(token), request, body)
+    payload = answers.payload_of(request, body)
     told = {"status": "accepted"}
     actor = Actor("trigger", "callback", address=address_of(request))
     delivery = actions.deliver(token=token, payload=payload, actor=actor, response=told)

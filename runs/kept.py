@@ -31,9 +31,9 @@ def judged(loaded: Loaded, step: Step, whole: Json) -> Mapping[str, Json] | None
     return contracts.broken_output(loaded.plan.step(step.id), attempts.scope_for(loaded, step), whole)
 
 
-def answered(loaded: Loaded, step: Step, payload: Json) -> given.Answered:
+def answered(loaded: Loaded, step: Step, payload: Json, used: int | None = None) -> given.Answered:
     """An answer as the core takes it; a large one is looked at here, where it can be read."""
-    event = given.Answered(step.id, step.item, step.pass_no, payload)
+    event = given.Answered(step.id, step.item, step.pass_no, payload, used=used)
     plan = loaded.plan.step(step.id)
     if not is_ref(payload) or (plan.output_schema is None and not plan.ensures):
         return event

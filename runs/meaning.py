@@ -9,10 +9,11 @@ from runs import attempts, kept, live, waits
 from runs.engine import inputs as given
 from runs.engine.state import RUNNING, WAITING, Step
 from runs.models import Work
+from runs.named import matching
 from runs.queue import Claim
 from runs.store import Loaded
 
-#: the timer of a wait; every other name is the core's own
+#: the timer of a wait; every other name is the core's own, or has somebody look at a named event
 WAIT = "wait"
 MakeInput = Callable[[Loaded], given.Input | None]
 
@@ -22,7 +23,7 @@ def meaning_of(held: Claim) -> MakeInput:
 
     def make(loaded: Loaded) -> given.Input | None:
         state = loaded.state
-        if held.kind == Work.Kind.TIMER and held.name != WAIT:
+        if held.kind == Work.Kind.TIMER and held.name not in (WAIT, matching.TIMER):
             return _timer(loaded, held) if state.paused is None else None
         if held.step == "":
             return given.Started() if state.status == "queued" else None
@@ -31,10 +32,13 @@ def meaning_of(held: Claim) -> MakeInput:
             return _lost(loaded, step)
         if step.status != WAITING or state.paused is not None:
             return None
+        is_time = held.kind == Work.Kind.TIMER and held.name == WAIT
+        if is_time:
+            matching.settled(step.wait or {})
         answer = waits.answer_of(loaded, step.id, step.item, step.pass_no)
         if answer is not None:  # given before the timer fired: it stands
-            return kept.answered(loaded, step, answer["payload"])
-        return given.TimeUp(step.id, step.item, step.pass_no) if held.kind == Work.Kind.TIMER else None
+            return kept.answered(loaded, step, **answer)
+        return given.TimeUp(step.id, step.item, step.pass_no) if is_time else None
 
     return make
 
@@ -44,7 +48,7 @@ def _timer(loaded: Loaded, held: Claim) -> given.Input:
     if held.step != "" and step.status == WAITING:
         answer = waits.answer_of(loaded, step.id, step.item, step.pass_no)
         if answer is not None:  # given before the deadline fired: it stands
-            return given.Answered(step.id, step.item, step.pass_no, answer["payload"])
+            return kept.answered(loaded, step, **answer)
     return given.TimerDue(held.step, held.item, held.name)
 
 

@@ -24,7 +24,7 @@ CONTROLS = (
     ("resume", "Resume them"), ("cancel", "Cancel them"), ("terminate", "Terminate them"),
 )  # fmt: skip
 SMALL_INPUT = 4096  # characters of JSON
-_TRIGGER_ICONS = {"webhook": "webhook", "schedule": "calendar", "api": "terminal", "manual": "user"}
+_TRIGGER_ICONS = {"webhook": "webhook", "schedule": "calendar", "event": "mail", "api": "terminal", "manual": "user"}
 
 
 def plan_of(release: Release) -> Plan:

@@ -18,6 +18,7 @@ from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
 from runs.loading import Loaded, load, load_some, plan_of
+from runs.named import matching
 from runs.queue import Claim
 from runs.queue_rows import Hold, Line
 from runs.races import Stale
@@ -90,6 +91,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
         return _save_end(loaded, state, saving)
     try:
         with transaction.atomic():
+            matching.lock_for(saving.decisions)
             with Batch() as batch:
                 state, rings, taken = write(batch, loaded, saving)
             for decision in saving.decisions:

@@ -13,6 +13,7 @@ from runs import children, signals, tokens
 from runs.engine import turn as cmd
 from runs.engine.state import State
 from runs.models import WaitToken, Work
+from runs.named import matching
 from runs.queue_rows import Line, queue_of, traits
 from runs.races import Stale
 
@@ -84,9 +85,15 @@ def _open(loaded: Loaded, state: State, c: cmd.OpenWait, now: float) -> bool:
     row.save(update_fields=["status", "expires_at"])
     if c.kind == children.KIND:
         early = children.begin(loaded, row, c.spec, now)
+    line = Line(loaded.flow_id, loaded.priority, now)
     if early:
-        line = Line(loaded.flow_id, loaded.priority, now)
         wake(loaded.plan, state.run_id, c.step, c.item, now, held=held, line=line)
+    elif c.kind in matching.KINDS and matching.begin(loaded, c, now):
+        early = True
+        wake(
+            loaded.plan, state.run_id, c.step, c.item, now, kind=Work.Kind.TIMER, name=matching.TIMER, held=held,
+            line=line,
+        )  # fmt: skip
     signals.wait_opened.send(
         sender=None, run_id=state.run_id, step=c.step, item=c.item, pass_no=c.pass_no, token=token, kind=c.kind,
         spec=dict(c.spec), expires_at=c.until, now=now,
@@ -108,17 +115,29 @@ def _close(loaded: Loaded, c: cmd.CloseWait, now: float) -> None:
     wait = loaded.state.step(c.step, c.item).wait or {}
     if wait.get("kind") == children.KIND:
         children.let_go(token, c.reason, wait["spec"], now)
-    if c.reason != "answered":
+    if wait.get("kind") in matching.KINDS:
+        matching.end(loaded.state.run_id, c.step, c.item)
+    if c.used is not None:
+        matching.use(loaded.state.run_id, c.used)
+    if c.reason != "answered" or c.used is not None:
         still_open = WaitToken.objects.filter(token=token, status=WaitToken.Status.OPEN)
-        if not still_open.update(status=WaitToken.Status.CLOSED) and c.reason == "expired":
+        if not still_open.update(status=WaitToken.Status.CLOSED) and (c.reason == "expired" or c.used is not None):
             raise Stale  # answered since we looked, in time: the answer stands
     signals.wait_closed.send(sender=None, token=token, reason=c.reason, now=now)
 
 
 def answer_of(loaded: Loaded, step: str, item: int, pass_no: int) -> Mapping[str, Json] | None:
-    """{"payload": …} when the wait of this pass was answered, else None."""
+    """{"payload": …} when the wait of this pass was answered, with the row of the named event as "used"; else None.
+
+    Outside transactions. Raises Stale.
+    """
     token = token_of(loaded.plan, loaded.state.run_id, step, item, pass_no)
-    if (loaded.state.step(step, item).wait or {}).get("kind") == children.KIND:
+    waiting = loaded.state.step(step, item)
+    kind = (waiting.wait or {}).get("kind")
+    if kind == children.KIND:
         return children.answer_of(token)
     row = WaitToken.objects.filter(token=token, status=WaitToken.Status.ANSWERED).only("answer").first()
-    return None if row is None else {"payload": row.answer}
+    if row is not None:  # whoever called was told that it counts: no event comes before it
+        return {"payload": row.answer}
+    found = matching.find(loaded, waiting) if kind in matching.KINDS else None
+    return None if found is None else {"payload": found.payload, "used": found.used}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flows.definition import expr, routing
+from flows.definition import expr, routing, waiting
 from flows.definition.graph import ancestors, surely_ran
 from flows.definition.lint_graph import did_you_mean, step_ids
 from flows.definition.lint_inputs import known_types, missing_input
@@ -63,6 +63,8 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
         yield Site((*doc.path, "for_each", "items"), doc.model.for_each.items, IN_RUN, doc, whole=True)
     if doc.family == routing.FAMILY:
         yield from _route_sites(doc)
+    elif doc.family == waiting.FAMILY:
+        yield from _wait_sites(doc, inside)
     else:
         yield Site((*doc.path, doc.family), doc.config, inside, doc)
     yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)
@@ -80,6 +82,15 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
     if doc.undo is not None:
         yield Site((*doc.path, "compensate", doc.undo.family), doc.undo.config, inside, doc, own=True)
     yield from _contract_sites(doc, inside)
+
+
+def _wait_sites(doc: StepDoc, inside: frozenset[str]) -> Iterator[Site]:
+    yield Site((*doc.path, doc.family), waiting.without_match(doc.config), inside, doc)
+    for path, _, tree in waiting.parts(doc.config):
+        event = tree.get("event")
+        if isinstance(event, dict):
+            where = (*doc.path, doc.family, *path, "event", "match")
+            yield Site(where, event.get("match"), inside | {"event"}, doc, condition=True, whole=True)
 
 
 def _route_sites(doc: StepDoc) -> Iterator[Site]:
@@ -212,7 +223,7 @@ class _Checker:
 
     def _url(self, name: str) -> tuple[str, str, str] | None:
         step = self.steps.get(name)
-        if step is None or (step.family == "wait" and "callback" in step.config):
+        if step is None or (step.family == waiting.FAMILY and waiting.callback_of(step.config)):
             return None
         return ("unknown-name", f"`{name}` has no url.", "Only a `wait: {callback: …}` step has one.")
 

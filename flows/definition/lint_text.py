@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from flows.definition import waiting
 from flows.definition.inputs import schema_problems
 from flows.definition.lint_graph import did_you_mean
 from flows.definition.models_webhook import WebhookTrigger
@@ -104,9 +105,17 @@ def _check_schemas(document: Document, doc: StepDoc) -> None:
     """Of the step's output, and of the body a callback must have."""
     if doc.model.output is not None:
         check_schema(document, doc.model.output, (*doc.path, "output"))
-    callback = doc.config.get("callback") if doc.family == "wait" else None
-    if isinstance(callback, dict) and isinstance(callback.get("schema"), dict):
-        check_schema(document, callback["schema"], (*doc.path, "wait", "callback", "schema"))
+    for path, kind, tree in _answers(doc):
+        if isinstance(tree.get("schema"), dict):
+            check_schema(document, tree["schema"], (*path, kind, "schema"))
+
+
+def _answers(doc: StepDoc) -> Iterator[tuple[Path, str, dict[str, Json]]]:
+    """(path, kind, config) of the callbacks and events that a wait waits for."""
+    for path, _, tree in waiting.parts(doc.config) if doc.family == waiting.FAMILY else ():
+        for kind in ("callback", "event"):
+            if isinstance(tree.get(kind), dict):
+                yield (*doc.path, doc.family, *path), kind, tree[kind]
 
 
 #: families that reach the outside through a connection
@@ -131,14 +140,11 @@ def _check_limits(document: Document, doc: StepDoc) -> None:
         said = f"The step `{doc.id}` has no timeout; 30 seconds are used."
         hint = "Add `timeout: 30s` here or under `defaults`."
         document.report("missing-timeout", (*doc.path, "id"), said, hint, severity="warning")
-    if (
-        doc.family == "wait"
-        and isinstance(doc.config.get("callback"), dict)
-        and "timeout" not in doc.config["callback"]
-    ):
-        said = f"The wait `{doc.id}` has no timeout; one day is used."
-        hint = "Write `callback: {timeout: 1h}`."
-        document.report("missing-timeout", (*doc.path, "wait", "callback"), said, hint, severity="warning")
+    for kind in ("callback", "event") if doc.family == waiting.FAMILY else ():
+        if isinstance(doc.config.get(kind), dict) and "timeout" not in doc.config[kind]:
+            said = f"The wait `{doc.id}` has no timeout; one day is used."
+            hint = f"Write `{kind}: {{timeout: 1h}}`."
+            document.report("missing-timeout", (*doc.path, "wait", kind), said, hint, severity="warning")
     if doc.family == "db":
         _check_rows(document, doc)
     if doc.model.retry is not None:
@@ -204,6 +210,8 @@ def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[st
             yield "flow", _and_itself(document, known.flows), (*doc.path, "call", "flow"), doc.config.get("flow")
         if doc.family == "approval":
             yield from _reviewers(doc, known)
+        for path, kind, tree in _answers(doc):
+            yield "secret", known.secrets, (*path, kind, "secret"), tree.get("secret")
     for trigger in document.triggers:
         if isinstance(trigger.model, WebhookTrigger):
             path = ("triggers", trigger.index, "webhook", "secret")

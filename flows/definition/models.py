@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
+from flows.definition.models_events import EventTrigger
 from flows.definition.models_time import FlowTimes, StepTimes, Time
 from flows.definition.models_webhook import Condition, WebhookTrigger
 from flows.steps.base import ERROR_CLASSES
@@ -174,6 +175,7 @@ TRIGGERS: Mapping[str, type[BaseModel]] = {
     "manual": ManualTrigger,
     "webhook": WebhookTrigger,
     "schedule": ScheduleTrigger,
+    "event": EventTrigger,
 }
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Final, Literal
 
-from flows.definition import routing
+from flows.definition import routing, waiting
 
 Json = Any  # None | bool | int | float | str | list | dict with str keys
 
@@ -196,7 +196,7 @@ class Plan:
     @cached_property
     def callbacks(self) -> tuple[str, ...]:
         """The steps that wait for a callback, and so have a URL."""
-        return tuple(s.id for s in self.steps if s.family == "wait" and "callback" in s.config)
+        return tuple(s.id for s in self.steps if s.family == waiting.FAMILY and waiting.callback_of(s.config))
 
     @cached_property
     def dependents(self) -> dict[str, tuple[StepPlan, ...]]:

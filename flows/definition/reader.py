@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from flows.definition import models_time, reader_actions, reserved, yaml_source
 from flows.definition.graph import derive_needs
 from flows.definition.models import TRIGGERS, FlowModel, ScheduleTrigger, StepModel, UndoModel
+from flows.definition.models_events import EventTrigger
 from flows.definition.models_webhook import WebhookTrigger
 from flows.definition.problems import Problem, Severity
 from flows.definition.shape import Shape
@@ -60,7 +61,9 @@ class TriggerDoc:
 
     @property
     def name(self) -> str:
-        return self.model.address if isinstance(self.model, WebhookTrigger | ScheduleTrigger) else "manual"
+        return (
+            self.model.address if isinstance(self.model, WebhookTrigger | ScheduleTrigger | EventTrigger) else "manual"
+        )
 
 
 @dataclass(slots=True)
@@ -199,7 +202,7 @@ def _read_trigger(document: Document, shape: Shape, index: int, raw: Json) -> No
             shape.unknown_key((*path, key), key, "trigger", tuple(TRIGGERS))
             return
     if len(raw) != 1:
-        hint = "Write `- manual: {}`, `- webhook: {…}` or `- schedule: {…}`, one entry a trigger."
+        hint = "Write `- manual: {}`, `- webhook: {…}`, `- schedule: {…}` or `- event: {…}`, one entry a trigger."
         document.report("bad-value", path, "A trigger has exactly one kind.", hint)
         return
     kind, config = next(iter(raw.items()))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 FAMILIES = frozenset({"llm", "search", "notify", "job", "agent"})
-TRIGGERS = frozenset({"event"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {
     "flow": frozenset({"vars"}),
     "step": FAMILIES,
     "approval": frozenset({"escalate", "remind"}),
-    "wait": frozenset({"event"}),
     "fallback": FAMILIES,
     "compensate": FAMILIES,
-    "trigger": TRIGGERS,
 }
 
 #: Values by key.

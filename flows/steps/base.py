@@ -84,7 +84,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Hold no worker until answered. kind: approval | callback | timer | child.
+    """Hold no worker until answered. kind: approval | callback | event | first | timer | child.
 
     `timeout` seconds until the wait ends by itself (timer: how long to sleep; others: expiry).
     `until`: absolute epoch seconds instead. `spec` is JSON kept with the wait: for an approval the
@@ -222,6 +222,10 @@ class Family(ABC):
     honours_key: ClassVar[bool] = False
     #: runs in microseconds to milliseconds and touches nothing outside: may share a worker's slice
     pure: ClassVar[bool] = False
+
+    def at_start(self, config: Json) -> Json:
+        """What of a config as written is rendered when an attempt starts; the rest is looked at later. Pure."""
+        return config
 
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
         """The validated config as it is shown, digested and executed: JSON with every default filled in.

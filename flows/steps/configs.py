@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from flows.definition import waiting
 from flows.steps.approval.config import ApprovalConfig
 from flows.steps.call.config import CallConfig
 from flows.steps.db.config import DbConfig
@@ -51,9 +52,7 @@ def normalise(family: str, config: Json) -> Json:
         return {"duration": config}
     if family == "call" and isinstance(config, str):
         return {"flow": config}
-    if family == "wait" and isinstance(config, dict) and "callback" in config and config["callback"] is None:
-        return {**config, "callback": {}}
-    return config
+    return waiting.normal(config) if family == waiting.FAMILY else config
 
 
 def parse_config(family: str, rendered: Json) -> BaseModel:

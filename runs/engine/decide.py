@@ -339,16 +339,27 @@ def _answered(turn: Turn, event: given.Answered) -> bool:
     if step.status != WAITING or step.pass_no != event.pass_no or step.wait is None:
         return False
     turn.cause("step.answered", {"kind": step.wait["kind"], **given.encode(event)}, step=step)
-    turn.do(CloseWait(step.id, step.item, step.pass_no, "answered"))
+    turn.do(CloseWait(step.id, step.item, step.pass_no, "answered", event.used))
     if step.wait["kind"] == "approval":
         _decided(turn, step, dict(event.payload or {}))
     elif step.wait["kind"] == "child":
         _child_ended(turn, step, event.payload)
-    elif (breach := event.breach if event.checked else contracts.after(turn, step, event.payload)) is not None:
+    elif event.checked and event.breach is not None:
+        fail(turn, step, event.breach)
+    elif event.checked:
+        turn.settle(step, SUCCEEDED, output=event.payload, error=None)
+    else:
+        _comes_to(turn, step, event.payload)
+    return True
+
+
+def _comes_to(turn: Turn, step: Step, output: Json) -> None:
+    """What a wait gives, where it keeps the step's contract."""
+    breach = contracts.after(turn, step, output)
+    if breach is not None:
         fail(turn, step, breach)
     else:
-        turn.settle(step, SUCCEEDED, output=event.payload, error=None)
-    return True
+        turn.settle(step, SUCCEEDED, output=output, error=None)
 
 
 def _child_ended(turn: Turn, step: Step, told: Mapping[str, Json]) -> None:
@@ -360,10 +371,8 @@ def _child_ended(turn: Turn, step: Step, told: Mapping[str, Json]) -> None:
         details = {"run": told["run"], "status": told["status"], "error": told.get("error")}
         said = f"The child run {told['run']} did not succeed: {why}"
         fail(turn, step, {"class": "child_failed", "message": said, "details": details})
-    elif (breach := contracts.after(turn, step, told["output"])) is not None:
-        fail(turn, step, breach)
     else:
-        turn.settle(step, SUCCEEDED, output=told["output"], error=None)
+        _comes_to(turn, step, told["output"])
 
 
 def _output_kept(turn: Turn, event: given.OutputKept) -> bool:
@@ -383,8 +392,9 @@ def _time_up(turn: Turn, event: given.TimeUp) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != WAITING or step.pass_no != event.pass_no or step.wait is None:
         return False
-    kind = step.wait["kind"]
-    turn.cause("step.time_up", {"kind": kind, **given.encode(event)}, step=step)
+    kind, moment = step.wait["kind"], _moment_of(step.wait)
+    told = {"kind": kind} if moment is None else {"kind": kind, "which": moment}
+    turn.cause("step.time_up", {**told, **given.encode(event)}, step=step)
     turn.do(
         CloseWait(
             step.id,
@@ -395,6 +405,8 @@ def _time_up(turn: Turn, event: given.TimeUp) -> bool:
     )
     if kind == "timer":
         turn.settle(step, SUCCEEDED, output=None, error=None)
+    elif moment is not None:
+        _comes_to(turn, step, {"which": moment, "value": None})
     elif kind == "approval" and turn.plan_of(step).config.get("on_expiry", "reject") == "reject":
         _decided(
             turn,
@@ -413,6 +425,15 @@ def _time_up(turn: Turn, event: given.TimeUp) -> bool:
             {"class": "expired", "message": f"Nothing answered {step.id} in time."},
         )
     return True
+
+
+def _moment_of(wait: Mapping[str, Json]) -> str | None:
+    """Of several alternatives, the one that the end of the wait is: its moment has come."""
+    options = wait["spec"]["of"] if wait["kind"] == "first" else {}
+    for name, option in options.items():
+        if option["kind"] == "timer" and option["until"] <= wait["until"]:
+            return str(name)
+    return None
 
 
 def _timer_due(turn: Turn, event: given.TimerDue) -> bool:

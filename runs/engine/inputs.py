@@ -92,7 +92,10 @@ class TurnedAway:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The first signal to a step's wait of this pass. `checked`, `breach`: as of AttemptEnded."""
+    """The first signal to a step's wait of this pass. `checked`, `breach`: as of AttemptEnded.
+
+    `used`: the row of the named event that it is.
+    """
 
     step: str
     item: int
@@ -100,6 +103,7 @@ class Answered:
     payload: Json = None
     breach: Mapping[str, Json] | None = None
     checked: bool = False
+    used: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

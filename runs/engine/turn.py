@@ -75,12 +75,13 @@ class OpenWait:
 
 @dataclass(frozen=True, slots=True)
 class CloseWait:
-    """reason: answered | expired | withdrawn | superseded."""
+    """reason: answered | expired | withdrawn | superseded. `used`: the named event that answered it."""
 
     step: str
     item: int
     pass_no: int
     reason: str
+    used: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

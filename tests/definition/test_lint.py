@@ -424,8 +424,6 @@ FLOW_KEYS = ["vars: {}"]
     + [f"{key}\n" + steps(OK) for key in FLOW_KEYS]
     + [steps(f"  - id: a\n    {family}: {{}}\n") for family in sorted(reserved.FAMILIES)]
     + [
-        "triggers: [{event: {name: x}}]\n" + steps(OK),
-        steps("  - id: a\n    wait: {event: {name: x}}\n"),
         steps("  - id: a\n    approval: {title: T, escalate: {after: 2h}}\n"),
         steps("  - id: a\n    approval: {title: T, on_expiry: escalate}\n"),
         steps("  - id: a\n    http: {url: x}\n    fallback: {agent: {}}\n"),
