@@ -18,7 +18,7 @@ _PEOPLE = (
 )  # fmt: skip
 _ERRORS = (
     "run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback",
-    "step.refused", "callback.refused", "step.turned_away", "step.deadline", "step.sla_missed", "run.sla_missed",
+    "step.refused", "callback.refused", "event.refused", "step.turned_away", "step.deadline", "step.sla_missed", "run.sla_missed",
     "run.deadline", "step.stalled",
 )  # fmt: skip
 
@@ -46,6 +46,7 @@ _LOOKS = {
     "step.discarded": "s-cancelled",
     "step.refused": "s-failed",
     "callback.refused": "s-failed",
+    "event.refused": "s-failed",
     "step.cancelled": "s-cancelled",
     "step.waiting": "s-waiting",
     "step.round": "s-waiting",
@@ -147,6 +148,23 @@ def _refused(data: Data) -> SafeString:
     return format_html("refused a callback, and still waits: <code>{}</code> {}", where, first.get("message", ""))
 
 
+def _event_refused(data: Data) -> SafeString:
+    first = (data.get("problems") or [{}])[0]
+    where = ".".join(str(part) for part in first.get("path", ())) or "its body"
+    told = "did not take the event {}, and still waits: <code>{}</code> {}"
+    return format_html(told, data.get("id", ""), where, first.get("message", ""))
+
+
+def _waits(data: Data) -> str:
+    kind = str(data.get("kind", "signal"))
+    spec = (data.get("wait") or {}).get("spec") or {}
+    if kind == "event":
+        return f"waits for an event {spec.get('name', '')}".rstrip()
+    if kind == "first":
+        return f"waits for the first of: {', '.join(spec.get('of') or ())}"
+    return "waits for a person" if kind == "approval" else f"waits for a {kind}"
+
+
 def age(seconds: float) -> str:
     """About how old, in one unit: `40 s`, `3 h`, `2 d`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
@@ -207,16 +225,16 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "step.lost": lambda d: f"lost its worker during attempt {d.get('attempt', 1)}",
     "step.handed_back": lambda d: f"attempt {d.get('attempt', 1)} was handed back: its worker stops",
     "step.unknown": lambda d: "may or may not have happened: a person must look",
-    "step.waiting": lambda d: (
-        "waits for a person" if d.get("kind") == "approval" else f"waits for a {d.get('kind', 'signal')}"
-    ),
+    "step.waiting": _waits,
     "step.answered": lambda d: "got its answer",
     "step.round": lambda d: f"round {d.get('round', 1)}: not yet",
     "step.deadline": lambda d: "missed its deadline",
     "step.sla_missed": lambda d: f"takes longer than its sla of {d.get('sla', 0):g} s",
     "step.stalled": lambda d: f"reported no progress for {d.get('after', 0):g} s and is asked to stop",
     "step.handling": lambda d: f"has {', '.join(d.get('steps') or ())} run before it fails",
-    "step.time_up": lambda d: "waited long enough" if d.get("kind") == "timer" else "got no answer in time",
+    "step.time_up": lambda d: (
+        "waited long enough" if d.get("kind") == "timer" or d.get("which") else "got no answer in time"
+    ),
     "run.deadline": lambda d: f"The run missed its deadline of {d.get('deadline', 0):g} s",
     "run.sla_missed": lambda d: f"The run takes longer than its sla of {d.get('sla', 0):g} s",
     "step.skipped": lambda d: f"was skipped{SKIPS.get(str(d.get('reason', '')), '')}",
@@ -238,6 +256,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "callback.received": lambda d: "got a callback",
     "callback.duplicate": lambda d: "got the same callback again; nothing changed",
     "callback.refused": _refused,
+    "event.refused": _event_refused,
     "step.refused": lambda d: "was not started",
     "step.routed": _routed,
     "step.stop_requested": lambda d: "is no longer needed; its result will change nothing",
