@@ -18,8 +18,8 @@ _PEOPLE = (
 )  # fmt: skip
 _ERRORS = (
     "run.failed", "run.timed_out", "step.failed", "step.retrying", "step.lost", "step.unknown", "step.fallback",
-    "step.refused", "callback.refused", "event.refused", "step.turned_away", "step.deadline", "step.sla_missed", "run.sla_missed",
-    "run.deadline", "step.stalled",
+    "step.refused", "callback.refused", "event.refused", "step.turned_away", "step.deadline", "step.sla_missed",
+    "run.sla_missed", "run.deadline", "step.stalled",
 )  # fmt: skip
 
 _LOOKS = {

@@ -46,7 +46,7 @@ def completions() -> dict[str, Json]:
     return {
         "expressions": {
             "input": "the run's input",
-            "trigger": "what started the run: trigger.kind; .body, .headers of a webhook; .scheduled_at of a schedule; .id of an event",
+            "trigger": "what started the run: trigger.kind; .body, .headers of a webhook; .scheduled_at; .id of events",
             "run": "the run: run.id and others",
             "steps": "steps.<id>.output, .status, .error, .attempts, .stale, .age; .url of a wait for a callback",
             "event": "in the match of a wait for an event: event.body, .id, .name, .received_at",

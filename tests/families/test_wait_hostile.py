@@ -185,7 +185,7 @@ BAD: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("headers", [make for _, make in BAD], ids=[name for name, _ in BAD])
 def test_a_call_that_proves_nothing_is_401_and_leaves_nothing(client: Client, run: Run, headers: Any) -> None:
     answer = call(client, run, BODY, headers())
-    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "bad_signature")
+    assert answer.status_code == 401 and answer.json()["error"]["code"] in {"bad_signature", "stale_timestamp"}
     assert not WaitToken.objects.exists()
     assert not RunEvent.objects.filter(run=run, type__startswith="callback").exists()
 
@@ -223,11 +223,12 @@ BODIES: list[tuple[bytes, str, Any]] = [
     (b"a=1&a=2&a=3", FORM, {"a": ["1", "2", "3"]}),
     ("wörter\n".encode(), "text/plain", "wörter\n"),
     (b"\0", "text/plain", "\0"),
+    (b"<a/>", "application/xml", "<a/>"),
 ]
 
 
 def answer_open(client: Client, run: Run, body: bytes, kind: str) -> Any:
-    return client.post(f"/callbacks/{tokens.make(run.pk, 1, -1, 1)}", body, content_type=kind)
+    return client.generic("POST", f"/callbacks/{tokens.make(run.pk, 1, -1, 1)}", body, content_type=kind)
 
 
 @pytest.mark.django_db
@@ -248,10 +249,10 @@ def test_bodies_that_are_taken(client: Client, run: Run, body: bytes, kind: str,
         (b"[" * 100 + b"]" * 100, "application/json", 400, "too_deep"),
         (b"[" * 100 + b"]" * 100, FORM, 400, "too_deep"),
         (b"x" * 1_100_000, "text/plain", 413, "too_large"),
-        (b"\xff\xfe", "text/plain", 400, "malformed_body"),
-        (b"a=%ff", FORM, 400, "malformed_body"),
-        (b"&".join(b"a=1" for _ in range(1001)), FORM, 400, "malformed_body"),
-        (b"<a/>", "application/xml", 415, "unsupported_media_type"),
+        (b"\xff\xfe", "text/plain", 400, "bad_charset"),
+        (b"x", "text/plain; charset=klingon", 415, "unsupported_charset"),
+        (b"a=%ff", FORM, 400, "bad_charset"),
+        (b"&".join(b"a=1" for _ in range(1001)), FORM, 413, "too_large"),
         (b"--x", "multipart/form-data; boundary=x", 415, "unsupported_media_type"),
         (b"\x00\x01", "application/octet-stream", 415, "unsupported_media_type"),
     ],

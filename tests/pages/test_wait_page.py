@@ -17,9 +17,11 @@ import pytest
 from django.test import Client
 
 from flows.definition.compiler import compile_source
+from flows.definition.models_webhook import WebhookTrigger
 from flows.models import Flow, Release
+from flows.signatures import Delivery, prove
 from resources.access import Actor
-from runs import signed, snippets
+from runs import snippets
 from runs.actions import start_run
 from runs.models import Run
 from runs.outbound import signing
@@ -154,7 +156,8 @@ def test_the_lines_of_a_wait_do_what_they_say(language: str, outside: tuple[str,
     run_line(language, snippets.of_event(url, "shop.paid", "it's")[language])
     (plain, headers, body), (_, marks, signed_body), (events, bearer, event) = got
     assert (plain, headers["content-type"], json.loads(body)) == ("/callbacks/x", "application/json", {})
-    signed.check([SECRET], marks, signed_body, time.time())
+    hook = WebhookTrigger(verify="standard-webhooks", secret="hook")
+    prove(hook, Delivery(marks, {}, signed_body), [SECRET], time.time())
     assert (events, bearer["authorization"]) == ("/api/v1/events", "Bearer t0ken")
     sent = json.loads(event)
     assert {**sent, "id": bool(sent["id"])} == {"name": "shop.paid", "id": True, "folder": "it's", "body": {}}
