@@ -272,7 +272,7 @@ def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
                 "round": row.state.get("round_no", 0) if row else 0,
                 "sla_missed": bool(row and row.state.get("late")),
                 "progress": _progress(row),
-                "live": times.live_of(row),
+                "live": hide(times.live_of(row)),  # lists are for viewers, too
                 "held_by": held[step.id].by if step.id in held else None,
             }
         )

@@ -141,7 +141,7 @@ def _inspected(actor: Actor, run: Run, *rest: Any) -> dict[str, Any]:
     """The inspector, for somebody who may only look without the addresses that answer waits."""
     found = inspect(run, *rest)
     if not can(actor, "operator", run.flow.folder):
-        found |= {name: hide(found[name]) for name in ("action", "output", "error")}
+        found |= {name: hide(found[name]) for name in ("action", "output", "error", "live", "attempts")}
     return found
 
 

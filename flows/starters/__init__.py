@@ -27,6 +27,11 @@ STARTERS = (
     Starter("empty", "Empty", "One step that sleeps for a second. The shortest flow there is."),
     Starter("approval", "Ask before acting", "A person approves an irreversible call, seeing exactly what it will do."),
     Starter("webhook", "React to a webhook", "Takes signed deliveries, ignores some, and works on the rest."),
+    Starter(
+        "agent",
+        "Let an agent work on a machine",
+        "Starts a job over SSH that outlives the connection, waits, and asks.",
+    ),
     Starter("schedule", "Run by the clock", "Starts each working day in a time zone, and knows which day it is for."),
 )
 BY_NAME = {starter.name: starter for starter in STARTERS}

@@ -86,7 +86,7 @@ class SshSettings(ConnectionSettings):
         default="",
         title="Known hosts",
         description="Lines of known_hosts, or fingerprints such as SHA256:…. The test button shows the line to check.",
-        json_schema_extra={"format": "lines"},
+        json_schema_extra={"widget": "lines"},
     )
     allow_networks: Annotated[tuple[Network, ...], Field(max_length=50)] = Field(
         default=(),

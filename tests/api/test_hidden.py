@@ -12,6 +12,7 @@ from resources.access import Actor
 from runs import attempts, history, store
 from runs.actions import start_run
 from runs.hidden import hide
+from runs.models import StepRun
 
 FLOW = """
 flow: asks
@@ -48,3 +49,18 @@ def test_a_viewer_sees_the_wait_but_not_its_address_and_an_operator_both(
         shown[role] = json.dumps(answer.json())
     assert f"/callbacks/{run.pk}-" in shown["operator"]
     assert f"/callbacks/{run.pk}-" not in shown["viewer"] and "/callbacks/" in shown["viewer"]
+
+
+def test_a_viewer_sees_what_an_attempt_says_without_addresses(
+    author: Actor, call_as: Callable[[Any], Any], person: Callable[..., Any]
+) -> None:
+    create_flow(actor=author, source=FLOW)
+    release_draft(actor=author, slug="asks", version="1.0.0", live=True)
+    run = start_run(actor=author, flow=Flow.objects.select_related("live").get(slug="asks"), input={}).run
+    url = f"https://x.example/callbacks/{run.pk}-1-x-1-abcdefghij0123456789"
+    live = {"attempt": 1, "tail": f"posts to {url}", "log": [f"posts to {url}"]}
+    StepRun.objects.create(run_id=run.pk, step="tell", item=-1, status="running", attempt=1, live=live, version=1)
+    viewer = call_as(person("one-viewer", "viewer", "team"))
+    for path in (f"/runs/{run.pk}", "/runs"):
+        shown = viewer("GET", path).content.decode()
+        assert "posts to" in shown and f"/callbacks/{run.pk}-" not in shown
