@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -21,8 +21,14 @@ from resources.grants import grant_role
 from resources.secrets import set_secret
 from runs.actions import cancel_run
 from runs.models import Run, RunEvent, StepRun
-from tests.engine.cluster import SYSTEM, Cluster, begin, check_fold, ended, holder, make_flow, wait_until
+from tests.engine import cluster as clusters
+from tests.engine.cluster import SYSTEM, Cluster, begin, check_fold, ended, holder, make_flow
 from tests.families import sshd
+
+
+def wait_until(what: Callable[[], Any]) -> Any:
+    return clusters.wait_until(what, 40.0)
+
 
 AGENT = """#!/bin/sh
 echo "worked on: $(cat)"
@@ -121,14 +127,14 @@ def test_a_job_outlives_its_killed_worker_but_not_a_run_that_undoes_it(database:
         shown = wait_until(lambda: (row_of(run, "follow") or StepRun()).live)
         assert shown["tail"] == "worked on: \n" and shown["checkpoint"]["shown"] == [12, 0]
         cluster.kill(wait_until(lambda: holder(run, "follow")))
-        wait_until(lambda: attempt_of(run, "follow") == 2, 20.0)
+        wait_until(lambda: attempt_of(run, "follow") == 2)
         (server.home / "go").touch()
-        wait_until(lambda: ended([run]), 20.0)
+        wait_until(lambda: ended([run]))
         (server.home / "go").unlink()
         undone = begin(flow)
         wait_until(lambda: (row_of(undone, "follow") or StepRun()).live)
         cancel_run(actor=SYSTEM, run_id=undone, reason="enough")
-        wait_until(lambda: ended([undone]), 20.0)
+        wait_until(lambda: ended([undone]))
     assert StepRun.objects.get(run_id=run, step="follow").output["stdout"] == "worked on: \ndone\n"
     assert (server.home / "begun").read_text() == "once\n" * 2  # each run its own job, and the killed one no second
     assert RunEvent.objects.filter(type="step.lost").count() == 1

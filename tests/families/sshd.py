@@ -67,7 +67,8 @@ def config(folder: Path, port: int, home: Path) -> str:
     return "\n".join([
         f"Port {port}", "ListenAddress 127.0.0.1", f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/authorized",
         "StrictModes no", "UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PidFile none",
-        "PermitRootLogin yes", "MaxStartups 100", "MaxSessions 100", f'SetEnv HOME="{home}" PATH="{home}/bin:/usr/bin:/bin"', "",
+        "PermitRootLogin yes", "MaxStartups 100", "MaxSessions 100",
+        f'SetEnv HOME="{home}" PATH="{home}/bin:/usr/bin:/bin"', "",
     ])  # fmt: skip
 
 
