@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,11 +21,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar, cast
 
 from django.db import transaction
+from django.db.models import Count
 
 from resources import filestore, sealing
 from resources.errors import OrchestraError, TooLarge
 from resources.filestore import UNFINISHED, as_file, store
 from resources.models import Artifact, Blob
+from resources.sealing import FRAME
 
 Made = TypeVar("Made")
 #: seconds that bytes without a row may still become somebody's
@@ -94,7 +97,7 @@ def keep(content: Spooled, make: Callable[[Blob], Made]) -> Made:
     it has one). Raises OSError, StoreBusy."""
     for _ in range(5):
         known = Blob.objects.filter(pk=content.sha256).first()
-        fresh = None if known is not None and _whole(known) else _put(content)
+        fresh = None if known is not None and _whole(known) else _put(content, sealing.current_key())
         with transaction.atomic():
             blob = _claimed(content.sha256, fresh, known)
             made = None if blob is None else make(blob)
@@ -116,8 +119,7 @@ def _claimed(sha256: str, fresh: Blob | None, known: Blob | None) -> Blob | None
     return blob
 
 
-def _put(content: Spooled) -> Blob:
-    key_id = sealing.current_key()
+def _put(content: Spooled, key_id: str) -> Blob:
     key = f"{content.sha256[:2]}/{content.sha256}.{secrets.token_hex(6)}"
     content.file.seek(0)
     if key_id:
@@ -205,6 +207,28 @@ def damaged(blob: Blob) -> ArtifactDamaged:
         f"The stored bytes of the resource with the digest {blob.sha256[:12]}… are gone or changed.",
         hint="Restore the files folder, or the bucket, from a backup.",
     )
+
+
+# -- rotation of keys -------------------------------------------------------------------------------------
+
+
+def key_counts() -> dict[str, int]:
+    """How many blobs each key of the ring encrypts."""
+    counted = Blob.objects.exclude(key_id="").values("key_id").annotate(n=Count("pk"))
+    return {row["key_id"]: row["n"] for row in counted.order_by()}
+
+
+def reseal(blob: Blob) -> bool:
+    """Encrypt the bytes anew under the newest key; False: somebody else changed or deleted them meanwhile.
+
+    Raises ArtifactDamaged, CannotDecrypt, OSError; then they stay as they are.
+    """
+    with filestore.unlinked() as file, io.BufferedReader(Reader(blob), FRAME) as source:
+        shutil.copyfileobj(source, file, FRAME)
+        fresh = _put(Spooled(file, None, blob.sha256, blob.size), sealing.newest_key())
+    moved = Blob.objects.filter(pk=blob.pk, key=blob.key).update(key=fresh.key, key_id=fresh.key_id)
+    store().delete(blob.key if moved else fresh.key)
+    return bool(moved)
 
 
 # -- deleting ---------------------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from typing import Any
 from django.conf import settings
 from django.db import models, transaction
 
-from resources import audit, crypto
+from resources import audit, blobs, crypto
 from resources.access import Actor
+from resources.errors import OrchestraError
+from resources.models import Blob
 
 BATCH = 100
 #: looks at a column until one finds nothing left; others may seal under an old key meanwhile, but not for ever
@@ -82,7 +84,8 @@ def newest() -> str:
 
 def in_use() -> InUse:
     """How things are now. Reads every sealed value."""
-    return InUse({column.label: _counted(column) for column in _columns})
+    counts = {column.label: _counted(column) for column in _columns}
+    return InUse({**counts, "resource": blobs.key_counts()})
 
 
 def _counted(column: Column) -> dict[str, int]:
@@ -91,7 +94,30 @@ def _counted(column: Column) -> dict[str, int]:
 
 def reseal_all(*, actor: Actor) -> list[Resealed]:
     """Seal everything under the newest key, a batch a transaction. What was changed is audited with each batch."""
-    return [_reseal(actor, column) for column in _columns]
+    return [*(_reseal(actor, column) for column in _columns), _reseal_blobs(actor)]
+
+
+def _reseal_blobs(actor: Actor) -> Resealed:
+    """Bytes of resources that are encrypted; those that are not stay so."""
+    done, after = Resealed("resource"), ""
+    older = Blob.objects.exclude(key_id__in=("", newest())).order_by("pk")
+    while page := list(older.filter(pk__gt=after)[:BATCH]):
+        changed = [blob for blob in page if _reseal_blob(blob, done)]
+        if changed:
+            with transaction.atomic():
+                data = {"column": done.label, "rows": len(changed)}
+                audit.record(actor=actor, action="keys.rotated", object_type="key", object_id=newest(), data=data)
+        done.changed, after = done.changed + len(changed), page[-1].pk
+    done.left = older.exclude(pk__in=done.lost).exists()
+    return done
+
+
+def _reseal_blob(blob: Blob, done: Resealed) -> bool:
+    try:
+        return blobs.reseal(blob)
+    except (OrchestraError, OSError):
+        done.lost.append(blob.pk)
+        return False
 
 
 def _reseal(actor: Actor, column: Column) -> Resealed:

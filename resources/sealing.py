@@ -30,7 +30,11 @@ _SALT: Final = 32
 
 def current_key() -> str:
     """The id of the ring's newest key, or "" where resources are not encrypted."""
-    return next(iter(settings.ENCRYPTION_KEYS)) if settings.ENCRYPT_RESOURCES else ""
+    return newest_key() if settings.ENCRYPT_RESOURCES else ""
+
+
+def newest_key() -> str:
+    return next(iter(settings.ENCRYPTION_KEYS))
 
 
 def header_length(key_id: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import io
@@ -16,7 +17,8 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import ProtectedError
 
-from resources import artifacts, blobs, sealing
+from resources import artifacts, blobs, sealed, sealing
+from resources.access import Actor
 from resources.crypto import CannotDecrypt
 from resources.errors import TooLarge
 from resources.filestore import Files, store
@@ -202,3 +204,17 @@ def test_reading_to_the_end_notices_bytes_that_changed_or_grew(files: Path) -> N
         (files / artifacts.get(made.pk).blob.key).write_bytes(damage)
         with artifacts.open_(made.pk) as file, pytest.raises(artifacts.ArtifactDamaged):
             file.read()
+
+
+def test_rotation_encrypts_resources_anew_and_says_when_the_old_key_may_go(encrypted: None, settings: Any) -> None:
+    made, plain = artifacts.store(b"data" * 50_000), Blob(sha256="f" * 64, size=0, key="ff/f", created_at=0)
+    plain.save()
+    old = made.blob.key_id
+    settings.ENCRYPTION_KEYS = {"newer": base64.b64encode(os.urandom(32)).decode(), **settings.ENCRYPTION_KEYS}
+    assert old not in sealed.in_use().droppable
+    done = {one.label: one for one in sealed.reseal_all(actor=Actor.system("test"))}["resource"]
+    assert (done.changed, done.lost, done.left) == (1, [], False)
+    assert old in sealed.in_use().droppable
+    settings.ENCRYPTION_KEYS = {"newer": settings.ENCRYPTION_KEYS["newer"]}
+    assert artifacts.read(artifacts.get(made.pk)) == b"data" * 50_000
+    assert len(keys()) == 1
