@@ -6,8 +6,10 @@ class ApprovalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from approvals import opening
+        from approvals import holding, opening
+        from resources import holding as resource_holding
         from runs import signals
 
         signals.wait_opened.connect(opening.wait_opened, dispatch_uid="approvals")
         signals.wait_closed.connect(opening.wait_closed, dispatch_uid="approvals")
+        resource_holding.register(holding.by_requests)

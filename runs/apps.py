@@ -9,9 +9,10 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         from flows.signals import live_changed
-        from resources import usage  # models exist from here on
+        from resources import holding as resource_holding
+        from resources import keeping, usage  # models exist from here on
         from resources.signals import limits_changed
-        from runs import keeper, overdue, permits, releases, retention, signals
+        from runs import holding, keeper, overdue, permits, releases, retention, signals
         from runs.dead import duty as replays
         from runs.dead import poison
         from runs.named import forgetting, triggers
@@ -23,6 +24,8 @@ class RunsConfig(AppConfig):
         keeper.register("outbound", outbox.run, when=duty.WHEN, finish=outbox.finish)
         keeper.register("releases", releases.turn, when=releases.WHEN)
         keeper.register("retention", retention.run, when=keeper.NEVER)
+        keeper.register("resources", keeping.Duty().turn, when=keeper.NEVER)
+        resource_holding.register(holding.by_runs)
         keeper.register("replays", replays.turn, when=replays.WHEN)
         keeper.register("quarantine", poison.turn, when=poison.WHEN)
         usage.register("connection", subscriptions.using_connection, subscriptions.count_connections)

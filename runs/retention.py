@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
-from resources import audit, kv
+from resources import audit, keeping, kv
 from resources.access import Actor
 from resources.models import KvWrite
 from runs.models import Delivery, GoneRun, Run, RunEvent, StartKey, StepRun, Subscription, WaitToken, Work
@@ -66,6 +66,7 @@ def delete_runs(*, ended_before: float, now: float) -> int:
     Delivery.objects.filter(event__run__in=found).delete()
     for table in (Work, StepRun):
         table._default_manager.filter(run__in=found).delete()
+    keeping.release_run_resources(found, now)
     Run.objects.filter(pk__in=found).delete()  # the history and what other apps keep of them go with them
     audit.record(
         actor=Actor.system("retention"),

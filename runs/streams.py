@@ -11,6 +11,7 @@ from resources import artifacts
 from resources.access import covers
 from resources.errors import OrchestraError
 from resources.masking import Masker
+from runs import holding
 
 Json = Any
 
@@ -47,7 +48,9 @@ class Streams:
             found = artifacts.get(name)
             if not covers(self.folder, found.folder):
                 raise Refused(f"The resource {name} belongs to the folder {found.folder or '/'}, not to this flow's.")
-            file = artifacts.open_(found.pk)
+            if found.run_id != self.run_id:
+                holding.use(found.pk, self.run_id)
+            file = artifacts.open_row(found)
         except OrchestraError as error:
             raise Refused(error.message) from error
         return Fetched(file, found.name, found.content_type, found.size)
