@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
@@ -57,9 +57,11 @@ def write(
     run_id: str = "",
     step: str = "",
     folder: str = "",
+    then: Callable[[Artifact], None] = lambda row: None,
     **more: Any,
 ) -> Artifact:
-    """Keep what comes in pieces, holding one piece in memory at a time. `more`: further columns of the row.
+    """Keep what comes in pieces, holding one piece in memory at a time. `more`: further columns of the row; `then`:
+    what is done in its transaction, too.
 
     Without a run of origin it is kept until somebody deletes it, unless `more` says otherwise.
     Raises TooLarge above settings.MAX_RESOURCE_BYTES, OSError, and what `chunks` raises; then nothing is kept.
@@ -67,7 +69,7 @@ def write(
     facts = {"keep": Artifact.Keep.RUN if run_id else Artifact.Keep.FOREVER, **more}
 
     def make(blob: Blob) -> Artifact:
-        return Artifact.objects.create(
+        row = Artifact.objects.create(
             blob=blob,
             size=blob.size,
             content_type=content_type[:100],
@@ -77,6 +79,8 @@ def write(
             folder=folder,
             **facts,
         )
+        then(row)
+        return row
 
     with blobs.spooled(chunks, most=settings.MAX_RESOURCE_BYTES) as content:
         return blobs.keep(content, make)
