@@ -11,16 +11,17 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core import signals
 from django.core.handlers.asgi import ASGIRequest, get_script_prefix
 from django.core.handlers.base import BaseHandler
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix
 
+from orchestra import spool
 from resources.envelope import error_response, unexpected
 from resources.errors import MalformedBody, TooLarge
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Body = bytes | IO[bytes]
 
 
 class PooledHandler(BaseHandler):
@@ -41,11 +43,19 @@ class PooledHandler(BaseHandler):
         self._waiting = 0  # calls that wait for a later answer; touched on the event loop only
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        body = await read_body(receive, settings.MAX_BODY_BYTES)
+        run = asyncio.get_running_loop().run_in_executor
+        body: Body | TooLarge | None
+        if spool.may_be_large(scope):
+            body = await read_large(receive, await run(self._pool, self._limit, scope))
+        else:
+            body = await read_body(receive, settings.MAX_BODY_BYTES)
         if body is None:
             return  # the client left; there is nobody to answer
-        run = asyncio.get_running_loop().run_in_executor
-        response, content = await run(self._pool, self._respond, scope, body)
+        try:
+            response, content = await run(self._pool, self._respond, scope, body)
+        finally:
+            if not isinstance(body, bytes | TooLarge):
+                body.close()
         later = getattr(response, "later", None)
         if later is not None:
             response, content = await self._wait(later, receive) or (response, content)
@@ -89,7 +99,15 @@ class PooledHandler(BaseHandler):
             found = error_response(unexpected(error))
         return None if found is None else (found, found.content)
 
-    def _respond(self, scope: Message, body: bytes | TooLarge) -> tuple[HttpResponseBase, bytes | None]:
+    def _limit(self, scope: Message) -> int:
+        """Bytes of body that this request may send."""
+        close_old_connections()
+        try:
+            return spool.limit(ASGIRequest(scope, io.BytesIO()))
+        except (UnicodeDecodeError, DatabaseError):
+            return settings.MAX_BODY_BYTES
+
+    def _respond(self, scope: Message, body: Body | TooLarge) -> tuple[HttpResponseBase, bytes | None]:
         """The response and its bytes; None: it streams, and is closed when it has been sent."""
         response = self._answer(scope, body)
         response._handler_class = self.__class__
@@ -99,16 +117,36 @@ class PooledHandler(BaseHandler):
         response.close()  # request_finished, in the thread whose database connection was used
         return response, content
 
-    def _answer(self, scope: Message, body: bytes | TooLarge) -> Any:
+    def _answer(self, scope: Message, body: Body | TooLarge) -> Any:
         if isinstance(body, TooLarge):
             return error_response(body)
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         try:
-            request = ASGIRequest(scope, io.BytesIO(body))
+            request = ASGIRequest(scope, io.BytesIO(body) if isinstance(body, bytes) else body)
         except UnicodeDecodeError:
             return error_response(MalformedBody("The address is not UTF-8."))
         return self.get_response(request)
+
+
+async def read_large(receive: Receive, limit: int) -> IO[bytes] | TooLarge | None:
+    """As `read_body`, into a file that the caller closes."""
+    file, size = spool.new(), 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if message["type"] == "http.disconnect" or size > limit:
+            file.close()
+            return None if message["type"] == "http.disconnect" else _too_large(limit)
+        await asyncio.to_thread(file.write, part)
+        if not message.get("more_body", False):
+            file.seek(0)
+            return file
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"A body may have {limit} bytes.", hint="Send less, or a link to it.")
 
 
 async def read_body(receive: Receive, limit: int) -> bytes | TooLarge | None:
@@ -121,7 +159,7 @@ async def read_body(receive: Receive, limit: int) -> bytes | TooLarge | None:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            return TooLarge(f"A body may have {limit} bytes.", hint="Send less, or a link to it.")
+            return _too_large(limit)
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -198,6 +198,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 MAX_INLINE_OUTPUT_BYTES = env.int("MAX_INLINE_OUTPUT_BYTES", default=64 * 1024)
 #: of one resource that comes as a stream
 MAX_RESOURCE_BYTES = env.int("MAX_RESOURCE_BYTES", default=4 * 1024**3)
+#: of one that comes in a single request: the web server holds it in memory; larger ones come in parts
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=32 * 1024 * 1024)
 MAX_OUTPUT_BYTES = env.int("MAX_OUTPUT_BYTES", default=16 * 1024 * 1024)
 
 # -- outbound events, retention ------------------------------------------------------------------------------

@@ -35,10 +35,7 @@ def respond(request: HttpRequest, row: Artifact, *, inline: bool = False) -> Htt
         return _headed(response, row, etag, inline)
     first, last = part
     length = last - first + 1
-    if request.method == "HEAD":
-        response = HttpResponse()
-    else:
-        response = StreamingHttpResponse(_pieces(row, first, length))
+    response = HttpResponse() if request.method == "HEAD" else StreamingHttpResponse(_pieces(row, first, length))
     if length != row.size:
         response.status_code = 206
         response["Content-Range"] = f"bytes {first}-{last}/{row.size}"

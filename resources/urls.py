@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.urls import path
 
 from resources import connection_views as connections
+from resources import resource_views as pages
 from resources import views
 from resources.limits import views as limits
 
@@ -22,5 +23,14 @@ urlpatterns = [
     path("secrets/new", views.secret_new, name="secret-new"),
     path("secrets/<str:name>/edit", views.secret_edit, name="secret-edit"),
     path("secrets/<str:name>/delete", views.secret_delete, name="secret-delete"),
-    path("resources/<str:artifact_id>", views.resource, name="resource"),
+    path("resources", pages.resource_list, name="resources"),
+    path("resources/upload", pages.upload, name="resource-upload"),
+    path("resources/<str:artifact_id>", pages.resource, name="resource"),
+    path("resources/<str:artifact_id>/download", pages.download, name="resource-download"),
+    path("resources/<str:artifact_id>/image", pages.image, name="resource-image"),
+    path("resources/<str:artifact_id>/change", pages.change, name="resource-change"),
+    path("resources/<str:artifact_id>/delete", pages.delete, name="resource-delete"),
+    path("resources/<str:artifact_id>/link", pages.link, name="resource-link"),
+    path("resources/<str:artifact_id>/revoke", pages.revoke, name="resource-revoke"),
+    path("shared/<str:token>", pages.shared, name="resource-shared"),
 ]

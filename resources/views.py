@@ -9,18 +9,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.text import get_valid_filename
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from resources import artifacts, secrets
+from resources import secrets
 from resources.access import Actor, can, require, require_some_role
 from resources.errors import Conflict, OrchestraError
 from resources.forms import Inline, SecretForm
 from resources.models import Role
-
-#: shown as they are by a browser that ignores "attachment"; anything else is only bytes
-_PLAIN_TYPES = {"application/json", "text/plain", "text/csv", "application/pdf", "image/png", "image/jpeg"}
 
 
 def viewer(request: HttpRequest) -> Actor:
@@ -105,20 +101,3 @@ def secret_delete(request: HttpRequest, name: str) -> HttpResponse:
         return redirect("secret-edit", name)
     messages.success(request, f"{name} deleted.")
     return redirect("secrets")
-
-
-@login_required
-@require_GET
-def resource(request: HttpRequest, artifact_id: str) -> HttpResponse:
-    """Download an artifact. It is somebody else's data: never shown inside our own pages' origin."""
-    artifact = artifacts.get(artifact_id)
-    require(Actor.of(request), Role.VIEWER, artifact.folder)
-    plain = artifact.content_type in _PLAIN_TYPES
-    content_type = artifact.content_type if plain else "application/octet-stream"
-    response = HttpResponse(artifacts.read(artifact), content_type=content_type)
-    name = get_valid_filename(artifact.name or f"{artifact.pk}.{'json' if 'json' in content_type else 'bin'}")
-    response["Content-Disposition"] = f'attachment; filename="{name}"' if name.isascii() else "attachment"
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response["Cache-Control"] = "private, no-store"
-    return response

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Any
 
 from django import template
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timezone import get_current_timezone
 
 from orchestra import words
 
 register = template.Library()
+_RESOURCE = re.compile(r"res://([0-9a-z]{26})")
 
 
 def _now(context: dict[str, Any]) -> float:
@@ -144,8 +146,8 @@ def state_label(state: str) -> str:
 
 @register.filter
 def pretty(value: Any) -> SafeString:
-    """JSON as coloured, escaped text for <pre class="code">."""
-    return words.json_html(value)
+    """JSON as coloured, escaped text for <pre class="code">; addresses of resources lead to their pages."""
+    return mark_safe(_RESOURCE.sub(r'<a href="/resources/\1">\g<0></a>', words.json_html(value)))  # noqa: S308
 
 
 @register.filter

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from resources import artifacts, connections, secrets
+from resources import connections, secrets
 from resources.access import Actor
 from resources.models import Connection, Secret
-from tests.resources.conftest import make_user
 from tests.resources.server import plain, serve
 
 URL = "https://api.example.com/v1"
@@ -196,18 +195,3 @@ def test_what_is_in_use_is_not_deleted_and_says_by_whom(one_of_each: None, admin
     page = text(browser(admin).post("/secrets/token/delete", follow=True))
     assert "token is used by connection ci." in page
     assert Secret.objects.exists()
-
-
-@pytest.mark.django_db
-def test_a_resource_is_downloaded_as_data_by_viewers_of_its_folder() -> None:
-    inside = Actor.of_user(make_user("ina", "viewer", folder="payments"))
-    outside = Actor.of_user(make_user("olga", "viewer", folder="ops"))
-    made = artifacts.store(b"<script>1</script>", content_type="text/html", folder="payments", name='a"b\r\nc.html')
-    response = browser(inside).get(f"/resources/{made.pk}")
-    assert response.content == b"<script>1</script>"
-    assert response["Content-Type"] == "application/octet-stream"
-    assert response["Content-Disposition"] == 'attachment; filename="abc.html"'
-    assert response["X-Content-Type-Options"] == "nosniff"
-    assert response["Content-Security-Policy"] == "default-src 'none'; sandbox"
-    assert browser(outside).get(f"/resources/{made.pk}").status_code == 403
-    assert browser(inside).get("/resources/nothing").status_code == 404

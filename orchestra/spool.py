@@ -1,0 +1,45 @@
+"""Bodies that may be large: uploads, which wait on the disk and not in memory until their view reads them."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import IO, Any, Final
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIRequest
+
+from resources import filestore, tokens
+from resources.proxies import address_of
+
+#: (method, address) of what takes more than settings.MAX_BODY_BYTES, from those who are signed in
+_LARGE: Final = {("POST", "/api/v1/resources"), ("POST", "/resources/upload")}
+#: a form around a file: its other fields and boundaries
+_ROOM: Final = 64 * 1024
+
+
+def may_be_large(scope: dict[str, Any]) -> bool:
+    return (scope["method"], scope["path"]) in _LARGE
+
+
+def limit(request: ASGIRequest) -> int:
+    """How many bytes of body this request may send. Reads the session or the token: a stranger fills no disk."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        known = tokens.authenticate(token.strip(), address=address_of(request)) is not None
+    else:
+        known = _has_session(request)
+    return settings.MAX_UPLOAD_BYTES + _ROOM if known else settings.MAX_BODY_BYTES
+
+
+def _has_session(request: ASGIRequest) -> bool:
+    from django.contrib.auth import get_user
+    from django.contrib.sessions.backends.db import SessionStore
+
+    request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))  # where get_user looks
+    return bool(get_user(request).is_authenticated)
+
+
+def new() -> IO[bytes]:
+    """In memory up to what any body may have, then a file without a name beside the resources."""
+    folder = str(filestore.spool_folder())
+    return tempfile.SpooledTemporaryFile(max_size=settings.MAX_BODY_BYTES, dir=folder)  # noqa: SIM115  the reader closes

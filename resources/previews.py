@@ -1,0 +1,96 @@
+"""What a page shows of a resource: bounded, as text the page escapes, or as an image from a route of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+from resources import artifacts
+from resources.artifacts import PREVIEW_BYTES
+from resources.models import Artifact
+from resources.serve import IMAGES
+
+ROWS: Final = 100
+COLUMNS: Final = 50
+CELL: Final = 200
+HEAD: Final = 512
+#: bytes of a table that are read for its first rows
+TABLE: Final = 256 * 1024
+#: bytes of an image that a page shows
+MOST_IMAGE: Final = 20 * 1024 * 1024
+_ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """kind: json | text | log (its end) | table | image | binary (hexadecimal). `cut`: there is more."""
+
+    kind: str
+    text: str = ""
+    cut: bool = False
+    header: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
+
+
+def show(row: Artifact) -> Shown:
+    """Raises ArtifactDamaged, CannotDecrypt, OSError."""
+    if row.content_type in IMAGES and row.size <= MOST_IMAGE:
+        return Shown("image")
+    if row.content_type in ("text/csv", "text/tab-separated-values"):
+        return _table(row)
+    if row.name.endswith(".log") or row.content_type == "text/x-log":
+        return _log(row)
+    found = artifacts.preview(row)
+    if found.kind != "binary":
+        return Shown(found.kind, strip(found.text), found.truncated)
+    return Shown("binary", _dump(_read(row, 0, HEAD)), row.size > HEAD)
+
+
+def strip(text: str) -> str:
+    """Without what would steer a terminal."""
+    return "".join(c for c in _ANSI.sub("", text) if c in "\n\t" or c.isprintable() or c == "\ufffd")
+
+
+def _read(row: Artifact, start: int, size: int) -> bytes:
+    with artifacts.open_row(row, start) as file:
+        return file.read(size)
+
+
+def _table(row: Artifact) -> Shown:
+    text = _read(row, 0, TABLE).decode("utf-8-sig", errors="replace").replace("\0", "")
+    whole = row.size <= TABLE
+    if not whole:
+        text = text.rpartition("\n")[0]
+    tab = row.content_type == "text/tab-separated-values"
+    found: list[list[str]] = []
+    wide = False
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tab else ","):
+            found.append([strip(cell[:CELL]) for cell in cells[:COLUMNS]])
+            wide |= len(cells) > COLUMNS
+            if len(found) > ROWS + 1:
+                break
+    except csv.Error:  # a cell of more than 128 KiB: what came before it is shown
+        whole = False
+    header, rows = (found[0], found[1 : ROWS + 1]) if found else ([], [])
+    return Shown("table", "", wide or not whole or len(found) > ROWS + 1, header, rows)
+
+
+def _log(row: Artifact) -> Shown:
+    start = max(0, row.size - PREVIEW_BYTES)
+    text = _read(row, start, PREVIEW_BYTES).decode(errors="replace")
+    if start:
+        text = text.partition("\n")[2] or text
+    return Shown("log", strip(text.replace("\r\n", "\n").replace("\r", "\n")), start > 0)
+
+
+def _dump(data: bytes) -> str:
+    lines = []
+    for at in range(0, len(data), 16):
+        piece = data[at : at + 16]
+        seen = "".join(chr(b) if 32 <= b < 127 else "." for b in piece)
+        lines.append(f"{at:08x}  {piece.hex(' '):<47}  {seen}")
+    return "\n".join(lines)
