@@ -105,7 +105,7 @@ class PooledHandler(BaseHandler):
         try:
             return spool.limit(ASGIRequest(scope, io.BytesIO()))
         except (UnicodeDecodeError, DatabaseError):
-            return settings.MAX_BODY_BYTES
+            return 0
 
     def _respond(self, scope: Message, body: Body | TooLarge) -> tuple[HttpResponseBase, bytes | None]:
         """The response and its bytes; None: it streams, and is closed when it has been sent."""

@@ -28,7 +28,8 @@ def limit(request: ASGIRequest) -> int:
         known = tokens.authenticate(token.strip(), address=address_of(request)) is not None
     else:
         known = _has_session(request)
-    return settings.MAX_UPLOAD_BYTES + _ROOM if known else settings.MAX_BODY_BYTES
+    most: int = settings.MAX_UPLOAD_BYTES + _ROOM if known else settings.MAX_BODY_BYTES
+    return most
 
 
 def _has_session(request: ASGIRequest) -> bool:
@@ -42,4 +43,4 @@ def _has_session(request: ASGIRequest) -> bool:
 def new() -> IO[bytes]:
     """In memory up to what any body may have, then a file without a name beside the resources."""
     folder = str(filestore.spool_folder())
-    return tempfile.SpooledTemporaryFile(max_size=settings.MAX_BODY_BYTES, dir=folder)  # noqa: SIM115  the reader closes
+    return tempfile.SpooledTemporaryFile(max_size=settings.MAX_BODY_BYTES, dir=folder)

@@ -1,0 +1,68 @@
+"""The pages of resources in a browser: nothing wrong in any look, an image and a link that work under the policy."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources import artifacts
+from tests.pages.test_browser import axe, lively, visit
+
+pytestmark = pytest.mark.browser
+__all__ = ["lively", "visit"]  # fixtures
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, settings: Any, lively: dict[str, Any]) -> dict[str, str]:
+    settings.MEDIA_ROOT = tmp_path / "files"
+    folder = lively["main"].folder
+
+    def make(data: bytes, content_type: str, name: str, **more: Any) -> str:
+        return f"/resources/{artifacts.write([data], content_type=content_type, name=name, folder=folder, **more).pk}"
+
+    rows = b"service,version,when\n" + b"payments,v1.2.3,2026-11-21\n" * 300
+    return {
+        "table": make(rows, "text/csv", "releases.csv", labels={"team": "payments", "kind": "report"}),
+        "json": make(b'{"rows": [{"id": 1}]}', "application/json", "rows.json", pinned=True),
+        "binary": make(os.urandom(3000), "application/octet-stream", "backup.bin", keep="until", keep_until=2e9),
+        "image": make(PIXEL, "image/png", "pixel.png"),
+        "list": "/resources",
+        "nothing found": "/resources?q=zzz",
+        "upload": "/resources/upload",
+    }
+
+
+@pytest.mark.parametrize(
+    ("theme", "size"), [("light", "wide"), ("dark", "wide"), ("light", "phone"), ("dark", "phone")]
+)
+def test_every_page_of_resources_is_accessible_fits_and_keeps_the_policy(
+    theme: str, size: str, visit: Callable[..., Any], live_server: Any, shelf: dict[str, str]
+) -> None:
+    page = visit("/resources", theme=theme, size=size)
+    problems = []
+    for name, path in shelf.items():
+        page.goto(live_server.url + path)
+        for closed in page.locator("main details").all():
+            closed.evaluate("(e) => { e.open = true }")
+        if os.environ.get("SHOTS"):
+            page.screenshot(path=f"{os.environ['SHOTS']}/res-{name}-{theme}-{size}.png", full_page=True)
+        problems += [f"{name}: {p}" for p in axe(page)]
+        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            problems.append(f"{name}: wider than the screen")
+    assert problems + page.complaints == []
+
+
+def test_an_image_is_drawn_and_a_link_can_be_copied(visit: Callable[..., Any], shelf: dict[str, str]) -> None:
+    page = visit(shelf["image"])
+    assert page.evaluate("document.querySelector('.preview-image').naturalWidth") == 1
+    page.click("text=Copy link")
+    assert "/shared/" in page.input_value("#link")
+    assert page.complaints == []
