@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import json
 import math
+import re
 import uuid
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -13,6 +14,9 @@ from typing import Any
 
 Json = Any
 _INT64 = 1 << 63
+_NONE = type(None)
+#: what a cell of CSV is quoted for; an empty one, too
+_QUOTED = re.compile(r'[,"\r\n]|^\s|\s\Z|^\Z')
 
 
 class TooLong(Exception):
@@ -35,8 +39,8 @@ def row(columns: Sequence[str], values: Sequence[Any], number: int, max_cell_byt
     """(the row as an object, about how many bytes it has). `number`: from 1. Raises TooLong."""
     found, total = {}, 2
     for name, value in zip(columns, values, strict=True):
-        cell = to_json(value)
-        size = _size(cell)
+        cell = value if type(value) is str or type(value) is _NONE else to_json(value)
+        size = len(cell) if type(cell) is str and cell.isascii() else _size(cell)
         if size > max_cell_bytes:
             raise TooLong(f"The column {name} of row {number} has {size} bytes; {max_cell_bytes} are allowed.")
         found[name] = cell
@@ -46,11 +50,13 @@ def row(columns: Sequence[str], values: Sequence[Any], number: int, max_cell_byt
 
 def _size(cell: Json) -> int:
     if isinstance(cell, str):
-        return len(cell) if cell.isascii() else len(cell.encode("utf-8", "replace"))
+        return len(cell.encode("utf-8", "replace"))
     return len(json.dumps(cell)) if isinstance(cell, dict | list) else 8
 
 
 def to_json(value: Any) -> Json:
+    if type(value) is int and -_INT64 <= value < _INT64:  # most there are
+        return value
     match value:
         case None | bool() | str():
             return value
@@ -92,10 +98,12 @@ def csv_line(cells: Iterable[Json]) -> str:
 def _csv(cell: Json) -> str:
     if cell is None:
         return ""
+    if type(cell) is int:
+        return str(cell)
     if isinstance(cell, bool):
         return "true" if cell else "false"
     text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False, separators=(",", ":"))
-    if text == "" or any(c in text for c in ',"\r\n') or text != text.strip():
+    if _QUOTED.search(text):
         return '"' + text.replace('"', '""') + '"'
     return text
 
