@@ -36,6 +36,7 @@ from runs.api import router as runs_router
 from runs.control_api import router as controls_router
 from runs.dead.api import router as dead_router
 from runs.flow_api import router as flow_runs_router
+from runs.incoming.api import router as hooks_router
 from runs.named.api import router as named_router
 from runs.outbound.api import router as events_router
 from runs.schedules.api import router as schedules_router
@@ -84,7 +85,7 @@ api = NinjaAPI(
 )
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
-    connections_router, limits_router, schedules_router, dead_router, named_router, resources_router,
+    connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

@@ -162,6 +162,8 @@ if WEB_THREADS < 1:
 WAITING_CALLS = env.int("WAITING_CALLS", default=100)
 if WAITING_CALLS < 0:
     raise ImproperlyConfigured("WAITING_CALLS must be 0 (nobody waits) or more.")
+#: seconds between two writes of the log of webhooks' deliveries; 0: nobody writes it
+HOOK_LOG_SECONDS = env.float("HOOK_LOG_SECONDS", default=0.5)
 #: seconds a claimed row stays with a worker that stopped renewing it
 LEASE_SECONDS = env.float("LEASE_SECONDS", default=30.0)
 #: seconds that attempts in flight have when a cluster stops; what may be repeated is handed back some seconds earlier

@@ -15,6 +15,7 @@ class RunsConfig(AppConfig):
         from runs import holding, keeper, overdue, permits, releases, retention, signals
         from runs.dead import duty as replays
         from runs.dead import poison
+        from runs.incoming import deliveries
         from runs.named import forgetting, triggers
         from runs.outbound import duty, keys, subscriptions
         from runs.schedules import firing, pruning, sync
@@ -38,4 +39,5 @@ class RunsConfig(AppConfig):
         keeper.register("schedules: old times", pruning.Pruning().turn, when=keeper.NEVER)
         live_changed.connect(triggers.on_live_changed, dispatch_uid="named events")
         keeper.register("named events", forgetting.turn, when=keeper.NEVER)
+        keeper.register("hook deliveries", deliveries.prune, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)

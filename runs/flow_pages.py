@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.urls import reverse
 
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
@@ -14,6 +12,7 @@ from flows.plans import plan_of
 from resources.access import Actor, can, folder_filter
 from resources.paging import decode_cursor, encode_cursor
 from runs import clock, line
+from runs.incoming import pages as hook_pages
 from runs.looks import of_run
 from runs.models import Run
 from runs.schedules import pages as schedule_pages
@@ -61,7 +60,8 @@ def flow_page(actor: Actor, flow: Flow) -> dict[str, Any]:
         "plan": plan,
         "steps": list(plan.steps) if plan else [],
         "schedules": schedule_pages.of_flow(actor, flow, clock.now()) if plan else [],
-        "triggers": [_trigger(flow, t) for t in plan.triggers] if plan else [],
+        "triggers": [_trigger(t) for t in plan.triggers if t.kind != "webhook"] if plan else [],
+        "hooks": hook_pages.of_flow(flow, plan),
         "startable": startable(actor, flow, plan),
         "why_not": why_not(actor, flow, plan),
         "gate": line.of_flow(flow),
@@ -98,20 +98,12 @@ def is_ahead(flow: Flow) -> bool:
     return flow.live is None or flow.draft.revision > flow.live.revision
 
 
-def hook_url(slug: str, trigger: str) -> str:
-    return f"{settings.PUBLIC_URL}" + reverse("hook", args=[slug, trigger])
-
-
-def _trigger(flow: Flow, trigger: Any) -> dict[str, Any]:
+def _trigger(trigger: Any) -> dict[str, Any]:
     config = trigger.config
     return {
         "kind": trigger.kind,
         "name": trigger.name,
-        "url": hook_url(flow.slug, trigger.name) if trigger.kind == "webhook" else "",
-        "verify": config.get("verify", ""),
-        "secret": config.get("secret", ""),
         "condition": config.get("if"),
-        "dedupe": config.get("dedupe"),
         "cron": config.get("cron", ""),
         "timezone": config.get("timezone", "UTC"),
     }

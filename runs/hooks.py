@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
 from flows.definition.models_webhook import hook_of
+from flows.definition.plan import Trigger
+from flows.plans import Live
 from flows.webhooks import Answered, Ignored
 from resources.access import Actor
 from resources.envelope import error_response, unexpected
 from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError
 from resources.proxies import address_of
 from runs import actions
-from runs.incoming import answers, calls, replies
+from runs.incoming import answers, calls, deliveries, replies
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -51,17 +53,34 @@ def for_programs(view: View[P]) -> View[P]:
 def hook(request: HttpRequest, slug: str, trigger: str) -> HttpResponse:
     """A delivery to a webhook trigger: 202 started, ignored or skipped (that run holds the place), 200 duplicate."""
     live, found = calls.find(slug, trigger)
-    outcome = calls.decide(live, found, request)
+    address = address_of(request)
+    try:
+        response, told = _take(live, found, request)
+    except OrchestraError as refusal:
+        deliveries.note_refusal(live.flow_id, found.name, address, refusal)
+        raise
+    run_id, why = str(told.get("run", "")), str(told.get("reason", ""))
+    deliveries.note(
+        live.flow_id, found.name, address, status=told["status"], http=response.status_code, run_id=run_id, why=why
+    )
+    return response
+
+
+def _take(live: Live, trigger: Trigger, request: HttpRequest) -> tuple[HttpResponse, dict[str, Any]]:
+    """The answer, and its facts for the log."""
+    outcome = calls.decide(live, trigger, request)
     if isinstance(outcome, Answered):
-        return JsonResponse(outcome.content)
+        return JsonResponse(outcome.content), {"status": "answered"}
     if isinstance(outcome, Ignored):
-        return JsonResponse({"status": "ignored", "reason": outcome.reason}, status=202)
-    started = calls.start(live, found, outcome, request)
+        told = {"status": "ignored", "reason": outcome.reason}
+        return JsonResponse(told, status=202), told
+    started = calls.start(live, trigger, outcome, request)
     status = "started" if started.created else "skipped" if started.skipped else "duplicate"
-    respond = hook_of(found.config).respond
+    told = {"status": status, "run": started.run.pk}
+    respond = hook_of(trigger.config).respond
     if respond is not None and not started.skipped:
-        return replies.waiting(status, started.run.pk, respond, outcome.trigger)
-    return JsonResponse({"status": status, "run": started.run.pk}, status=200 if status == "duplicate" else 202)
+        return replies.waiting(status, started.run.pk, respond, outcome.trigger), told
+    return JsonResponse(told, status=200 if status == "duplicate" else 202), told
 
 
 @for_programs

@@ -362,6 +362,7 @@ class WorkCluster(models.Model):
 
 # the tables of dead letters and of outbound events belong to this app; down here, since nothing above needs them
 from runs.dead.models import InputFailure, Quarantine, ReplayBatch, ReplayItem  # noqa: E402
+from runs.incoming.models import HookDelivery  # noqa: E402
 from runs.named.models import EventListener, EventName, EventUse, EventWait, NamedEvent  # noqa: E402
 from runs.outbound.models import Delivery, GoneRun, Subscription  # noqa: E402
 from runs.schedules.models import Schedule, ScheduledTime  # noqa: E402
@@ -376,6 +377,7 @@ __all__ = [
     "EventWait",
     "FlowGate",
     "GoneRun",
+    "HookDelivery",
     "InputFailure",
     "LimitKey",
     "NamedEvent",

@@ -20,3 +20,4 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # a file, as in production: in memory, WAL and locks between processes would not be tested
     DATABASES["default"]["TEST"] = {"NAME": str(_data / "test.sqlite3")}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+HOOK_LOG_SECONDS = 0.0  # a thread of its own would write beside a test's transaction; tests write the log themselves
