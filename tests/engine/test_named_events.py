@@ -197,6 +197,17 @@ def test_folders_an_event_reaches_those_below_and_no_other(database: str) -> Non
     assert {name for name, run in runs.items() if got(run) != "waiting"} == {"shop", "shop/eu"}
 
 
+def test_an_event_of_another_folder_that_was_kept_is_none_for_a_wait_that_opens(database: str) -> None:
+    flow = make_flow(source("shop", "shop"))
+    flow.folder = "shop"
+    flow.save(update_fields=["folder"])
+    for key, folder in (("below", "shop/eu"), ("beside", "shopping"), ("own", "shop")):
+        deliver(key, {"order": 3}, folder=folder)
+    run = begin(flow, order=3)
+    work()
+    assert got(run)["id"] == "own"
+
+
 def test_a_body_that_breaks_the_schema_is_refused_and_the_wait_goes_on(database: str) -> None:
     schema = "schema: {type: object, required: [sum]}"
     run = begin(make_flow(source(more=f", {schema}")), order=3)
