@@ -17,7 +17,7 @@ from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput, NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
-from runs import actions, line, times
+from runs import actions, line, times, usage
 from runs.held import HeldBack, held_back
 from runs.hidden import hide
 from runs.models import NO_ITEM, Run, RunEvent, RunStatus, StepRun
@@ -86,7 +86,20 @@ class RunOut(Schema):
     steps: list[StepOut]
 
 
+class UsageOut(Schema):
+    """What language models used."""
+
+    input_tokens: int
+    output_tokens: int
+    cost: float = Field(description="US dollars, by the prices of the connections.")
+
+
+class RunUsageOut(UsageOut):
+    steps: dict[str, UsageOut] = Field(description="Of each step that asked a model.")
+
+
 class RunDetailOut(RunOut):
+    usage: RunUsageOut
     queued: QueuedOut | None = Field(description="What a run that has not begun waits for.")
 
 
@@ -226,7 +239,8 @@ def visible_run(request: HttpRequest, run_id: str) -> Run:
 
 
 def _detail(run: Run) -> dict[str, Any]:
-    return {**run_json(run), "queued": line.of_run(run)}
+    used = {**usage.totals(run.pk), "steps": usage.by_step(run.pk)}
+    return {**run_json(run), "usage": used, "queued": line.of_run(run)}
 
 
 def run_json(run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from runs.large import storable
 from runs.live import Live
 from runs.store import Loaded
 from runs.streams import Streams
+from runs.usage import RunMeter
 
 Json = Any
 logger = logging.getLogger(__name__)
@@ -253,6 +254,7 @@ class Attempt:
             progress=self.live.progress,
             checkpoint=self.live.checkpoint,
             tail=self.live.tail,
+            meter=RunMeter(state.run_id, step, self.loaded.plan.budget),
             store=streams.store,
             fetch=streams.fetch,
         )

@@ -397,3 +397,20 @@ __all__ = [
     "Work",
     "WorkCluster",
 ]
+
+
+class Usage(models.Model):
+    """What one question to a language model used, whatever became of the attempt that asked it."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="usage")
+    step = models.CharField(max_length=64)
+    item = models.IntegerField(default=NO_ITEM)
+    attempt = models.IntegerField()
+    model = models.CharField(max_length=200)
+    input_tokens = models.IntegerField()
+    output_tokens = models.IntegerField()
+    cost = models.FloatField()  # US dollars
+    at = models.FloatField()
+
+    def __str__(self) -> str:
+        return f"{self.run_id}:{self.step} {self.model}"

@@ -10,7 +10,7 @@ from flows.definition.plan import Plan, StepPlan
 from flows.definition.routing import FAMILY as ROUTE
 from resources.access import Actor, can
 from resources.errors import NotFound
-from runs import children, dag, filters, line, looks, notes, timeline, times
+from runs import children, dag, filters, line, looks, notes, timeline, times, usage
 from runs.about import about
 from runs.held import held_back
 from runs.hidden import hide
@@ -95,6 +95,7 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
         "late": times.is_late(run),
+        "usage": usage.totals(run.pk) if any(s.family == "llm" for s in plan_of(run.release).steps) else None,
         "deadline": times.deadline_of(run, plan_of(run.release)),
     }
 

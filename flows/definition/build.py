@@ -10,6 +10,7 @@ from flows.definition import models_time
 from flows.definition.models import CheckModel, DefaultsModel, ForEachModel, RetryModel
 from flows.definition.plan import (
     AlreadyDone,
+    Budget,
     Check,
     Concurrency,
     Fallback,
@@ -186,6 +187,7 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         output=flow.output,
         concurrency=Concurrency(concurrency.key, concurrency.limit, concurrency.on_conflict) if concurrency else None,
         max_queued=flow.max_queued,
+        budget=Budget(flow.budget.tokens, flow.budget.cost) if flow.budget else None,
         priority=flow.priority,
         queue=flow.queue,
         on_new_release=flow.on_new_release,

@@ -41,7 +41,7 @@ __all__ = [
 Json = Any
 
 #: What an expression may read.
-NAMES = ("input", "trigger", "run", "vars", "steps", "item", "item_index", "event", "check")
+NAMES = ("input", "trigger", "run", "vars", "steps", "item", "item_index", "event", "check", "args", "given")
 
 MAX_LENGTH = 4096  # characters of one expression
 MAX_GROWTH = 256  # how often one expression may copy what it reads into one value

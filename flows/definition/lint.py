@@ -10,6 +10,7 @@ from flows.definition import (
     lint_expressions,
     lint_functions,
     lint_graph,
+    lint_llm,
     lint_schedules,
     lint_ssh,
     lint_text,
@@ -46,6 +47,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
         steps = build_steps(document)
         lint_text.check(document)
         lint_functions.check(document)
+        lint_llm.check(document)
         if lint_graph.check(document, steps):
             lint_expressions.check(document, steps, source)
             lint_approvals.check(document, steps)

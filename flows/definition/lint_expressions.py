@@ -56,6 +56,17 @@ def sites(document: Document) -> Iterator[Site]:
         yield from _step_sites(doc)
 
 
+def _llm_sites(doc: StepDoc, inside: frozenset[str]) -> Iterator[Site]:
+    """What a tool does is worked out when the model has said what to call it with."""
+    tools = doc.config.get("tools")
+    tools = tools if isinstance(tools, list) else []
+    early = [{k: v for k, v in t.items() if k != "do"} if isinstance(t, dict) else t for t in tools]
+    yield Site((*doc.path, "llm"), {**doc.config, "tools": early}, inside, doc)
+    for index, tool in enumerate(tools):
+        if isinstance(tool, dict):
+            yield Site((*doc.path, "llm", "tools", index, "do"), tool.get("do"), frozenset({"args", "given"}))
+
+
 def _step_sites(doc: StepDoc) -> Iterator[Site]:
     inside = IN_ITEM if doc.model.for_each is not None else IN_RUN
     yield Site((*doc.path, "if"), doc.model.if_, IN_RUN, doc, condition=True)
@@ -65,6 +76,8 @@ def _step_sites(doc: StepDoc) -> Iterator[Site]:
         yield from _route_sites(doc)
     elif doc.family == waiting.FAMILY:
         yield from _wait_sites(doc, inside)
+    elif doc.family == "llm":
+        yield from _llm_sites(doc, inside)
     else:
         yield Site((*doc.path, doc.family), doc.config, inside, doc)
     yield Site((*doc.path, "fallback"), doc.model.fallback, inside, doc)

@@ -113,6 +113,21 @@ Priority = Annotated[int, Field(ge=-10, le=10)]
 QueueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 
 
+class BudgetModel(Config):
+    """What the language models of one run may use; a step that would begin beyond it fails with class `budget`."""
+
+    tokens: Annotated[int, Field(ge=1, le=10**9)] | None = Field(default=None, description="tokens, in and out")
+    cost: Annotated[float | int, Field(gt=0, le=1_000_000)] | None = Field(
+        default=None, description="US dollars, by the prices of the connections"
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> BudgetModel:
+        if self.tokens is None and self.cost is None:
+            raise ValueError("give tokens or cost")
+        return self
+
+
 class DefaultsModel(Config):
     """Used by every step that does not say otherwise."""
 
@@ -243,6 +258,7 @@ class FlowModel(FlowTimes):
     )
     input: dict[str, Json] = Field(default_factory=dict, description="JSON Schema of the input")
     output: TJson = Field(default=None, description="what a run gives: a value with expressions")
+    budget: BudgetModel | None = Field(default=None, description="what the language models of one run may use")
     functions: Annotated[dict[FunctionName, FunctionModel], Field(max_length=100)] = Field(
         default_factory=dict, description="functions that steps use by their name"
     )

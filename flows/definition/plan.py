@@ -153,6 +153,14 @@ class Concurrency:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What the language models of one run may use: tokens in and out, US dollars. None: no bound."""
+
+    tokens: int | None = None
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Trigger:
     kind: str  # manual | webhook | schedule
     name: str  # unique in the flow; "manual", a schedule's, or a webhook's as in /hooks/<slug>/<name>
@@ -183,6 +191,7 @@ class Plan:
     priority: int = 0  # -10 … 10, higher is sooner
     queue: str = "default"
     on_new_release: OnNewRelease = "coexist"
+    budget: Budget | None = None
 
     @cached_property
     def has_handlers(self) -> bool:
@@ -226,6 +235,8 @@ class Plan:
         """Every connection its steps may use, with their fallbacks, compensations and checks."""
         parts = [p for s in self.steps for p in (s, s.fallback, s.compensate, s.already_done) if p is not None]
         named = [(p.config or {}).get("connection") for p in parts]
+        tools = [t for s in self.steps if s.family == "llm" for t in s.config.get("tools", ())]
+        named += [config.get("connection") for t in tools for config in t["do"].values() if isinstance(config, Mapping)]
         return frozenset(name for name in named if isinstance(name, str))
 
     def step(self, step_id: str) -> StepPlan:
@@ -262,6 +273,7 @@ class Plan:
         rest = {k: v for k, v in data.items() if k not in {"steps", "triggers", "concurrency"}}
         for name in ("on_deadline", "on_sla"):
             rest[name] = _handler(rest.get(name))
+        rest["budget"] = Budget(**rest["budget"]) if rest.get("budget") else None
         rest["compensate_on"] = tuple(rest.get("compensate_on", ("cancel",)))
         return cls(
             **rest,
@@ -276,7 +288,7 @@ _LATER: Final = frozenset(
     {
         "batch", "key", "last_good", "join", "deadline", "sla", "stall_after", "on_timeout", "on_deadline", "on_sla",
         "on_stall", "until", "compensate", "effect", "already_done", "output_schema", "requires", "ensures", "priority",
-        "queue", "handler", "failure_of", "on", "compensate_on", "max_queued", "on_new_release",
+        "queue", "handler", "failure_of", "on", "compensate_on", "max_queued", "on_new_release", "budget",
     }
 )  # fmt: skip
 

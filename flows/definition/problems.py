@@ -52,6 +52,8 @@ RULES: Mapping[str, str] = {
     "unknown-function": "The flow declares no function of that name.",
     "unused-function": "No step uses a function of the flow.",
     "code-syntax": "The code of a function is not Python.",
+    "tool-with-effect": "A tool of a language model would change something.",
+    "missing-budget": "Nothing bounds what the language models of a run may cost.",
     "unknown-flow": "A child flow has no live release.",
     "compensate-waits": "What undoes a step would wait for a person, a signal or a time.",
     "handler-step": "A step that only a missed time calls has keys that would do nothing, or is needed by others.",

@@ -34,6 +34,7 @@ ERROR_CLASSES: Mapping[str, bool] = {
     "input": False,
     "code": False,  # the author's function raised
     "limit": False,  # sandbox or size limit
+    "budget": False,  # the run's budget for language models is used up
     "refused": False,  # a guard said no: private address, missing connection, permission
     "rejected": False,  # a person said no
     "expired": False,  # a wait's time was up, or the rounds of an `until`
@@ -149,6 +150,17 @@ def cannot_fetch(resource: Json) -> Fetched:
     raise Refused("No resource can be read here.")
 
 
+class Meter:
+    """Counts what models cost a run. This one counts nothing and has no end."""
+
+    def left(self) -> tuple[float, float]:
+        """(tokens, US dollars) that the run may still use."""
+        return float("inf"), float("inf")
+
+    def add(self, model: str, input_tokens: int, output_tokens: int, cost: float) -> None:
+        """Used by this attempt, whatever comes of it. `cost` in US dollars."""
+
+
 @dataclass(slots=True)
 class StepContext:
     """What an attempt may know. `key` is the idempotency key, the same for all attempts of a pass."""
@@ -190,6 +202,8 @@ class StepContext:
     #: a resource that an input names (`res://…`, or its {"$res": …}), open for reading, where this run may read it;
     #: with its row. Raises Refused
     fetch: Callable[[Json], Fetched] = field(default=cannot_fetch)
+    #: what models may still cost this run, and what they did
+    meter: Meter = field(default_factory=Meter)
     #: keep JSON of at most 64 KiB for the next attempt, should this one end early; raises Refused where it is larger
     checkpoint: Callable[[Json], None] = field(default=lambda value: None)
 
@@ -244,6 +258,10 @@ class Family(ABC):
     def repeatable(self, action: Action, connection: BaseModel | None) -> bool:
         """May an attempt with an unknown outcome be repeated safely? `connection`: its settings, or None."""
         return self.honours_key or not self.has_effect
+
+    def changes(self, action: Action) -> bool:
+        """May this very action change anything outside?"""
+        return self.has_effect
 
     @abstractmethod
     def execute(self, ctx: StepContext) -> Outcome:

@@ -15,6 +15,7 @@ from flows.steps.fields import RENDERED
 from flows.steps.function.config import FunctionConfig
 from flows.steps.http.config import HttpConfig
 from flows.steps.kv.config import KvConfig
+from flows.steps.llm.config import LlmConfig
 from flows.steps.route.config import RouteConfig
 from flows.steps.sleep.config import SleepConfig
 from flows.steps.ssh.config import SshConfig
@@ -33,6 +34,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "route": RouteConfig,
     "call": CallConfig,
     "ssh": SshConfig,
+    "llm": LlmConfig,
 }
 
 
@@ -57,9 +59,18 @@ def normalise(family: str, config: Json) -> Json:
 
 def parse_config(family: str, rendered: Json) -> BaseModel:
     """The validated model of a rendered config. Raises ConfigError; KeyError for an unknown family."""
+    return _validated(family, rendered, RENDERED)
+
+
+def check_written(family: str, written: Json) -> BaseModel:
+    """The same of a config that may still have expressions."""
+    return _validated(family, written, {})
+
+
+def _validated(family: str, config: Json, context: dict[str, bool]) -> BaseModel:
     model = CONFIGS[family]
     try:
-        return model.model_validate(normalise(family, rendered), context=RENDERED)
+        return model.model_validate(normalise(family, config), context=context)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         message = first["msg"].removeprefix("Value error, ")

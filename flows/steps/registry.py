@@ -13,6 +13,7 @@ from flows.steps.db.step import DbFamily
 from flows.steps.function.step import FunctionFamily
 from flows.steps.http.step import HttpFamily
 from flows.steps.kv.step import KvFamily
+from flows.steps.llm.step import LlmFamily
 from flows.steps.route.step import RouteFamily
 from flows.steps.sleep.step import SleepFamily
 from flows.steps.ssh.step import SshFamily
@@ -88,7 +89,7 @@ def _config_breaches(config: object) -> list[str]:
 _registry = Registry()
 for _cls in (
     HttpFamily, DbFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
-    SshFamily,
+    SshFamily, LlmFamily,
 ):  # fmt: skip
     _registry.register(_cls)
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from resources.connection_settings import ConnectionSettings, HttpSettings, SecretName
 from resources.kinds.databases import MysqlSettings, PostgresSettings, SqliteSettings
 from resources.kinds.ssh import SshSettings
+from resources.kinds.llm import LlmSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ _ALL = (
          "resources.databases.probe:test", "db"),
     Kind("sqlite", "SQLite", "A SQLite file inside the data directory, for db steps.", SqliteSettings,
          "resources.databases.probe:test", "db"),
+    Kind("llm", "Language model", "Models of OpenAI, Anthropic, or a server that speaks as they do.", LlmSettings,
+         "resources.kinds.llm_probe:probe"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

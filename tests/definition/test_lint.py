@@ -40,6 +40,16 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         6,
         22,
     ),
+    ("model without end", steps("  - id: a\n    llm: {connection: c, prompt: x}\n"), "missing-budget", "warning", 6, 5),
+    (
+        "tool with effect",
+        HEAD + "budget: {tokens: 1}\nsteps:\n  - id: a\n    llm:\n      connection: c\n      prompt: x\n      tools:\n"
+        "        - {name: t, description: d, do: {http: {url: 'http://x/', method: POST}}}\n",
+        "tool-with-effect",
+        "error",
+        11,
+        42,
+    ),
     ("no function", steps("  - id: a\n    function: {use: total}\n"), "unknown-function", "error", 6, 21),
     ("code", steps("  - id: a\n    function: {code: 'x = ('}\n"), "code-syntax", "error", 6, 22),
     ("function for nobody", HEAD + "functions: {f: {code: '1'}}\nsteps:\n" + OK, "unused-function", "warning", 4, 13),

@@ -112,6 +112,13 @@ SAMPLES: Mapping[str, Sample] = {
         invalid={"flow": "child", "input": "${{ input.name }}"},
         failing=({"flow": "child", "input": {"n": "many"}},),
     ),
+    "llm": Sample(
+        config={"connection": "brain", "prompt": "Who is ${{ input.name }}?"},
+        resolved="Who is billing?",
+        invalid={"connection": "brain", "prompt": "x", "max_tokens": "${{ input.name }}"},
+        endless={"connection": "slow-brain", "prompt": "x"},
+        failing=({"connection": "closed-brain", "prompt": "x"}, {"connection": "broken-brain", "prompt": "x"}),
+    ),
     "kv": Sample(
         config={"increment": {"key": "${{ input.name }}", "value": "${{ input.count }}"}},
         resolved="billing",

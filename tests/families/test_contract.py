@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.engine.cluster import make_flow
 from tests.families import databases
 from tests.families.attempt import KEY, as_json, attempt, error, resolve
 from tests.families.conftest import SECRET
+from tests.families.models import Raw, Refuse, Say, provider
 from tests.families.outside import Outside, closed_port
 from tests.families.samples import SAMPLES, Sample
 
@@ -58,10 +60,26 @@ def the_outside(connect: Callable[..., str], box: Callable[..., str]) -> Iterato
     closed = {"host": "127.0.0.1", "port": closed_port(), "database": "d", "username": "u", "secret": "world-token"}
     closed |= {"allow_networks": ["127.0.0.0/8"]}
     create_connection(actor=Actor.system("tests"), name="closed-db", kind="postgres", settings=closed)
+    models = (
+        ("brain", Say("Ana.")),
+        ("slow-brain", Raw((b":\n\n",), 0.05, forever=True)),
+        ("broken-brain", Refuse(500, "no")),
+    )
+    with ExitStack() as stack:
+        for name, said in models:
+            url = stack.enter_context(provider(said)).url
+            settings = {"base_url": url, "key": "world-token", "model": "small", "allow_networks": ["127.0.0.0/8"]}
+            create_connection(actor=Actor.system("tests"), name=name, kind="llm", settings=settings)
+        closed = {"base_url": f"http://127.0.0.1:{closed_port()}", "model": "m", "allow_networks": ["127.0.0.0/8"]}
+        create_connection(actor=Actor.system("tests"), name="closed-brain", kind="llm", settings=closed)
+        make_others()
+        yield
+
+
+def make_others() -> None:
     child = "flow: child\ninput: {type: object, properties: {n: {type: integer}}}\n"
     make_flow(child + "steps:\n  - {id: one, function: {code: '1'}}\n")
     kv.set(now=0, namespace="flow:release-service", key="text", value="not a number")
-    yield
 
 
 def test_every_family_of_the_language_is_registered_with_its_own_config() -> None:

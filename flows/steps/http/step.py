@@ -49,6 +49,9 @@ class HttpFamily(Family):
                 part["resource"] = pinned(part["resource"])
         return config
 
+    def changes(self, action: Action) -> bool:
+        return action.config["method"] not in SAFE_METHODS
+
     def repeatable(self, action: Action, connection: BaseModel | None) -> bool:
         if action.config["method"] in SAFE_METHODS:
             return True

@@ -36,6 +36,9 @@ class KvFamily(Family):
         operation = config.operation
         return {operation: getattr(config, operation).model_dump(mode="json")}
 
+    def changes(self, action: Action) -> bool:
+        return not {"get", "list"} & set(action.config)
+
     def describe(self, action: Action) -> str:
         ((operation, args),) = action.config.items()
         where = f"of {args['namespace']}" if args["namespace"] else "of this flow"
