@@ -15,8 +15,8 @@ from pydantic import BaseModel
 
 from resources.connection_settings import ConnectionSettings, HttpSettings, SecretName
 from resources.kinds.databases import MysqlSettings, PostgresSettings, SqliteSettings
-from resources.kinds.ssh import SshSettings
 from resources.kinds.llm import LlmSettings
+from resources.kinds.ssh import SshSettings
 
 
 @dataclass(frozen=True, slots=True)

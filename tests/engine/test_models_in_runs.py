@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -28,7 +30,7 @@ steps:
 
 def _run(tokens: tuple[int, int]) -> Run:
     with provider(Say("This.", tokens=tokens)) as server:
-        settings = {"base_url": server.url, "model": "small", "allow_networks": ["127.0.0.0/8"]}
+        settings: dict[str, Any] = {"base_url": server.url, "model": "small", "allow_networks": ["127.0.0.0/8"]}
         settings["prices"] = {"small": {"input": 1.0, "output": 10.0}}
         create_connection(actor=Actor.system("tests"), name="brain", kind="llm", settings=settings)
         return run_of(FLOW, what="this")

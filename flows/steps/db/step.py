@@ -43,6 +43,9 @@ class DbFamily(Family):
         bounds = ("max_rows", "max_cell_bytes", "max_bytes")
         return own | {key: whole[key] for key in (*bounds, *(_OF_WRITES if config.write else _OF_READS))}
 
+    def changes(self, action: Action) -> bool:
+        return bool(action.config.get("write"))
+
     def repeatable(self, action: Action, connection: BaseModel | None) -> bool:
         return not action.config["write"] or bool(action.config["idempotent"])
 
