@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0012_named_events'),
+        ('runs', '0013_hook_deliveries'),
     ]
 
     operations = [
