@@ -14,9 +14,13 @@ from typing import Any, Protocol, Self
 import psycopg
 from django.db import connection
 
+from runs import wide
+
 Row = Sequence[Any]
 #: looks at a statement's row count and first row (None where it returns none); raises what is wrong
 Check = Callable[[int, Row | None], None]
+#: takes all rows that were returned; raises what is wrong
+Note = Callable[[Sequence[Row]], None]
 
 
 class Writer(Protocol):
@@ -26,6 +30,8 @@ class Writer(Protocol):
 
     def many(self, sql: str, rows: Sequence[Sequence[Any]], check: Check | None = None) -> None: ...
 
+    def each(self, sql: str, rows: Sequence[Sequence[Any]], note: Note) -> None: ...
+
     def flush(self) -> None: ...
 
 
@@ -34,7 +40,7 @@ class Batch:
 
     def __enter__(self) -> Self:
         self._cursor: Any = None
-        self._pending: list[tuple[Any, Check]] = []
+        self._pending: list[Callable[[], None]] = []
         self._manager: Any = None
         self._pipeline: Any = None
         if connection.vendor == "postgresql":
@@ -52,24 +58,36 @@ class Batch:
             if check is not None:
                 check(self._cursor.rowcount, self._cursor.fetchone() if self._cursor.description else None)
             return
-        cursor = _cursor()
-        self._send(cursor, sql, params)
+        cursor = self._send(sql, params)
         if check is not None:
-            self._pending.append((cursor, check))
+            self._pending.append(lambda: check(cursor.rowcount, cursor.fetchone() if cursor.description else None))
 
     def many(self, sql: str, rows: Sequence[Sequence[Any]], check: Check | None = None) -> None:
         """The same statement for each of `rows`; none where there are no rows.
 
-        `check` sees the count of all of them together on SQLite, and of each of them on PostgreSQL.
+        `check` sees a count of 1 where each of them found its row, else 0; but of a statement that is not in
+        runs/wide.py, PostgreSQL counts each by itself.
         """
+        if self._pipeline is None and rows:
+            self._cursor.executemany(sql, rows)
+            if check is not None:
+                check(int(self._cursor.rowcount == len(rows)), None)
+        elif len(rows) > 1 and (found := wide.whole(sql, rows)) is not None:
+            cursor, count = self._send(*found), len(rows)
+            if check is not None:
+                self._pending.append(lambda: check(int(cursor.rowcount == count), None))
+        else:
+            for row in rows:
+                self.run(sql, row, check)
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]], note: Note) -> None:
+        """As `many`, of a statement that returns rows: `note` gets them all, in any order."""
         if self._pipeline is None:
-            if rows:
-                self._cursor.executemany(sql, rows)
-                if check is not None:
-                    check(self._cursor.rowcount, None)
-            return
-        for row in rows:
-            self.run(sql, row, check)
+            note([found for row in rows for found in self._cursor.execute(sql, row).fetchall()])
+        elif rows:
+            found = wide.whole(sql, rows) if len(rows) > 1 else None
+            cursors = [self._send(*found)] if found is not None else [self._send(sql, row) for row in rows]
+            self._pending.append(lambda: note([row for cursor in cursors for row in cursor.fetchall()]))
 
     def flush(self) -> None:
         """Wait for everything sent so far, and check it."""
@@ -81,14 +99,15 @@ class Batch:
 
     def _check(self) -> None:
         pending, self._pending = self._pending, []
-        for cursor, check in pending:
-            check(cursor.rowcount, cursor.fetchone() if cursor.description else None)
+        for look in pending:
+            look()
 
     @staticmethod
-    def _send(cursor: Any, sql: str, params: Sequence[Any]) -> None:
+    def _send(sql: str, params: Sequence[Any]) -> Any:
         """Results of earlier statements may arrive here already, and with them what was wrong with those."""
+        cursor = _cursor()
         with connection.wrap_database_errors:
-            cursor.execute(sql, params, prepare=True)
+            return cursor.execute(sql, params, prepare=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,6 +11,7 @@ from django.conf import settings
 from flows.definition.plan import Plan
 from flows.steps.registry import family
 from runs import ranks
+from runs import statements as sql
 from runs.batch import Row, Writer
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
@@ -44,38 +45,6 @@ class Hold:
     takes: Sequence[Take] = ()
 
 
-EXTEND = "UPDATE runs_work SET wake_at = %s WHERE id = %s AND owner = %s AND fence = %s"
-MOVE = """
-UPDATE runs_work SET kind = 'step', step = %s, item = %s, name = '', queue = %s, priority = %s, quick = %s, long = %s,
-       wake_at = %s
- WHERE id = %s AND owner = %s AND fence = %s
-"""
-LET_GO = "DELETE FROM runs_work WHERE id = %s AND owner = %s AND fence = %s"
-TAKE = """
-UPDATE runs_work SET owner = %s, fence = fence + 1, wake_at = %s, rank = NULL
- WHERE run_id = %s AND step = %s AND item = %s AND kind = 'step' AND owner IS NULL RETURNING id, fence
-"""
-LEASED = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, priority, quick, long, wake_at, owner, fence)
-VALUES ('step', %s, %s, %s, '', %s, %s, %s, %s, %s, %s, 1) RETURNING id, fence
-"""
-QUEUED = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, priority, quick, long, rank, wake_at, held_at, owner,
-                       fence)
-VALUES ('step', %s, %s, %s, '', %s, %s, %s, %s, %s, %s, %s, NULL, 0)
-ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
-   queue = excluded.queue, priority = excluded.priority, quick = excluded.quick, long = excluded.long,
-   rank = excluded.rank, wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL
-"""
-TIMER = """
-INSERT INTO runs_work (kind, run_id, step, item, name, queue, long, wake_at, held_at, owner, fence)
-VALUES ('timer', %s, %s, %s, %s, %s, false, %s, %s, NULL, 0)
-ON CONFLICT (run_id, step, item, kind, name) DO UPDATE SET
-   wake_at = excluded.wake_at, held_at = excluded.held_at, owner = NULL, fence = runs_work.fence + 1
-"""
-NO_TIMER = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s AND kind = 'timer' AND name = %s"
-DELETE = "DELETE FROM runs_work WHERE run_id = %s AND step = %s AND item = %s"
-DELETE_RUN = "DELETE FROM runs_work WHERE run_id = %s"
 _HOLD = """
 UPDATE runs_work SET held_at = coalesce(wake_at, 1), wake_at = NULL, rank = NULL
  WHERE run_id = %s AND owner IS NULL AND (wake_at IS NOT NULL OR held_by <> '') AND kind <> 'close'
@@ -139,9 +108,9 @@ def write(
     commands = [c for d in decisions for c in d.commands]
     taken: dict[Key, Claim] = {}
     if state.ended:
-        for row in hold.rows if hold is not None else ():
-            _mine(batch, LET_GO, hold, row)
-        batch.run(DELETE_RUN, [state.run_id])
+        if hold is not None:
+            batch.many(sql.LET_GO, [[row.id, hold.owner, row.fence] for row in hold.rows], still_mine)
+        batch.run(sql.DELETE_RUN, [state.run_id])
         return False, taken
     wanted = _wanted(commands)
     waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
@@ -149,8 +118,8 @@ def write(
     left = _place(batch, plan, line, hold, wanted, waited, taken) if hold is not None else []
     _write_wanted(batch, plan, state, wanted, line)
     _write_timers(batch, plan, state, commands)
-    for take in left:
-        _take(batch, plan, line, state, hold, take, taken)
+    if hold is not None:
+        _take(batch, plan, line, state, hold, left, taken)
     released = False
     for c in commands:
         if isinstance(c, cmd.HoldWork):
@@ -172,10 +141,10 @@ def _write_timers(batch: Writer, plan: Plan, state: State, commands: Sequence[cm
         elif isinstance(c, cmd.Dequeue):
             timers = {key: at for key, at in timers.items() if key[:2] != (c.step, c.item)}
     held = state.paused is not None
-    batch.many(NO_TIMER, [[state.run_id, *key] for key, at in timers.items() if at is None])
+    batch.many(sql.NO_TIMER, [[state.run_id, *key] for key, at in timers.items() if at is None])
     due = [(key, at) for key, at in timers.items() if at is not None]
     rows = [[state.run_id, *key, queue_of(plan, key[0]), None if held else at, at if held else None] for key, at in due]
-    batch.many(TIMER, rows)
+    batch.many(sql.TIMER, rows)
 
 
 def _wanted(commands: Sequence[cmd.Command]) -> dict[Key, float | None]:
@@ -203,52 +172,57 @@ def _place(
     `waited`: steps that may have two rows, a wake-up and a timer; the one that is not held goes, too.
     """
     takes = {take.key: take for take in hold.takes}
+    written: dict[str, list[list[Any]]] = {sql.EXTEND: [], sql.MOVE: [], sql.LET_GO: []}
     for key in takes:
         wanted.pop(key, None)
     for row in hold.rows:
         mine: Key = (row.step, row.item)
+        held = [row.id, hold.owner, row.fence]
         own = takes.get(mine) if row.kind == "step" else None
         fresh = next((t for t in hold.takes if t.fresh and t.key not in taken), None)
         if own is not None:
-            _mine(batch, EXTEND, hold, row, own.until)
+            written[sql.EXTEND].append([own.until, *held])
             taken[mine] = row
         elif fresh is not None and wanted.get(mine) is None:
             if mine not in waited:
                 wanted.pop(mine, None)
-            _mine(batch, MOVE, hold, row, *fresh.key, *traits(plan, fresh.key[0], line.priority), fresh.until)
+            own_traits = traits(plan, fresh.key[0], line.priority)
+            written[sql.MOVE].append([*fresh.key, *own_traits, fresh.until, *held])
             taken[fresh.key] = replace(row, kind="step", step=fresh.key[0], item=fresh.key[1], name="")
         else:
-            _mine(batch, LET_GO, hold, row)
+            written[sql.LET_GO].append(held)
             if mine not in waited and wanted.get(mine, 0.0) is None:
                 del wanted[mine]
+    for statement, rows in written.items():
+        batch.many(statement, rows, still_mine)
     return [take for take in hold.takes if take.key not in taken]
 
 
 def _take(
-    batch: Writer, plan: Plan, line: Line, state: State, hold: Hold | None, take: Take, taken: dict[Key, Claim]
+    batch: Writer, plan: Plan, line: Line, state: State, hold: Hold, takes: Sequence[Take], taken: dict[Key, Claim]
 ) -> None:
-    owner = hold.owner if hold is not None else ""
+    def note(rows: Sequence[Row]) -> None:
+        for step, item, id_, fence in rows:
+            taken[step, item] = Claim(id_, "step", state.run_id, step, item, "", fence)
 
-    def note(count: int, row: Row | None) -> None:
-        if row is None:
-            raise Taken(take.key)
-        taken[take.key] = Claim(row[0], "step", state.run_id, *take.key, "", row[1])
+    def note_all(rows: Sequence[Row]) -> None:
+        note(rows)
+        missing = next((take.key for take in takes if not take.fresh and take.key not in taken), None)
+        if missing is not None:
+            raise Taken(missing)
 
-    if take.fresh:
-        own = traits(plan, take.key[0], line.priority)
-        batch.run(LEASED, [state.run_id, *take.key, *own, take.until, owner], note)
-    else:
-        batch.run(TAKE, [owner, take.until, state.run_id, *take.key], note)
-
-
-def _mine(batch: Writer, sql: str, hold: Hold | None, row: Claim, *values: Any) -> None:
-    """Change a row that must still be ours. Raises Fenced when the batch is flushed."""
-    owner = hold.owner if hold is not None else ""
-    batch.run(sql, [*values, row.id, owner, row.fence], still_mine)
+    fresh = [
+        [state.run_id, *take.key, *traits(plan, take.key[0], line.priority), take.until, hold.owner]
+        for take in takes
+        if take.fresh
+    ]
+    batch.each(sql.LEASED, fresh, note)
+    others = [[hold.owner, take.until, state.run_id, *take.key] for take in takes if not take.fresh]
+    batch.each(sql.TAKE, others, note_all)
 
 
 def still_mine(count: int, row: Row | None) -> None:
-    """A check: raises Fenced."""
+    """A check of rows held: raises Fenced."""
     if count != 1:
         raise Fenced
 
@@ -261,5 +235,5 @@ def _write_wanted(batch: Writer, plan: Plan, state: State, wanted: dict[Key, flo
         if at is not None:
             own = traits(plan, key[0], line.priority)
             inserts.append([state.run_id, *key, *own, *line.times(own, at, held)])
-    batch.many(DELETE, deletes)
-    batch.many(QUEUED, inserts)
+    batch.many(sql.DELETE, deletes)
+    batch.many(sql.QUEUED, inserts)

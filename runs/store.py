@@ -13,7 +13,7 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 
 from resources.fields import dumps
-from runs import bell, children, hot, limits, permits, queue_rows, waits
+from runs import bell, children, hot, limits, permits, queue_rows, statements, waits
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
@@ -57,23 +57,6 @@ def _version_of(run_id: str) -> int | None:
 
 
 # -- saving ----------------------------------------------------------------------------------------------------
-RAISE = "UPDATE runs_run SET version = version + 1, seq = %s, status = %s WHERE id = %s AND version = %s"
-RAISE_ALL = """
-UPDATE runs_run SET version = version + 1, seq = %s, status = %s, output = %s, error = %s, control = %s, degraded = %s,
-       started_at = %s, ended_at = %s, error_class = %s, dead_at = %s WHERE id = %s AND version = %s
-"""
-STEP = """
-INSERT INTO runs_steprun
-       (run_id, step, item, status, version, pass_no, attempt, state, output, started_at, ended_at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (run_id, step, item) DO UPDATE SET
-   status = excluded.status, version = excluded.version, pass_no = excluded.pass_no, attempt = excluded.attempt,
-   state = excluded.state, output = excluded.output, started_at = excluded.started_at, ended_at = excluded.ended_at
-"""
-EVENT = """
-INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data)
-VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)
-"""
 
 
 def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
@@ -126,7 +109,7 @@ def write(batch: Writer, loaded: Loaded, saving: Save) -> tuple[State, bool, dic
     _write_steps(batch, state, saving.decisions)
     line = Line(loaded.flow_id, loaded.priority, saving.now)
     rings, taken = queue_rows.write(batch, loaded.plan, state, saving.decisions, saving.hold, line)
-    batch.many(EVENT, _event_rows(state, saving))
+    batch.many(statements.EVENT, _event_rows(state, saving))
     return state, rings, taken
 
 
@@ -173,9 +156,9 @@ def _raise_version(batch: Writer, before: State, after: State, saving: Save) -> 
         and (before.started_at, before.ended_at) == (after.started_at, after.ended_at)
     )
     if same:
-        batch.run(RAISE, [seq, after.status, before.run_id, before.version], moved)
+        batch.run(statements.RAISE, [seq, after.status, before.run_id, before.version], moved)
     else:
-        batch.run(RAISE_ALL, [seq, after.status, *_results(after), before.run_id, before.version], moved)
+        batch.run(statements.RAISE_ALL, [seq, after.status, *_results(after), before.run_id, before.version], moved)
     return state_with(after, {"seq": seq, "version": before.version + 1})
 
 
@@ -197,7 +180,7 @@ def _changed(count: int, row: Row | None) -> None:
 
 def _write_steps(batch: Writer, state: State, decisions: Sequence[Decision]) -> None:
     changed = set().union(*(d.changed for d in decisions))
-    batch.many(STEP, [_step_row(state, state.steps[key]) for key in sorted(changed)])
+    batch.many(statements.STEP, [_step_row(state, state.steps[key]) for key in sorted(changed)])
 
 
 def _step_row(state: State, step: Step) -> list[Json]:

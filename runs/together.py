@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from runs import bell, permits, queue_rows, store
+from runs import statements as st
 from runs.batch import Batch, Check, Row
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
@@ -39,7 +40,7 @@ class Record:
 
     loaded: Loaded
     rows: Sequence[Claim]  # held: all must still be ours
-    statements: dict[str, list[Sequence[Any]]] = field(default_factory=dict)
+    written: dict[str, list[Sequence[Any]]] = field(default_factory=dict)
     taken: dict[Key, Claim] = field(default_factory=dict)
     state: State = field(init=False)
     rings: bool = False
@@ -47,13 +48,17 @@ class Record:
     def run(self, sql: str, params: Sequence[Any], check: Check | None = None) -> None:
         if check not in _IMPLIED:
             raise _NotPlain
-        self.statements.setdefault(sql, []).append(params)
+        self.written.setdefault(sql, []).append(params)
 
     def many(self, sql: str, rows: Sequence[Sequence[Any]], check: Check | None = None) -> None:
         if check not in _IMPLIED:
             raise _NotPlain
         if rows:
-            self.statements.setdefault(sql, []).extend(rows)
+            self.written.setdefault(sql, []).extend(rows)
+
+    def each(self, sql: str, rows: Sequence[Sequence[Any]], note: Callable[[Sequence[Row]], None]) -> None:
+        if rows:
+            raise _NotPlain
 
     def flush(self) -> None:
         pass
@@ -91,7 +96,8 @@ def save(owner: str, records: Sequence[Record]) -> list[Outcome]:
         won = [one for one, outcome in zip(records, outcomes, strict=True) if isinstance(outcome, tuple)]
         with Batch() as batch:
             for sql in _ORDER:
-                _write(batch, sql, [row for one in won for row in one.statements.get(sql, ())])
+                every = [row for one in won for row in one.written.get(sql, ())]
+                batch.many(sql, every, _moved if sql in _ALL_FOUND else None)
     if won:
         bell.ring(bell.EVENTS, *((bell.WORK,) if any(one.rings for one in won) else ()))
     return outcomes
@@ -143,92 +149,14 @@ def _marks(values: Mapping[Any, Any]) -> str:
 # -- writing -----------------------------------------------------------------------------------------------------
 #: the order within one save: the run, its steps, the rows held, those that come and go, the history
 _ORDER: Final = (
-    store.RAISE, store.RAISE_ALL, store.STEP, queue_rows.EXTEND, queue_rows.MOVE, queue_rows.LET_GO,
-    queue_rows.DELETE, queue_rows.QUEUED, queue_rows.NO_TIMER, queue_rows.TIMER, queue_rows.DELETE_RUN, store.EVENT,
+    st.RAISE, st.RAISE_ALL, st.STEP, st.EXTEND, st.MOVE, st.LET_GO,
+    st.DELETE, st.QUEUED, st.NO_TIMER, st.TIMER, st.DELETE_RUN, st.EVENT,
 )  # fmt: skip
 
-#: PostgreSQL takes all rows of a statement as one: {statement: (types of its parameters, the same over many rows)}
-_WIDE: Final[dict[str, tuple[str, str]]] = {
-    store.RAISE: (
-        "bigint text text bigint",
-        """UPDATE runs_run AS r SET version = r.version + 1, seq = v.a, status = v.b
-             FROM v WHERE r.id = v.c AND r.version = v.d""",
-    ),
-    store.RAISE_ALL: (
-        "bigint text text text text bool float8 float8 text float8 text bigint",
-        """UPDATE runs_run AS r SET version = r.version + 1, seq = v.a, status = v.b, output = v.c, error = v.d,
-                  control = v.e, degraded = v.f, started_at = v.g, ended_at = v.h,
-                  error_class = v.i, dead_at = v.j
-             FROM v WHERE r.id = v.k AND r.version = v.l""",
-    ),
-    store.STEP: (
-        "text text int text bigint int int text text float8 float8",
-        store.STEP.replace("VALUES (" + ", ".join(["%s"] * 11) + ")", "SELECT * FROM v"),
-    ),
-    store.EVENT: (
-        "text bigint text bool text int float8 text text",
-        store.EVENT.replace(
-            "VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)",
-            "SELECT v.a, v.b, v.c, 1, v.d, v.e, v.f, v.g, v.h, v.i FROM v",
-        ),
-    ),
-    queue_rows.EXTEND: (
-        "float8 bigint text int",
-        "UPDATE runs_work AS w SET wake_at = v.a FROM v WHERE w.id = v.b AND w.owner = v.c AND w.fence = v.d",
-    ),
-    queue_rows.MOVE: (
-        "text int text int bool bool float8 bigint text int",
-        """UPDATE runs_work AS w SET kind = 'step', step = v.a, item = v.b, name = '', queue = v.c, priority = v.d,
-                  quick = v.e, long = v.f, wake_at = v.g FROM v WHERE w.id = v.h AND w.owner = v.i AND w.fence = v.j""",
-    ),
-    queue_rows.LET_GO: (
-        "bigint text int",
-        "DELETE FROM runs_work AS w USING v WHERE w.id = v.a AND w.owner = v.b AND w.fence = v.c",
-    ),
-    queue_rows.DELETE_RUN: ("text", "DELETE FROM runs_work AS w USING v WHERE w.run_id = v.a"),
-}
-
-
-def _wide(types: str, body: str) -> str:
-    kinds = types.split()
-    names = ", ".join("abcdefghijklmnop"[: len(kinds)])
-    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-    return f"WITH v AS (SELECT * FROM unnest({arrays}) AS u({names})) {body}"  # noqa: S608  constants
-
-
-_WIDE_SQL: Final = {sql: _wide(*wide) for sql, wide in _WIDE.items()}
 #: these find each of their rows, or something is wrong that `_lock` should have seen
-_ALL_FOUND: Final = {store.RAISE, store.RAISE_ALL, queue_rows.EXTEND, queue_rows.MOVE, queue_rows.LET_GO}
+_ALL_FOUND: Final = {st.RAISE, st.RAISE_ALL, st.EXTEND, st.MOVE, st.LET_GO}
 
 
-def _write(batch: Batch, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-    if not rows:
-        return
-    check = _exactly(len(rows)) if sql in _ALL_FOUND else None
-    if connection.vendor == "postgresql" and sql in _WIDE_SQL:
-        batch.run(_WIDE_SQL[sql], [_array(column) for column in zip(*rows, strict=True)], check)
-    elif connection.vendor != "postgresql":
-        batch.many(sql, rows, check)
-    else:
-        batch.many(sql, rows)
-
-
-def _array(values: Iterable[Any]) -> str:
-    """A column as PostgreSQL writes arrays. The driver's own way looks at each value several times."""
-    return "{" + ",".join(map(_element, values)) + "}"
-
-
-def _element(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return str(value)  # a number, or a truth: "True" is one of its names
-
-
-def _exactly(count: int) -> Callable[[int, Row | None], None]:
-    def check(found: int, row: Row | None) -> None:
-        if found != count:
-            raise Moved(f"{count - found} rows moved under their locks")
-
-    return check
+def _moved(count: int, row: Row | None) -> None:
+    if count != 1:
+        raise Moved("rows moved under their locks")

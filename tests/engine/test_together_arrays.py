@@ -7,15 +7,24 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from runs.together import _array
+from runs.wide import array, text_array
 
-AWKWARD = ["", "a", 'he said "no"', "back\\slash", '\\"', "{a,b}", "NULL", "null", " x ", "\n\t", "ä→🙂", "'", None]
+AWKWARD = ["", "a", 'he said "no"', "back\\slash", '\\"', "{a,b}", "NULL", "null", " x ", "\n\t", "ä→🙂", "'"]
+
+
+def written(kind: str, values: list[Any]) -> str:
+    return text_array(values) if kind == "text" else array(values)
 
 
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
         ("text", AWKWARD),
+        ("text", [*AWKWARD, None]),
+        ("text", [None, None]),
+        ("text", ["\x1e", None, "a"]),
+        ("text", ["a\x1fb", '"', "c"]),
+        ("text", ["one"]),
         ("bigint", [0, -1, 2**62, None]),
         ("int", [0, -5]),
         ("bool", [True, False, None]),
@@ -24,8 +33,8 @@ AWKWARD = ["", "a", 'he said "no"', "back\\slash", '\\"', "{a,b}", "NULL", "null
 )
 def test_values_survive_as_an_array(database: str, kind: str, values: list[Any]) -> None:
     if connection.vendor != "postgresql":
-        assert _array(values).startswith("{")  # SQLite writes rows one by one
+        assert written(kind, values).startswith("{")  # SQLite writes rows one by one
         return
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT %s::{kind}[]", [_array(values)])
+        cursor.execute(f"SELECT %s::{kind}[]", [written(kind, values)])
         assert cursor.fetchone()[0] == values
