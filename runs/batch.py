@@ -62,6 +62,14 @@ class Batch:
         if check is not None:
             self._pending.append(lambda: check(cursor.rowcount, cursor.fetchone() if cursor.description else None))
 
+    def ask(self, sql: str, params: Sequence[Any], note: Note) -> None:
+        """One statement; `note` gets all rows it returns."""
+        if self._pipeline is None:
+            note(self._cursor.execute(sql, params).fetchall())
+            return
+        cursor = self._send(sql, params)
+        self._pending.append(lambda: note(cursor.fetchall()))
+
     def many(self, sql: str, rows: Sequence[Sequence[Any]], check: Check | None = None) -> None:
         """The same statement for each of `rows`; none where there are no rows.
 

@@ -30,8 +30,10 @@ T = TypeVar("T")
 
 #: seconds a worker goes on inline while others wait for a worker
 SLICE: Final = 0.1
-#: seconds pure results may wait for each other's commit
-SHARE: Final = 0.005
+#: seconds pure results may wait for each other's commit; on a busy machine, others take most of them
+SHARE: Final = 0.02
+#: seconds of one attempt up to which its run may start more of them at once
+QUICK: Final = 0.005
 
 
 class Crew:
@@ -53,6 +55,7 @@ class Crew:
         """Run attempts one after the other, as long as their results may wait for each other."""
         ended: dict[Slice, list[Happened]] = {}
         round_began = time.monotonic()
+        held = [row for s in self.slices for row in s.rows.values()]
         while self.running:
             slice_, key = self.running[0]
             pure = starting.is_pure(slice_.loaded, key[0])
@@ -60,7 +63,6 @@ class Crew:
                 break  # what is known already does not wait for a long attempt
             self.running.popleft()
             began = time.monotonic()
-            held = [row for s in self.slices for row in s.rows.values()]
             attempt = slice_.attempt(key)
             with self.worker.heart.beat(held, attempt.now + attempt.seconds + GRACE, attempt.live):
                 ended.setdefault(slice_, []).append(slice_.execute(attempt))
@@ -69,9 +71,9 @@ class Crew:
                 self.worker.pace.note(slice_.loaded, key[0], now - began)
             if now - began > SLOW:
                 self.worker.room = 1
-            quick = pure and now - round_began < SHARE
+            quick = pure and now - began < QUICK
             slice_.room = min(starting.MAX_BATCH, slice_.room * 2) if quick else 1
-            if not quick:
+            if not pure or now - round_began > SHARE:
                 break
         return ended
 

@@ -20,17 +20,21 @@ KEPT: Final = 4096
 class Pace:
     def __init__(self) -> None:
         self._seconds: dict[tuple[int, str], float] = {}
+        self._usual: dict[tuple[int, str], float] = {}
 
     def note(self, loaded: Loaded, step: str, seconds: float) -> None:
         """An attempt took this long."""
-        self._seconds[loaded.release_id, step] = seconds
+        key = loaded.release_id, step
+        self._seconds[key] = seconds
+        self._usual[key] = min(seconds, 2 * self._usual.get(key, seconds) + QUICK / 4)
         if len(self._seconds) > KEPT:
-            del self._seconds[next(iter(self._seconds))]
+            oldest = next(iter(self._seconds))
+            del self._seconds[oldest], self._usual[oldest]
 
     def is_slow(self, loaded: Loaded, step: str) -> bool:
         """Was its last attempt slow? Not of one never seen."""
         return self._seconds.get((loaded.release_id, step), 0.0) > SLOW
 
     def is_quick(self, loaded: Loaded, step: str) -> bool:
-        """Was its last attempt quick? Not of one never seen."""
-        return self._seconds.get((loaded.release_id, step), SLOW) <= QUICK
+        """Is it quick as a rule, though one attempt had to wait for the processor? Not of one never seen."""
+        return self._usual.get((loaded.release_id, step), SLOW) <= QUICK

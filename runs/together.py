@@ -22,6 +22,7 @@ from runs.queue import Claim
 from runs.queue_rows import Fenced
 from runs.races import Stale
 from runs.store import Loaded, Save
+from runs.wide import array, text_array
 
 _PLAIN: Final = (cmd.Enqueue, cmd.Dequeue, cmd.SetTimer, cmd.ClearTimer, cmd.RunEnded)
 
@@ -126,12 +127,9 @@ def _lock(owner: str, records: Iterable[Record]) -> tuple[set[str], set[int]]:
     """Ids of the runs that have not moved, and of the queue rows that are still ours."""
     versions = {one.loaded.state.run_id: one.loaded.state.version for one in records}
     fences = {row.id: row.fence for one in records for row in one.rows}
+    if connection.vendor == "postgresql":
+        return _lock_at_once(owner, versions, fences)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(_LOCK_RUNS, [list(versions), list(versions.values())])
-            runs = {id_ for (id_,) in cursor.fetchall()}
-            cursor.execute(_LOCK_ROWS, [list(fences), list(fences.values()), owner])
-            return runs, {id_ for (id_,) in cursor.fetchall()}
         # SQLite: the transaction is the lock
         cursor.execute(f"SELECT id, version FROM runs_run WHERE id IN ({_marks(versions)})", list(versions))  # noqa: S608
         runs = {id_ for id_, version in cursor.fetchall() if versions[id_] == version}
@@ -140,6 +138,18 @@ def _lock(owner: str, records: Iterable[Record]) -> tuple[set[str], set[int]]:
             [owner, *fences],
         )
         return runs, {id_ for id_, fence in cursor.fetchall() if fences[id_] == fence}
+
+
+def _lock_at_once(owner: str, versions: Mapping[str, int], fences: Mapping[int, int]) -> tuple[set[str], set[int]]:
+    """In one round trip, the beginning of the transaction with it."""
+    runs: list[str] = []
+    rows: list[int] = []
+    with Batch() as batch:
+        ours = [text_array(list(versions)), array(list(versions.values()))]
+        batch.ask(_LOCK_RUNS, ours, lambda found: runs.extend(id_ for (id_,) in found))
+        held = [array(list(fences)), array(list(fences.values())), owner]
+        batch.ask(_LOCK_ROWS, held, lambda found: rows.extend(id_ for (id_,) in found))
+    return set(runs), set(rows)
 
 
 def _marks(values: Mapping[Any, Any]) -> str:

@@ -21,7 +21,7 @@ from runs.store import Loaded
 logger = logging.getLogger(__name__)
 
 #: rows claimed at once at most
-MAX_RUNS: Final = 16
+MAX_RUNS: Final = 32
 #: what is done for a run without being a step of it
 _ERRANDS: Final[dict[str, Callable[[str], object]]] = {
     Work.Kind.ADMIT: lambda run_id: admission.admit(run_id),
