@@ -9,9 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -39,15 +41,15 @@ _READY = "SELECT id, rank AS place, quick FROM runs_work WHERE queue = '{queue}'
 _DUE = """SELECT id, wake_at AS place, quick FROM runs_work
            WHERE queue = '{queue}' AND rank IS NULL AND wake_at <= {now} {only_short}{takeovers}"""
 
-# One round trip. The claim need not survive a crash of the database (the row would simply be claimable again), so it
-# does not wait for the disk; the attempt's start, which follows, does.
+# One statement, prepared. The claim need not survive a crash of the database (the row would simply be claimable again),
+# so it does not wait for the disk; the attempt's start, which follows, does. It tells the time, whatever it finds.
 _CLAIM_PG = """
-BEGIN; SET LOCAL synchronous_commit TO OFF;
-WITH {parts}, u AS (SELECT id, quick, row_number() OVER (ORDER BY place, id) AS n FROM ({all}) AS a)
-UPDATE runs_work AS w SET owner = '{owner}', fence = fence + 1, rank = NULL, wake_at = {now} + {lease}
-  FROM u WHERE w.id = u.id AND u.n <= {limit} AND (u.n = 1 OR (u.quick AND (SELECT quick FROM u WHERE n = 1)))
-RETURNING {columns};
-SELECT extract(epoch FROM clock_timestamp())::float8; COMMIT
+WITH o AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
+{parts}, u AS (SELECT id, quick, row_number() OVER (ORDER BY place, id) AS n FROM ({all}) AS a),
+w AS (UPDATE runs_work AS w SET owner = %s, fence = fence + 1, rank = NULL, wake_at = {now} + %s
+        FROM u, o WHERE w.id = u.id AND u.n <= {limit} AND (u.n = 1 OR (u.quick AND (SELECT quick FROM u WHERE n = 1)))
+      RETURNING {columns})
+SELECT extract(epoch FROM clock_timestamp())::float8, w.* FROM (SELECT 1) AS one LEFT JOIN w ON true
 """
 _NOW_PG = "extract(epoch FROM now())::float8"
 _CLAIM_SQLITE = """
@@ -75,7 +77,6 @@ def claim_some(
         "lease": settings.LEASE_SECONDS,
         "limit": limit,
         "only_short": "AND NOT long " if only_short else "",
-        "takeovers": _takeovers(),
     }
     chosen = settings.QUEUES if queues is None else queues
     return _claim_pg(values, chosen) if connection.vendor == "postgresql" else _claim_sqlite(values, chosen)
@@ -89,6 +90,7 @@ def _parts(values: dict[str, Any], queues: Sequence[str], now: str) -> list[str]
 
 def _claim_sqlite(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
     now = repr(time.time())
+    values = {**values, "takeovers": _takeovers()[0]}
     due = " UNION ALL ".join(f"SELECT * FROM ({part})" for part in _parts(values, queues, now))  # noqa: S608
     with connection.cursor() as cursor:
         cursor.execute(due)  # a read first: no write lock where nothing is due
@@ -111,40 +113,41 @@ def _claim_sqlite(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
 
 #: of the rows that are due, those that nobody held, or whose holder surely died
 _NO_TAKEOVER = " AND (owner IS NULL OR owner = '')"
+#: all, where the database's clock says what it should (a value)
+_SANE = f" AND (owner IS NULL OR owner = '' OR abs(extract(epoch FROM clock_timestamp()) - %s) < {clock.MAX_DRIFT!r})"
 _guard = clock.JumpGuard()
 
 
-def _takeovers() -> str:
-    """Which leases that look over may be believed: none for a while after the clock was set."""
+def _takeovers() -> tuple[str, list[float]]:
+    """Which leases that look over may be believed, none for a while after the clock was set: SQL, values."""
     steady = time.monotonic()
     if connection.vendor != "postgresql":
-        return "" if _guard.trusts(time.time(), steady, settings.LEASE_SECONDS) else _NO_TAKEOVER
+        return ("" if _guard.trusts(time.time(), steady, settings.LEASE_SECONDS) else _NO_TAKEOVER), []
     expected = _guard.expected(steady)
     if steady < _guard.until:
-        return _NO_TAKEOVER
-    if expected is None:
-        return ""
-    sane = f"abs(extract(epoch FROM clock_timestamp()) - {expected!r}) < {clock.MAX_DRIFT!r}"
-    return f" AND (owner IS NULL OR owner = '' OR {sane})"
+        return _NO_TAKEOVER, []
+    return ("", []) if expected is None else (_SANE, [expected])
 
 
 def _claim_pg(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
-    parts = [f"p{n} AS ({part} FOR UPDATE SKIP LOCKED)" for n, part in enumerate(_parts(values, queues, _NOW_PG))]
-    everything = " UNION ALL ".join(f"SELECT * FROM p{n}" for n in range(len(parts)))  # noqa: S608
+    takeovers, expected = _takeovers()
+    sql = _claim_sql(tuple(queues), values["limit"], values["only_short"], takeovers)
+    params = [*expected * len(queues), values["owner"], float(values["lease"])]
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        found = psycopg.Cursor(connection.connection).execute(sql, params, prepare=True).fetchall()
+    clock.learn(found[0][0])
+    _guard.trusts(found[0][0], time.monotonic(), settings.LEASE_SECONDS)
+    return [Claim(*row) for _, *row in found if row[0] is not None]
+
+
+@lru_cache(maxsize=64)
+def _claim_sql(queues: tuple[str, ...], limit: int, only_short: str, takeovers: str) -> str:
+    parts = _parts({"limit": limit, "only_short": only_short, "takeovers": takeovers}, queues, _NOW_PG)
+    ctes = [f"p{n} AS ({part} FOR UPDATE SKIP LOCKED)" for n, part in enumerate(parts)]
+    everything = " UNION ALL ".join(f"SELECT * FROM p{n}" for n in range(len(ctes)))  # noqa: S608
     columns = ", ".join(f"w.{name}" for name in _COLUMNS.split(", "))
-    sql = _CLAIM_PG.format(parts=", ".join(parts), all=everything, columns=columns, now=_NOW_PG, **values)
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        found: list[Any] = []
-        more: bool | None = True
-        while more:
-            if cursor.description is not None:
-                found.append(cursor.fetchall())
-            more = cursor.nextset()
-    rows, ((now,),) = found
-    clock.learn(now)
-    _guard.trusts(now, time.monotonic(), settings.LEASE_SECONDS)
-    return [Claim(*row) for row in rows]
+    return _CLAIM_PG.format(parts=", ".join(ctes), all=everything, columns=columns, now=_NOW_PG, limit=limit)
 
 
 def renew(held: Claim, owner: str, until: float) -> bool:

@@ -17,6 +17,8 @@ from typing import Final
 
 from django.conf import settings
 from django.db import DatabaseError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from runs import watch
 from runs.drain import Drain
@@ -42,6 +44,7 @@ def serve(cluster: str) -> None:
         return
     die_with_parent()
     connections.close_all()  # nothing is inherited over the fork
+    connection_created.connect(short_questions)
     gc.freeze()  # what was imported stays; and a step makes many small objects and no cycles worth looking for
     gc.set_threshold(GC_EVERY, 20, 20)
     owner = watch.owner_name()
@@ -67,6 +70,13 @@ def serve(cluster: str) -> None:
     _stopping = True
     worker.heart.stop()
     connections.close_all()
+
+
+def short_questions(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """All that a worker asks PostgreSQL hits a few rows by an index, of tables that may have grown since it planned."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off; SET jit TO off")
 
 
 def die_with_parent() -> None:
