@@ -74,7 +74,7 @@ def resolve_action(
         connection, settings = _connection(getattr(parsed, "connection", None))
         ready = member.pin(member.prepare(parsed, settings))
     except expr.ExprError as e:
-        raise _expression(step_id, e) from e
+        raise of_expression(step_id, e) from e
     except ConfigError as e:
         raise _error(step_id, "config", str(e), {"path": list(e.path)}) from e
     except Refused as e:
@@ -87,7 +87,7 @@ def resolve_items(step_id: str, for_each: ForEach, scope: Mapping[str, Json] | e
     try:
         items = expr.render(for_each.items, scope)
     except expr.ExprError as e:
-        raise _expression(step_id, e) from e
+        raise of_expression(step_id, e) from e
     if isinstance(items, dict) and REF in items:
         values = scope.values if isinstance(scope, expr.Scope) else scope
         items = load_kept(items, str((values.get("run") or {}).get("id", "")))
@@ -125,7 +125,7 @@ def _scope(step_id: str, scope: Mapping[str, Json]) -> expr.Scope:
     try:
         return expr.Scope.of(scope)
     except expr.ExprError as e:
-        raise _expression(step_id, e) from e
+        raise of_expression(step_id, e) from e
 
 
 def _with_item(scope: expr.Scope, value: Json, index: int) -> expr.Scope:
@@ -148,5 +148,5 @@ def _error(step_id: str, cls: str, message: str, details: Json) -> ResolveError:
     return ResolveError(StepError(cls, text, details))
 
 
-def _expression(step_id: str, e: expr.ExprError) -> ResolveError:
+def of_expression(step_id: str, e: expr.ExprError) -> ResolveError:
     return _error(step_id, "expression", e.message, {"expression": e.expression, "offset": e.offset})

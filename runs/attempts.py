@@ -13,11 +13,11 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 
-from flows.definition import contracts
+from flows.definition import contracts, expr
 from flows.definition.canonical import digest
 from flows.definition.inputs import with_defaults
 from flows.definition.plan import UNDO, Fallback, Plan, StepPlan
-from flows.resolve import ResolveError, load_kept, resolve_action, resolve_actions
+from flows.resolve import ResolveError, load_kept, of_expression, resolve_action, resolve_actions
 from flows.steps import base
 from flows.steps.registry import family
 from resources import connections, health
@@ -25,7 +25,7 @@ from resources.backends.errors import Unreachable
 from resources.errors import NotFound
 from resources.fields import dumps
 from resources.masking import Masker
-from runs import clock, lastgood, waits
+from runs import clock, lastgood, scopes, waits
 from runs.engine import inputs as given
 from runs.engine import timing
 from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
@@ -57,14 +57,17 @@ def _tokens(plan: Plan, state: State) -> dict[str, str]:
 
 def scope_for(loaded: Loaded, step: Step | None = None) -> dict[str, Json]:
     """What the step's expressions may name; with its item where it is one of a fan-out."""
-    state, item = loaded.state, None
+    state = loaded.state
     if step is not None and step.item != NO_ITEM:
-        of = step.id.removesuffix(UNDO)
-        items = state.step(of).items or ()
-        item = items[step.item] if step.item < len(items) else None
+        of, item = step.id.removesuffix(UNDO), _item_of(state, step)
         own = state.step(of, step.item) if of != step.id else None
         return scope_of(state, item=item, item_index=step.item, urls=urls_of(loaded.plan, state), own=own)
     return scope_of(state, urls=urls_of(loaded.plan, state))
+
+
+def _item_of(state: State, step: Step) -> Json:
+    items = state.step(step.id.removesuffix(UNDO)).items or ()
+    return items[step.item] if step.item < len(items) else None
 
 
 def imagined(loaded: Loaded, approval: str, form: Json) -> Loaded:
@@ -92,9 +95,15 @@ def effective(plan: Plan, step: Step) -> StepPlan:
 
 def resolve(loaded: Loaded, step: Step) -> base.Action:
     """What this step will do. Raises ResolveError."""
-    plan = effective(loaded.plan, step)
-    item = None if step.item == NO_ITEM else step.item
-    return resolve_action(step.id, plan.family, plan.config, scope_for(loaded, step), item=item)
+    plan, state = effective(loaded.plan, step), loaded.state
+    if step.item == NO_ITEM or step.id.endswith(UNDO) or not expr.names_something(plan.config):
+        item = None if step.item == NO_ITEM else step.item
+        return resolve_action(step.id, plan.family, plan.config, scope_for(loaded, step), item=item)
+    try:
+        scope = scopes.of_item(state, urls_of(loaded.plan, state), _item_of(state, step), step.item)
+    except expr.ExprError as error:
+        raise of_expression(step.id, error) from error
+    return resolve_action(step.id, plan.family, plan.config, scope, item=step.item)
 
 
 def granted_action(loaded: Loaded, step: Step) -> Mapping[str, Json] | None:

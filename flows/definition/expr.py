@@ -239,7 +239,7 @@ def render(tree: Json, scope: Scope | Mapping[str, Json]) -> Json:
     as they are and other values as JSON. Keys are left alone; rendered texts are not rendered again.
     """
     # what names nothing needs no names, and checking them costs more than all the rest
-    ready = scope if isinstance(scope, Scope) else Scope.of(scope if _names_something(tree, 0) else {})
+    ready = scope if isinstance(scope, Scope) else Scope.of(scope if names_something(tree) else {})
     rendered = _render(tree, ready, 0)
     try:
         check_json(rendered, max_bytes=MAX_RESULT_BYTES)
@@ -248,13 +248,14 @@ def render(tree: Json, scope: Scope | Mapping[str, Json]) -> Json:
     return rendered
 
 
-def _names_something(tree: Json, depth: int) -> bool:
+def names_something(tree: Json, depth: int = 0) -> bool:
+    """Is there an expression in any text of the tree?"""
     if isinstance(tree, str):
         return has_expression(tree)
     if depth > 64:
         return True  # `_render` says what is wrong with it
     values = tree.values() if isinstance(tree, Mapping) else tree if isinstance(tree, (list, tuple)) else ()
-    return any(_names_something(value, depth + 1) for value in values)
+    return any(names_something(value, depth + 1) for value in values)
 
 
 def _render(tree: Json, scope: Scope, depth: int) -> Json:
