@@ -203,6 +203,11 @@ class Plan:
         return {s.id: s for s in self.steps} | undoing
 
     @cached_property
+    def lines(self) -> tuple[tuple[StepPlan, tuple[str, int], tuple[tuple[str, int], ...]], ...]:
+        """(step, its key in a run's state, the keys of what it needs or is protected by), in order; item -1: itself."""
+        return tuple((s, (s.id, -1), tuple((n, -1) for n in (*s.needs, *s.protected_by))) for s in self.steps)
+
+    @cached_property
     def callbacks(self) -> tuple[str, ...]:
         """The steps that wait for a callback, and so have a URL."""
         return tuple(s.id for s in self.steps if s.family == waiting.FAMILY and waiting.callback_of(s.config))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from runs.engine.state import (
     SETTLED,
     SKIPPED,
     UNKNOWN,
+    Key,
     Step,
 )
 from runs.engine.turn import RunEnded, Turn
@@ -52,30 +53,37 @@ def advance(turn: Turn) -> None:
 
 def _is_through(turn: Turn) -> bool:
     """Every step has settled; of the handler steps, those that were called."""
-    if not all(turn.step(s.id).settled for s in turn.plan.steps if not s.handler):
-        return False
+    for plan, key, _ in reversed(turn.plan.lines):  # what is not through is mostly at the end
+        step = turn.steps.get(key)
+        if not plan.handler and (step is None or step.status not in SETTLED):
+            return False
     return not turn.plan.has_handlers or handlers.idle(turn)
 
 
 def _open_what_can(turn: Turn) -> bool:
     moved = turn.plan.has_handlers and handlers.go_on(turn)
-    for plan in turn.plan.steps:
-        step = turn.step(plan.id)
-        if step.status in SETTLED:
-            continue
-        if step.status == FANNED:
+    steps = turn.steps
+    for plan, key, needs in turn.plan.lines:
+        step = steps.get(key)
+        status = PENDING if step is None else step.status
+        if status == FANNED and step is not None:
             moved |= go_on(turn, plan, step)
-        elif step.status == PENDING and not plan.handler and _is_due(turn, plan):
-            _open(turn, plan, step)
+        elif status == PENDING and not plan.handler and _is_due(turn, plan, needs):
+            _open(turn, plan, turn.step(plan.id))
             moved = True
     return joins.withdraw_losers(turn) or moved if turn.plan.joins else moved
 
 
-def _is_due(turn: Turn, plan: StepPlan) -> bool:
+def _is_due(turn: Turn, plan: StepPlan, needs: Sequence[Key]) -> bool:
     """Is it known by now whether the step runs?"""
     if plan.join is not None:
         return joins.is_met(turn, plan) or joins.is_out_of_reach(turn, plan)
-    return all(turn.step(n).settled for n in (*plan.needs, *plan.protected_by))
+    steps = turn.steps
+    for key in needs:
+        step = steps.get(key)
+        if step is None or step.status not in SETTLED:
+            return False
+    return True
 
 
 # -- opening ---------------------------------------------------------------------------------------------------
