@@ -33,6 +33,9 @@ TURN: Final = 0.5
 #: seconds a lease of a worker of this host that never came back is left alone after a (re)start of the watcher
 RECONNECT: Final = 2.0
 
+#: seconds after a bell until it is looked who else has work: by then the worker woken at once has claimed
+AFTER: Final = 0.003
+
 
 @dataclass(slots=True)
 class Link:
@@ -60,6 +63,7 @@ class Watcher:
         self.started = time.monotonic()
         self.swept = False
         self.next_look = 0.0  # monotonic
+        self.quiet = 0.0  # monotonic: until then, whoever was just woken is looking
         self.next_note = 0.0  # monotonic
         self.listen: Any = None
         self.stopped_mark = address(cluster).with_suffix(".stopped")
@@ -127,11 +131,17 @@ class Watcher:
         return f"{self.host[:60]}:{self.cluster}"
 
     def look_now(self) -> None:
-        self.next_look = 0.0
+        self.next_look = min(self.next_look, self.quiet)
 
     # -- bells -------------------------------------------------------------------------------------------------
     def _rung(self, _: Any) -> None:
+        """Somebody on this host has committed work: a worker starts before it is known what, and for whom else."""
         self.bell.drain()
+        idle = next((link for link in self.links.values() if link.idle and not link.only_short), None)
+        if idle is not None:
+            self._send(idle, b"w")
+            idle.idle = False
+            self.quiet = time.monotonic() + AFTER
         self.look_now()
 
     def _listen_to_postgres(self) -> None:
