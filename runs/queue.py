@@ -235,17 +235,23 @@ def owners() -> list[str]:
 
 def look(limit: int, queues: Sequence[str] | None = None) -> list[float]:
     """The earliest `limit` times at which something is due, soonest first."""
-    times: list[float] = []
-    with connection.cursor() as cursor:
-        for name in settings.QUEUES if queues is None else queues:
-            cursor.execute(_LOOK_READY, [name, limit])
-            times += [row[0] for row in cursor.fetchall()]
-            cursor.execute(_LOOK_DUE, [name, limit])
-            times += [row[0] for row in cursor.fetchall()]
-    return sorted(times)[:limit]
+    sql = _look_sql(tuple(settings.QUEUES if queues is None else queues), limit)
+    if connection.vendor == "postgresql":
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            found = psycopg.Cursor(connection.connection).execute(sql, prepare=True).fetchall()
+    else:
+        with connection.cursor() as cursor:
+            found = cursor.execute(sql).fetchall()
+    return sorted(at for (at,) in found)[:limit]
 
 
-_LOOK_READY = "SELECT wake_at FROM runs_work WHERE queue = %s AND rank IS NOT NULL ORDER BY rank LIMIT %s"
+@lru_cache(maxsize=256)
+def _look_sql(queues: tuple[str, ...], limit: int) -> str:
+    parts = (f"{part.format(queue=queue)} LIMIT {limit}" for queue in queues for part in (_LOOK_READY, _LOOK_DUE))
+    return " UNION ALL ".join(f"SELECT wake_at FROM ({part}) AS p{n}" for n, part in enumerate(parts))  # noqa: S608
+
+
+_LOOK_READY = "SELECT wake_at FROM runs_work WHERE queue = '{queue}' AND rank IS NOT NULL ORDER BY rank"
 _LOOK_DUE = """
-SELECT wake_at FROM runs_work WHERE queue = %s AND rank IS NULL AND wake_at IS NOT NULL ORDER BY wake_at LIMIT %s
-"""
+SELECT wake_at FROM runs_work WHERE queue = '{queue}' AND rank IS NULL AND wake_at IS NOT NULL ORDER BY wake_at"""
