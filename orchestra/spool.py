@@ -18,7 +18,8 @@ _ROOM: Final = 64 * 1024
 
 
 def may_be_large(scope: dict[str, Any]) -> bool:
-    return (scope["method"], scope["path"]) in _LARGE
+    part = scope["method"] == "PUT" and scope["path"].startswith("/api/v1/uploads/")
+    return part or (scope["method"], scope["path"]) in _LARGE
 
 
 def limit(request: ASGIRequest) -> int:

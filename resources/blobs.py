@@ -26,7 +26,7 @@ from django.db.models import Count
 from resources import filestore, sealing
 from resources.errors import OrchestraError, TooLarge
 from resources.filestore import UNFINISHED, as_file, store
-from resources.models import Artifact, Blob
+from resources.models import Artifact, Blob, UploadPart
 from resources.sealing import FRAME
 
 Made = TypeVar("Made")
@@ -235,11 +235,11 @@ def reseal(blob: Blob) -> bool:
 
 
 def drop_unused(sha256: str) -> bool:
-    """Delete the bytes unless a resource names them. Not within a transaction of the caller."""
+    """Delete the bytes unless a resource or a part of an upload names them. Not within a transaction of the caller."""
     with transaction.atomic():
         # whoever stores the same bytes right now holds the row: then they are in use
         blob = Blob.objects.select_for_update(skip_locked=True).filter(pk=sha256).first()
-        if blob is None or Artifact.objects.filter(blob=blob).exists():
+        if blob is None or Artifact.objects.filter(blob=blob).exists() or UploadPart.objects.filter(blob=blob).exists():
             return False
         Blob.objects.filter(pk=sha256).delete()
     store().delete(blob.key)  # after the commit: a crash between leaves bytes without a row, which are swept
@@ -248,7 +248,7 @@ def drop_unused(sha256: str) -> bool:
 
 def sweep_unused() -> int:
     """Blobs that no resource names, BATCH at most; gives how many were deleted."""
-    found = Blob.objects.filter(artifacts__isnull=True).values_list("pk", flat=True)[:BATCH]
+    found = Blob.objects.filter(artifacts__isnull=True, parts__isnull=True).values_list("pk", flat=True)[:BATCH]
     return sum(drop_unused(sha256) for sha256 in list(found))
 
 

@@ -7,16 +7,16 @@ run names after all is given back, the others go, and with the last of equal one
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import Q
 
-from resources import artifacts, audit, blobs, holding
+from resources import artifacts, audit, blobs, holding, parts
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict
+from resources.labels import check_labels
 from resources.models import Artifact, ResourceUse, Role
 
 BATCH: Final = 100
@@ -25,22 +25,7 @@ COOLING: Final = 3600.0
 #: seconds between two looks for bytes that nobody names, and for what crashes left
 SWEEP: Final = 3600.0
 PAUSE: Final = 60.0
-MAX_LABELS: Final = 20
-MAX_LABEL: Final = 100
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 Keep = Artifact.Keep
-
-
-def check_labels(labels: Mapping[str, Any]) -> dict[str, str]:
-    """Raises BadInput."""
-    for name, text in labels.items():
-        if not _NAME.fullmatch(name):
-            raise _bad("labels", f"A label's name is lower-case letters, digits, _ . and -, not {name[:80]!r}.")
-        if not isinstance(text, str) or len(text) > MAX_LABEL or not text.isprintable():
-            raise _bad("labels", f"The label {name} has at most {MAX_LABEL} printable characters.")
-    if len(labels) > MAX_LABELS:
-        raise _bad("labels", f"At most {MAX_LABELS} labels.")
-    return dict(sorted(labels.items()))
 
 
 def _bad(path: str, message: str) -> BadInput:
@@ -134,6 +119,7 @@ class Duty:
     def turn(self, now: float) -> float:
         full = self.condemn(now)
         full |= drop_condemned(now)
+        full |= parts.forget_expired(now)
         if now >= self._sweep_at:
             full |= blobs.sweep_unused() == blobs.BATCH
             blobs.sweep_orphans(now)

@@ -292,6 +292,37 @@ class ResourceUse(models.Model):
         return f"{self.run_id} uses {self.artifact_id}"
 
 
+class Upload(models.Model):
+    """A resource that comes in parts, over as many requests as it takes. Gone when it is complete or over."""
+
+    id = models.CharField(primary_key=True, max_length=26, default=new_id)
+    owner = models.CharField(max_length=150, db_index=True)  # the actor's name: nobody else goes on with it
+    name = models.CharField(max_length=200, blank=True, default="")
+    content_type = models.CharField(max_length=100)
+    folder = models.CharField(max_length=200, blank=True, default="")
+    labels = JSONText(default=dict)
+    size = models.PositiveBigIntegerField()  # of all of it, as announced
+    received = models.PositiveBigIntegerField(default=0)
+    expires_at = models.FloatField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.received}/{self.size}"
+
+
+class UploadPart(models.Model):
+    """Bytes of an upload from `start` on. A part is a blob as any other: on every host, encrypted where they are."""
+
+    upload = models.ForeignKey(Upload, models.CASCADE, related_name="parts", db_index=False)
+    start = models.PositiveBigIntegerField()
+    blob = models.ForeignKey(Blob, models.PROTECT, related_name="parts")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["upload", "start"], name="upload_part_once")]
+
+    def __str__(self) -> str:
+        return f"{self.upload_id} from {self.start}"
+
+
 class KvEntry(models.Model):
     namespace = models.CharField(max_length=80)  # "flow:<slug>" or "shared"
     key = models.CharField(max_length=200)

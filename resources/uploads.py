@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from resources import artifacts, audit
 from resources.access import Actor, require
 from resources.errors import BadInput
-from resources.keeping import check_labels
+from resources.labels import check_labels
 from resources.models import Artifact, Role
 
 _TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,48}/[a-z0-9][a-z0-9!#$&^_.+-]{0,48}")
@@ -49,11 +49,16 @@ def upload_resource(
     content_type: str,
     folder: str,
     labels: Mapping[str, Any] | None = None,
+    then: Callable[[Artifact], None] = lambda row: None,
 ) -> Artifact:
-    """Kept until somebody deletes it. Raises BadInput, NotAllowed, TooLarge, OSError; then nothing is kept."""
+    """Kept until somebody deletes it. `then`: done in its transaction.
+
+    Raises BadInput, NotAllowed, TooLarge, OSError, and what `then` raises; then nothing is kept.
+    """
     kind, folder, marks = clean_type(content_type), check_folder(actor, folder), check_labels(labels or {})
 
     def audited(row: Artifact) -> None:
+        then(row)
         data = {"name": row.name, "size": row.size, "sha256": row.sha256, "folder": folder}
         audit.record(actor=actor, action="resource.uploaded", object_type="resource", object_id=row.pk, data=data)
 

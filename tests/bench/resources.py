@@ -1,0 +1,63 @@
+"""1 GiB as a resource, in and out: seconds and the most memory of the process, for files and an S3 server on loopback.
+
+`python -m tests.bench.resources [MiB]`; prints JSON. Each case is a process of its own, so that its peak is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.resources.moto_server import running
+from tests.services import ROOT
+
+#: run with DATA_DIR and the storage's settings in its environment; argv: MiB
+PROGRAM = """
+import hashlib, json, resource, sys, time
+import django
+django.setup()
+from django.core.management import call_command
+call_command("migrate", verbosity=0)
+from resources import artifacts
+from resources.filestore import store
+if hasattr(store(), "bucket_name"):
+    store()._client.create_bucket(Bucket=store().bucket_name)
+artifacts.store(b"warm")
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+before, piece = peak(), bytes(range(256)) * 4096
+began = time.monotonic()
+made = artifacts.write((piece for _ in range(int(sys.argv[1]))), content_type="x/y")
+stored = time.monotonic()
+digest = hashlib.sha256()
+with artifacts.open_(made.pk) as file:
+    while data := file.read(1 << 20):
+        digest.update(data)
+assert digest.hexdigest() == made.sha256
+print(json.dumps({"in_s": round(stored - began, 2), "out_s": round(time.monotonic() - stored, 2),
+                  "peak_mib": round(peak()), "idle_mib": round(before)}))
+"""
+
+
+def case(mib: int, **env: str) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="orchestra-bench-") as folder:
+        own = {**os.environ, "DATA_DIR": folder, "DJANGO_SETTINGS_MODULE": "orchestra.settings", **env}
+        argv = [sys.executable, "-c", PROGRAM, str(mib)]
+        done = subprocess.run(argv, cwd=ROOT, env=own, capture_output=True, text=True, check=True)
+        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+
+def main(mib: int) -> None:
+    results = {"files": case(mib), "files, encrypted": case(mib, ENCRYPT_RESOURCES="true")}
+    with tempfile.TemporaryDirectory(prefix="orchestra-s3-") as folder, running(Path(folder)) as url:
+        keys = {"RESOURCES_S3_ACCESS_KEY": "me", "RESOURCES_S3_SECRET_KEY": "secret"}
+        results["bucket"] = case(mib, RESOURCES_S3_BUCKET="bench", RESOURCES_S3_ENDPOINT=url, **keys)
+    sys.stdout.write(json.dumps({"mib": mib, **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1024)
