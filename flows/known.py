@@ -6,16 +6,17 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
 from flows.definition.lint import Known
-from flows.models import Flow
+from flows.models import Flow, Variable
 from resources.models import Connection, Secret
 
 
 def known_names() -> Known:
-    """Five small queries."""
+    """Six small queries."""
     users = get_user_model().objects.filter(is_active=True)
     return Known(
         connections=frozenset(Connection.objects.values_list("name", flat=True)),
         secrets=frozenset(Secret.objects.values_list("name", flat=True)),
+        variables=frozenset(Variable.objects.values_list("name", flat=True)),
         groups=frozenset(Group.objects.values_list("name", flat=True)),
         flows=frozenset(Flow.objects.filter(live__isnull=False).values_list("slug", flat=True)),
         users=frozenset(users.values_list("username", flat=True)),

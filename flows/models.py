@@ -94,3 +94,29 @@ class ConnectionUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flow_id} {self.name}"
+
+
+class Variable(models.Model):
+    """A value that flows read as `vars.<name>`: of the whole workspace (no flow), or of one flow, which comes first.
+
+    `values` has "live", and "draft" for runs started as tests; a key that is missing is not set.
+    """
+
+    flow = models.ForeignKey(Flow, models.CASCADE, null=True, blank=True, related_name="variables")
+    name = models.CharField(max_length=63)
+    schema = JSONText(default=dict)  # JSON Schema that both values fit
+    values = JSONText(default=dict)
+    description = models.CharField(max_length=300, blank=True, default="")
+    updated_by = models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name"], condition=Q(flow__isnull=True), name="variable_of_workspace_once"),
+            models.UniqueConstraint(
+                fields=["flow", "name"], condition=Q(flow__isnull=False), name="variable_of_flow_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

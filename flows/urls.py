@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
+from flows import variable_views as variables
 from flows import views
 
 urlpatterns = [
+    path("variables", variables.variable_list, name="variables"),
+    path("variables/new", variables.variable_edit, name="variable-new"),
+    path("variables/<str:name>/edit", variables.variable_edit, name="variable"),
+    path("variables/<str:name>/delete", variables.variable_delete, name="variable-delete"),
+    path("flows/<str:flow>/variables/<str:name>/edit", variables.variable_edit, name="variable-of-flow"),
+    path("flows/<str:flow>/variables/<str:name>/delete", variables.variable_delete, name="variable-of-flow-delete"),
     path("flows/new", views.new_flow, name="flow-new"),
     path("flows/check", views.check_source, name="flow-check"),
     path("flows/schema.json", views.schema, name="flow-schema"),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from django.db import transaction
 
+from flows import variables
 from flows.definition import expr, waiting
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
@@ -24,6 +25,7 @@ from resources.ids import ulid
 from resources.models import Role
 from runs import beginnings, bell, clock, gates, history, limits, ranks, store, tokens, waits
 from runs.controls import cancel_run, pause_run, resume_run
+from runs.engine.state import VARS
 from runs.large import storable
 from runs.models import NO_ITEM, Run, RunStatus, StartKey, WaitToken
 from runs.named import matching
@@ -66,8 +68,11 @@ def start_run(
     release: Release | None = None,
     priority: int | None = None,
     parent: Parent | None = None,
+    test: bool = False,
 ) -> Started:
     """Start a run of the live release (or of `release`). `priority`: -10 … 10 instead of the flow's, for operators.
+
+    The variables that it declares are frozen now; `test`: their draft values, where there are some.
 
     Raises NotAllowed; Conflict `not_live`, `idempotency_mismatch`, `quarantined`, `flow_paused`, `key_taken` or
     `deadlock`; TooMany `max_queued`; BadInput with [{path, message}] in details.
@@ -87,7 +92,7 @@ def start_run(
         raise BadInput(f"The input cannot be used: {error}", code="invalid_input") from error
     if problems:
         raise BadInput("The input breaks the flow's input schema.", code="invalid_input", details=problems)
-    started_by = dict(trigger or {"kind": "manual", "name": "manual"})
+    started_by = _frozen(flow, plan, dict(trigger or {"kind": "manual", "name": "manual"}), test=test)
     label = _limit_label(plan.concurrency.key, value, started_by) if plan.concurrency else ""
     limit_key = limits.digest_of(flow.pk, label) if plan.concurrency else ""
     run = _new_run(flow, release, value, started_by, actor, limit_key)
@@ -107,6 +112,22 @@ def start_run(
     except gates.Skipped as skipped:  # the idempotency key was given back with the rest
         return Started(Run.objects.select_related("flow", "release").get(pk=skipped.args[0]), False, skipped=True)
     return Started(run, created=True)
+
+
+def _frozen(flow: Flow, plan: Plan, trigger: dict[str, Json], *, test: bool) -> dict[str, Json]:
+    """The trigger with the values that the run's variables have from now on; a fork keeps those of its run.
+
+    Raises BadInput `missing_variable`, `invalid_variable`.
+    """
+    kept = trigger.pop(VARS, None)
+    test = test or bool(trigger.get("test"))
+    if test:
+        trigger["test"] = True
+    if not plan.vars:
+        return trigger
+    if trigger.get("kind") == "fork" and kept is not None:
+        return {**trigger, VARS: kept}
+    return {**trigger, VARS: variables.frozen(flow, plan.vars, draft=test)}
 
 
 def _check_priority(actor: Actor, flow: Flow, priority: int) -> None:
@@ -148,7 +169,8 @@ def _new_run(flow: Flow, release: Release, value: Json, trigger: Json, actor: Ac
 def _limit_label(key: Json, value: Json, trigger: Mapping[str, Json]) -> str:
     """The concurrency key as text. Raises BadInput where its expression cannot be resolved for this input."""
     try:
-        rendered = expr.render(key, {"input": value, "trigger": dict(trigger), "vars": {}})
+        told = {name: given for name, given in trigger.items() if name != VARS}
+        rendered = expr.render(key, {"input": value, "trigger": told, "vars": trigger.get(VARS, {})})
     except expr.ExprError as error:
         raise BadInput(f"The concurrency key cannot be resolved for this input: {error}") from error
     return rendered if isinstance(rendered, str) else dumps(rendered)

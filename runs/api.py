@@ -134,6 +134,7 @@ class RunIn(Input):
     input: Any = Field(default_factory=dict)
     idempotency_key: Text | None = Field(None, min_length=1, max_length=200)
     priority: int | None = Field(None, ge=-10, le=10, description="Instead of the flow's; needs the role operator.")
+    test: bool = Field(False, description="A test: variables take their draft values where there are some.")
 
 
 class CancelIn(Input):
@@ -155,6 +156,7 @@ def start_run(request: HttpRequest, slug: str, body: RunIn) -> Status[dict[str, 
         idempotency_key=body.idempotency_key,
         source="api",
         priority=body.priority,
+        test=body.test,
     )
     outcome = "started" if started.created else "skipped" if started.skipped else "known"
     found = {**_detail(visible_run(request, started.run.pk)), "outcome": outcome}

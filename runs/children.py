@@ -51,6 +51,7 @@ def begin(loaded: Loaded, row: WaitToken, spec: Mapping[str, Json], now: float) 
             idempotency_key=row.token,
             source="call",
             parent=actions.Parent(above, row.step, row.item),
+            test=bool(loaded.state.trigger.get("test")),
         )
     except (BadInput, Conflict, NotAllowed, NotFound, TooMany, Release.DoesNotExist) as error:
         row.answer, row.status, row.answered_at = {"refused": _refusal(error, spec)}, WaitToken.Status.ANSWERED, now

@@ -67,6 +67,7 @@ def _start(
             idempotency_key=posted.get("key", "")[:64] or None,
             source="page",
             priority=int(priority) if priority else None,
+            test=posted.get("test") == "on",
         ), {}
     except BadInput as refusal:
         return None, field_errors(refusal.details or [], schema) or {"": refusal.message}

@@ -191,6 +191,7 @@ def build_plan(document: Document, steps: tuple[StepPlan, ...]) -> Plan:
         priority=flow.priority,
         queue=flow.queue,
         on_new_release=flow.on_new_release,
+        vars=dict(flow.vars) or None,
         triggers=tuple(_trigger(t) for t in document.triggers),
         compensate_on=tuple(dict.fromkeys(flow.compensate)),
         deadline=flow.deadline,

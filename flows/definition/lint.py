@@ -31,6 +31,7 @@ class Known:
     secrets: frozenset[str] | set[str] | None = None
     groups: frozenset[str] | set[str] | None = None
     users: frozenset[str] | set[str] | None = None
+    variables: frozenset[str] | set[str] | None = None  # that have a value, in the workspace or for some flow
     flows: frozenset[str] | set[str] | None = None  # that have a live release
 
 
@@ -58,5 +59,6 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
         lint_webhooks.check(document)
         if known is not None:
             lint_text.check_names(document, known)
+            lint_text.check_variables(document, known)
     plan = build_plan(document, build_steps(document)) if document.whole else None
     return plan, in_order(document.problems)

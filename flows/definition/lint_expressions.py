@@ -9,7 +9,7 @@ from typing import Any
 from flows.definition import expr, routing, waiting
 from flows.definition.graph import ancestors, surely_ran
 from flows.definition.lint_graph import did_you_mean, step_ids
-from flows.definition.lint_inputs import known_types, missing_input
+from flows.definition.lint_inputs import known_types, missing_input, undeclared
 from flows.definition.models_time import CALLING, Instead, UntilModel
 from flows.definition.plan import StepPlan
 from flows.definition.problems import Problem, Severity
@@ -18,7 +18,7 @@ from flows.definition.yaml_source import Path
 
 Json = Any
 
-AT_START = frozenset({"input", "trigger", "run"})
+AT_START = frozenset({"input", "trigger", "run", "vars"})
 IN_RUN = AT_START | {"steps"}
 IN_ITEM = IN_RUN | {"item", "item_index"}
 MAX_EXPRESSIONS = 2000  # of one flow
@@ -148,7 +148,8 @@ class _Checker:
         self.sure = surely_ran(self.steps)
         self.left = MAX_EXPRESSIONS
         self.schema: Mapping[str, Json] = document.input_schema
-        self.types = known_types(self.schema, steps)
+        self.vars: Mapping[str, Json] = document.flow.vars if document.flow else {}
+        self.types = known_types(self.schema, steps, self.vars)
 
     def run(self) -> None:
         for site in sites(self.document):
@@ -207,13 +208,12 @@ class _Checker:
 
     def _reference(self, site: Site, reference: expr.Reference, aware: set[Any]) -> tuple[str, str, str] | None:
         root = str(reference.path[0])
-        if root == "vars":
-            said = "`vars` is part of the language but not available in this version yet."
-            return "not-available", said, "Use an input with a default."
         if root not in site.names:
             here = ", ".join(sorted(site.names))
             hint = f"Here an expression reads {here}."
             return "unknown-name", f"`{root}` cannot be read here.", hint
+        if root == "vars":
+            return undeclared(self.vars, reference)
         if root == "input" and not reference.guarded:
             return missing_input(self.schema, reference)
         return self._step_reference(site, reference, aware) if root == "steps" else None

@@ -15,10 +15,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 MAX_TYPES = 500
 
 
-def known_types(schema: Mapping[str, Json], steps: tuple[StepPlan, ...]) -> dict[str, str]:
+def known_types(
+    schema: Mapping[str, Json], steps: tuple[StepPlan, ...], variables: Mapping[str, Json] | None = None
+) -> dict[str, str]:
     """Dotted names -> types, as expr.check takes them. `number` stays open: JSON writes 2 and 2.0."""
     out: dict[str, str] = {}
     _collect(schema, "input", out, 0)
+    _collect({"properties": dict(variables or {})}, "vars", out, 0)
     for step in steps:
         if _NAME.match(step.id) and len(out) < MAX_TYPES:
             out[f"steps.{step.id}.status"] = "string"
@@ -49,6 +52,15 @@ def _kind(schema: Mapping[str, Json]) -> str | None:
         items = schema.get("items")
         return "strings" if isinstance(items, dict) and items.get("type") == "string" else "array"
     return kind if kind in ("string", "integer", "boolean", "object") else None
+
+
+def undeclared(variables: Mapping[str, Json], reference: Reference) -> tuple[str, str, str] | None:
+    """(rule, message, hint) if the variable read is not among those that the flow declares."""
+    name = reference.path[1] if len(reference.path) > 1 else None
+    if isinstance(name, str) and name not in variables:
+        hint = did_you_mean(name, variables) if variables else f"Write `vars: {{{name}: {{type: string}}}}` at the top."
+        return ("unknown-variable", f"The flow declares no variable `{name}`.", hint)
+    return None
 
 
 def missing_input(schema: Mapping[str, Json], reference: Reference) -> tuple[str, str, str] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from flows.definition import waiting
-from flows.definition.inputs import schema_problems
+from flows.definition.inputs import schema_problems, validate_input
 from flows.definition.lint_graph import did_you_mean
 from flows.definition.models_webhook import WebhookTrigger
 from flows.definition.problems import Problem
@@ -32,6 +32,8 @@ class Names(Protocol):
     def groups(self) -> frozenset[str] | set[str] | None: ...
     @property
     def users(self) -> frozenset[str] | set[str] | None: ...
+    @property
+    def variables(self) -> frozenset[str] | set[str] | None: ...
     @property
     def flows(self) -> frozenset[str] | set[str] | None: ...
 
@@ -70,6 +72,13 @@ def _secret(document: Document, line: int, match: re.Match[str], severity: Any, 
     document.problems.append(Problem("secret-in-text", severity, *where))
 
 
+def looks_secret(text: str) -> bool:
+    """Is there something in the text that looks like a credential?"""
+    return bool(_KNOWN_SECRETS.search(text[:4000])) or any(
+        _looks_random(m.group()) for m in _RANDOM.finditer(text[:4000])
+    )
+
+
 def _looks_random(text: str) -> bool:
     kinds = (str.isdigit, str.islower, str.isupper)
     if not all(any(kind(c) for c in text) for kind in kinds):
@@ -82,6 +91,7 @@ def check(document: Document) -> None:
     if check_schema(document, document.input_schema, ("input",)):
         _check_input_type(document, document.input_schema)
     _check_defaults(document)
+    _check_vars(document)
     for doc in document.steps:
         _check_limits(document, doc)
         if doc.family == "approval":
@@ -126,6 +136,15 @@ def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
     if schema and schema.get("type", "object") != "object":
         said = "The input of a flow is an object."
         document.report("bad-value", ("input", "type"), said, "Write `type: object` with `properties`.")
+
+
+def _check_vars(document: Document) -> None:
+    """Each schema is one, and a default fits it."""
+    for name, schema in (document.flow.vars if document.flow else {}).items():
+        if check_schema(document, schema, ("vars", name)) and "default" in schema:
+            for problem in validate_input(schema, schema["default"])[:1]:
+                said = f"The default of `{name}` does not fit its own schema: {problem['message']}."
+                document.report("bad-value", ("vars", name, "default"), said, "Give a default that fits.")
 
 
 def _check_defaults(document: Document) -> None:
@@ -191,6 +210,16 @@ def check_names(document: Document, known: Names) -> None:
         if names is not None and isinstance(name, str) and not has_expression(name) and name not in names:
             said = f"There is no {kind} `{name}`."
             document.report(f"unknown-{kind}", path, said, did_you_mean(name, names))
+
+
+def check_variables(document: Document, known: Names) -> None:
+    """Warn of variables that no start could give a value."""
+    for name, schema in (document.flow.vars if document.flow else {}).items():
+        if known.variables is not None and "default" not in schema and name not in known.variables:
+            said = f"No value is set for the variable `{name}`, so a start is refused."
+            document.report(
+                "unset-variable", ("vars", name), said, "Set one, or write a `default`.", severity="warning"
+            )
 
 
 def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:

@@ -241,6 +241,9 @@ class StepModel(StepTimes):
     )
 
 
+VarName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+
+
 class FlowModel(FlowTimes):
     """One flow."""
 
@@ -257,6 +260,11 @@ class FlowModel(FlowTimes):
         default="", description="what to do when it fails: text or link"
     )
     input: dict[str, Json] = Field(default_factory=dict, description="JSON Schema of the input")
+    vars: Annotated[dict[VarName, dict[str, Json]], Field(max_length=50)] = Field(
+        default_factory=dict,
+        description="the variables it reads as vars.<name>, each with its JSON Schema; a `default` in it holds where "
+        "no value is set",
+    )
     output: TJson = Field(default=None, description="what a run gives: a value with expressions")
     budget: BudgetModel | None = Field(default=None, description="what the language models of one run may use")
     functions: Annotated[dict[FunctionName, FunctionModel], Field(max_length=100)] = Field(

@@ -192,6 +192,7 @@ class Plan:
     queue: str = "default"
     on_new_release: OnNewRelease = "coexist"
     budget: Budget | None = None
+    vars: Mapping[str, Json] | None = None  # JSON Schema by name; None: it reads none
 
     @cached_property
     def has_handlers(self) -> bool:
@@ -293,7 +294,7 @@ _LATER: Final = frozenset(
     {
         "batch", "key", "last_good", "join", "deadline", "sla", "stall_after", "on_timeout", "on_deadline", "on_sla",
         "on_stall", "until", "compensate", "effect", "already_done", "output_schema", "requires", "ensures", "priority",
-        "queue", "handler", "failure_of", "on", "compensate_on", "max_queued", "on_new_release", "budget",
+        "queue", "handler", "failure_of", "on", "compensate_on", "max_queued", "on_new_release", "budget", "vars",
     }
 )  # fmt: skip
 

@@ -40,6 +40,8 @@ RULES: Mapping[str, str] = {
     "template-not-allowed": "An expression stands where only a plain text is allowed.",
     "unknown-name": "An expression reads a name that does not exist there.",
     "unknown-input": "An expression reads an input that the flow's input schema does not have.",
+    "unknown-variable": "An expression reads a variable that the flow does not declare under `vars`.",
+    "unset-variable": "A variable has no default, and no value is set for it.",
     "invalid-schema": "A JSON Schema is not valid.",
     "invalid-regex": "A regular expression cannot be read.",
     "secret-in-text": "A secret seems to be written in the text.",

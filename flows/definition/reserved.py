@@ -6,7 +6,6 @@ FAMILIES = frozenset({"search", "notify", "job", "agent"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {
-    "flow": frozenset({"vars"}),
     "step": FAMILIES,
     "approval": frozenset({"escalate", "remind"}),
     "fallback": FAMILIES,

@@ -26,6 +26,7 @@ def json_schema() -> dict[str, Json]:
     flow = _of(FlowModel, definitions)
     flow["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
     flow["properties"]["triggers"]["items"] = {"$ref": "#/$defs/Trigger"}
+    flow["properties"]["vars"]["additionalProperties"] = _subschema("JSON Schema of the variable")
     flow["properties"]["input"] = _subschema("JSON Schema of the input")
     definitions["Step"] = _step(definitions)
     definitions["Trigger"] = _one_of(TRIGGERS, definitions, "What starts the flow: exactly one kind.")
@@ -48,6 +49,7 @@ def completions() -> dict[str, Json]:
             "input": "the run's input",
             "trigger": "what started the run: trigger.kind; .body, .headers of a webhook; .scheduled_at; .id of events",
             "run": "the run: run.id and others",
+            "vars": "vars.<name>: the variables that the flow declares, as they were when the run started",
             "steps": "steps.<id>.output, .status, .error, .attempts, .stale, .age; .url of a wait for a callback",
             "event": "in the match of a wait for an event: event.body, .id, .name, .received_at",
             "check": "in already_done: check.output, what the question gave",

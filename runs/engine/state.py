@@ -177,6 +177,10 @@ def entry_of(step: Step) -> dict[str, Json]:
     }
 
 
+#: the key in a run's trigger under which its start froze the values of variables
+VARS: Final = "vars"
+
+
 def scope_of(
     state: State,
     *,
@@ -196,11 +200,12 @@ def scope_of(
         steps[own.id] = entry_of(own)
     for step_id, url in (urls or {}).items():
         steps.setdefault(step_id, entry_of(Step(step_id)))["url"] = url
+    kept = state.trigger.get(VARS)
     scope = {
         "input": state.input,
-        "trigger": state.trigger,
+        "trigger": {name: value for name, value in state.trigger.items() if name != VARS} if kept else state.trigger,
         "run": {"id": state.run_id, "started_at": state.started_at},
-        "vars": {},
+        "vars": kept or {},
         "steps": steps,
     }
     if item_index is not None:
