@@ -87,7 +87,7 @@ def test_a_fork_keeps_them_and_a_replay_takes_those_of_now(flow: Flow) -> None:
     put(live="eu", draft="sandbox")
     run = start(flow)
     Run.objects.filter(pk=run.pk).update(status="failed", ended_at=1.0, started_at=1.0)
-    StepRun.objects.create(run=run, step="a", status="failed", pass_no=1, attempt=1)
+    StepRun.objects.create(run=run, step="a", status="failed", pass_no=1, attempt=1, version=1)
     put(live="us")
     assert read(replay_run(actor=ADMIN, run_id=run.pk).run)["region"] == "us"
     assert read(fork_run(actor=ADMIN, run_id=run.pk, step="a").run)["region"] == "eu"
@@ -130,7 +130,8 @@ def test_what_looks_like_a_secret_is_warned_of() -> None:
 CELLS = [
     ("viewer", "", {"live": "x"}, False), ("operator", "", {"live": "x"}, False),
     ("author", "deploy", {"draft": "x"}, True), ("author", "deploy", {"live": "x"}, False),
-    ("operator", "deploy", {"live": "x"}, True), ("operator", "deploy", {"draft": "x"}, False), ("viewer", "deploy", {"draft": "x"}, False),
+    ("operator", "deploy", {"live": "x"}, True), ("operator", "deploy", {"draft": "x"}, False),
+    ("viewer", "deploy", {"draft": "x"}, False),
     ("admin", "deploy", {"live": "x", "draft": "y"}, True), ("author", "deploy", {}, True),
     ("operator", "deploy", {}, True),
 ]  # fmt: skip
