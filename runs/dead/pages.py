@@ -154,8 +154,9 @@ def quarantine_page(actor: Actor, flow: str, released: bool, now: float) -> dict
     rows = quarantine.visible(actor).filter(released_at__isnull=not released)
     rows = rows.filter(flow__slug=flow) if flow else rows
     found = list(rows.order_by("-pk")[: ITEMS + 1])
+    runs = Run.objects.select_related("release").in_bulk([row.run_id for row in found[:ITEMS]])
     return {
-        "rows": [_entry(actor, row) for row in found[:ITEMS]],
+        "rows": [_entry(actor, row, runs.get(row.run_id)) for row in found[:ITEMS]],
         "more": len(found) > ITEMS,
         "most": ITEMS,
         "flow": flow,
@@ -166,11 +167,13 @@ def quarantine_page(actor: Actor, flow: str, released: bool, now: float) -> dict
 
 def entry_page(actor: Actor, pk: int, now: float) -> dict[str, Any]:
     """One input. Raises NotFound."""
-    return {"entry": _entry(actor, quarantine.find(actor, pk)), "now": now}
-
-
-def _entry(actor: Actor, row: Quarantine) -> dict[str, Any]:
+    row = quarantine.find(actor, pk)
     run = Run.objects.filter(pk=row.run_id).select_related("release").first()
+    return {"entry": _entry(actor, row, run), "now": now}
+
+
+def _entry(actor: Actor, row: Quarantine, run: Run | None) -> dict[str, Any]:
+    """`run`: one that had this input; None where it is gone."""
     return {
         "row": row,
         "run": run,

@@ -68,7 +68,7 @@ def unknown(turn: Turn, step: Step, error: Mapping[str, Json]) -> None:
     """Nobody can say whether the step happened, and it must not be sent once more."""
     message = (
         f"Whether {step.id} happened is not known: {error.get('message', 'the attempt was lost')} "
-        "It cannot be undone and its target does not recognise repeats, so a person must say."
+        "A repeat might do it twice, since its target does not recognise one, so a person must say."
     )
     turn.settle(
         step,

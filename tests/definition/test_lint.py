@@ -156,14 +156,32 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         2,
         51,
     ),
-    ("undeclared variable", "vars: {y: {}}\n" + steps("  - id: a\n    sleep: ${{ vars.x }}\n"), "unknown-variable",
-     "error", 7, 16),
-    ("vars type", "vars: {x: {type: string}}\n" + steps("  - id: a\n    sleep: ${{ vars.x + 1 }}\n"), "expression-type",
-     "error", 7, 23),
+    (
+        "undeclared variable",
+        "vars: {y: {}}\n" + steps("  - id: a\n    sleep: ${{ vars.x }}\n"),
+        "unknown-variable",
+        "error",
+        7,
+        16,
+    ),
+    (
+        "vars type",
+        "vars: {x: {type: string}}\n" + steps("  - id: a\n    sleep: ${{ vars.x + 1 }}\n"),
+        "expression-type",
+        "error",
+        7,
+        23,
+    ),
     ("vars default", "vars: {x: {type: string, default: 5}}\n" + steps(OK), "bad-value", "error", 1, 35),
     ("vars schema", "vars: {x: {type: strong}}\n" + steps(OK), "invalid-schema", "error", 1, 18),
-    ("vars in trigger", "triggers: [{webhook: {verify: github, secret: s, if: '${{ vars.x == 1 }}'}}]\n" + steps(OK),
-     "unknown-name", "error", 1, 59),
+    (
+        "vars in trigger",
+        "triggers: [{webhook: {verify: github, secret: s, if: '${{ vars.x == 1 }}'}}]\n" + steps(OK),
+        "unknown-name",
+        "error",
+        1,
+        59,
+    ),
     ("vars", steps("  - id: a\n    sleep: ${{ vars.x }}\n"), "unknown-variable", "error", 6, 16),
     ("input typo", INPUT + steps("  - id: a\n    sleep: ${{ input.m }}\n"), "unknown-input", "warning", 7, 16),
     ("code template", steps("  - id: a\n    function: {code: '${{ input.n }}'}\n"), "bad-value", "error", 6, 22),
@@ -426,9 +444,11 @@ def test_lint_says_what_is_wrong_and_where(text: str, rule: str, severity: str, 
 
 
 def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
-    elsewhere = {r for r in RULES if r.startswith("yaml-")} | {
-        f"unknown-{n}" for n in ("connection", "secret", "group", "user", "flow")
-    } | {"not-available", "unset-variable"}
+    elsewhere = (
+        {r for r in RULES if r.startswith("yaml-")}
+        | {f"unknown-{n}" for n in ("connection", "secret", "group", "user", "flow")}
+        | {"not-available", "unset-variable"}
+    )
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
 
