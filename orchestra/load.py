@@ -11,11 +11,13 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from ninja import Field, Router, Schema
 
 from orchestra.supervisor.scale import Signal, wanted
+from resources import warnings
 from resources.access import Actor, can
 from resources.api import actor_of, declared, iso
 from resources.errors import NotAllowed
@@ -63,8 +65,10 @@ def get_load(request: HttpRequest) -> dict[str, Any]:
 @never_cache
 def system(request: HttpRequest) -> HttpResponse:
     """The same for people."""
-    live = request.headers.get("HX-Target") == "system-live"
-    page = {**measure(Actor.of(request)), "section": "system"}
+    live, actor = request.headers.get("HX-Target") == "system-live", Actor.of(request)
+    page = {**measure(actor), "section": "system"}
+    if not live and can(actor, "admin"):
+        page["notices"] = warnings.notices(timezone.now())
     return render(request, "system/_live.html" if live else "system/system.html", page)
 
 

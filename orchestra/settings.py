@@ -282,6 +282,7 @@ TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "orchestra.reporting.NothingShown"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -8,7 +8,8 @@ class ResourcesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from resources import connections, secret_versions, usage  # models exist from here on
+        from resources import connections, secret_versions, usage, warnings  # models exist from here on
 
         usage.register("secret", connections.using_secret)
         secret_versions.register_columns()
+        warnings.register_checks()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 
-from resources import secrets
 from resources.errors import OrchestraError
 
 
@@ -42,20 +39,3 @@ def mono(**attrs: str) -> forms.TextInput:
 
 def mono_lines(rows: str) -> forms.Textarea:
     return forms.Textarea(attrs={"class": "input input--mono", "rows": rows, "spellcheck": "false"})
-
-
-class SecretForm(Inline):
-    """A secret's name and new value. The value never comes back into the page, not even after an error."""
-
-    name = forms.CharField(max_length=64, widget=mono(), help_text="What flows and connections call it.")
-    value = forms.CharField(
-        label="New value",
-        max_length=secrets.MAX_BYTES,
-        widget=forms.PasswordInput(attrs={"class": "input input--mono", "autocomplete": "new-password"}),
-        help_text="Write-only. Once saved, nobody can read it here, including you.",
-    )
-
-    def __init__(self, *args: Any, fixed: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if fixed:
-            del self.fields["name"]

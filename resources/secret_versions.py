@@ -63,7 +63,7 @@ def columns_of(name: str, value: Value) -> dict[str, Any]:
         "key_id": crypto.key_id_of(sealed) if sealed else "",
         "last4": value.last4,
         "rotated_at": timezone.now(),
-    }
+    } | ({} if value.source == backends.STORED else {"rotate_days": None})  # its age is not ours to know
 
 
 def renew(secret: Secret, value: Value, *, actor: Actor, overlap: float, restores: int | None = None) -> None:
@@ -119,6 +119,17 @@ def _erase_old(secret: Secret) -> None:
 def history(name: str) -> QuerySet[SecretVersion]:
     """All versions, the newest first, without their values."""
     return SecretVersion.objects.filter(secret__name=name).defer("ciphertext").order_by("-version")
+
+
+def state_of(found: SecretVersion, secret: Secret, now: float) -> str:
+    """current, accepted (beside the current one), former (one can go back to it), erased or revoked."""
+    if found.version == secret.version:
+        return "current"
+    if found.revoked_at is not None:
+        return "revoked"
+    if not found.kept:
+        return "erased"
+    return "accepted" if found.valid_until is not None and now < found.valid_until else "former"
 
 
 def _locked(name: str, version: int) -> tuple[Secret, SecretVersion]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -15,6 +16,7 @@ from resources import audit, backends, crypto, usage
 from resources.access import Actor, require
 from resources.errors import BadInput, Conflict
 from resources.models import Role, Secret
+from resources.secret_age import LONGEST, Age, age_of
 from resources.secret_versions import (
     Value,
     check_overlap,
@@ -106,6 +108,33 @@ def _put(actor: Actor, name: str, value: Value, *, new: bool, overlap: float) ->
     data = {"version": secret.version, **data}
     audit.record(actor=actor, action=action, object_type="secret", object_id=name, data=data)
     return secret
+
+
+@transaction.atomic
+def set_reminder(*, actor: Actor, name: str, days: int | None) -> Secret:
+    """Remind of a new value when this one is `days` (1 to 3650) old; None: never. Saving the same changes nothing.
+
+    Admins only. Raises NotAllowed, NotFound, BadInput, also for a value that is kept elsewhere.
+    """
+    require(actor, Role.ADMIN)
+    if days is not None and not 1 <= days <= LONGEST:
+        raise _bad("rotate_days", f"Give 1 to {LONGEST} days.")
+    secret = Secret.objects.select_for_update().defer("ciphertext").filter(name=name).first()
+    if secret is None:
+        raise missing(name)
+    if days is not None and secret.source != backends.STORED:
+        raise _bad("rotate_days", "The value is kept elsewhere; how old it is is not known here.")
+    before, secret.rotate_days = secret.rotate_days, days
+    if before != days:
+        secret.save(update_fields=["rotate_days"])
+        data = {"before": {"rotate_days": before}, "after": {"rotate_days": days}}
+        audit.record(actor=actor, action="secret.updated", object_type="secret", object_id=name, data=data)
+    return secret
+
+
+def ages(now: datetime) -> list[tuple[Secret, Age]]:
+    """All secrets by name, with how old they are at `now`."""
+    return [(row, age_of(row.rotated_at, row.rotate_days, now)) for row in list_secrets()]
 
 
 @transaction.atomic

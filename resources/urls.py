@@ -6,7 +6,7 @@ from django.urls import path
 
 from resources import connection_views as connections
 from resources import resource_views as pages
-from resources import views
+from resources import secret_views as secrets
 from resources.limits import views as limits
 
 urlpatterns = [
@@ -19,10 +19,15 @@ urlpatterns = [
     path("connections/<str:name>/circuit/close", limits.circuit, {"to": "close"}, name="circuit-close"),
     path("connections/<str:name>/test", connections.connection_test, name="connection-test"),
     path("connections/<str:name>/delete", connections.connection_delete, name="connection-delete"),
-    path("secrets", views.secret_list, name="secrets"),
-    path("secrets/new", views.secret_new, name="secret-new"),
-    path("secrets/<str:name>/edit", views.secret_edit, name="secret-edit"),
-    path("secrets/<str:name>/delete", views.secret_delete, name="secret-delete"),
+    path("secrets", secrets.secret_list, name="secrets"),
+    path("secrets/new", secrets.secret_new, name="secret-new"),
+    path("secrets/new/elsewhere", secrets.secret_elsewhere, name="secret-new-elsewhere"),
+    path("secrets/<str:name>/edit", secrets.secret_edit, name="secret-edit"),
+    path("secrets/<str:name>/elsewhere", secrets.secret_elsewhere, name="secret-elsewhere"),
+    path("secrets/<str:name>/reminder", secrets.secret_reminder, name="secret-reminder"),
+    path("secrets/<str:name>/versions/<int:version>/revoke", secrets.secret_revoke, name="secret-revoke"),
+    path("secrets/<str:name>/versions/<int:version>/restore", secrets.secret_restore, name="secret-restore"),
+    path("secrets/<str:name>/delete", secrets.secret_delete, name="secret-delete"),
     path("resources", pages.resource_list, name="resources"),
     path("resources/upload", pages.upload, name="resource-upload"),
     path("resources/<str:artifact_id>", pages.resource, name="resource"),

@@ -45,7 +45,7 @@ def text(response: Any) -> str:
 
 GETS = [
     "/connections", "/connections/new", "/connections/new/http", "/connections/ci/edit", "/secrets", "/secrets/new",
-    "/secrets/token/edit",
+    "/secrets/token/edit", "/secrets/new/elsewhere", "/secrets/token/elsewhere",
 ]  # fmt: skip
 POSTS = [
     ("/connections/new/http", {**FORM, "name": "other"}),
@@ -54,6 +54,10 @@ POSTS = [
     ("/connections/ci/delete", {}),
     ("/secrets/new", {"name": "other", "value": "value"}),
     ("/secrets/token/edit", {"value": "another-value"}),
+    ("/secrets/token/elsewhere", {"source": "env", "variable": "ORCHESTRA_SECRET_PAGES"}),
+    ("/secrets/token/reminder", {"rotate_days": "30"}),
+    ("/secrets/token/versions/1/revoke", {}),
+    ("/secrets/token/versions/1/restore", {}),
     ("/secrets/token/delete", {}),
 ]
 
@@ -88,7 +92,10 @@ def test_only_admins_change_anything(one_of_each: None, author: Actor, address: 
     assert (Connection.objects.count(), Secret.objects.count()) == (1, 1)
 
 
-@pytest.mark.parametrize("address", ["/connections/ci/test", "/connections/ci/delete", "/secrets/token/delete"])
+ONLY_POST = ("test", "delete", "reminder", "revoke", "restore")
+
+
+@pytest.mark.parametrize("address", [address for address, _ in POSTS if address.endswith(ONLY_POST)])
 def test_a_get_changes_nothing(one_of_each: None, admin: Actor, address: str) -> None:
     assert browser(admin).get(address).status_code == 405
 

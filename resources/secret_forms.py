@@ -1,0 +1,77 @@
+"""What the pages of secrets ask for. No value ever comes back into a page, not even after an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from resources import secrets
+from resources.forms import Inline, mono
+from resources.secret_age import LONGEST
+
+#: seconds, and what people call them
+_OVERLAPS = (
+    ("0", "is not accepted any more"), ("3600", "is accepted for an hour"), ("86400", "is accepted for a day"),
+    ("604800", "is accepted for a week"), ("2592000", "is accepted for 30 days"),
+)  # fmt: skip
+
+
+class Named(Inline):
+    """`fixed`: the secret is there already, and so is its name; the value before may be accepted for a while."""
+
+    name = forms.CharField(max_length=64, widget=mono(), help_text="What flows and connections call it.")
+
+    def __init__(self, *args: Any, fixed: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not fixed:
+            return
+        del self.fields["name"]
+        self.fields["overlap"] = forms.ChoiceField(
+            label="The value before", choices=_OVERLAPS, initial="0", required=False,
+            widget=forms.Select(attrs={"class": "input"}),
+            help_text="Where signatures are checked. Requests carry the new value at once.",
+        )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        return float(self.cleaned_data.get("overlap") or 0)
+
+
+class SecretForm(Named):
+    value = forms.CharField(
+        label="New value",
+        max_length=secrets.MAX_BYTES,
+        widget=forms.PasswordInput(attrs={"class": "input input--mono", "autocomplete": "new-password"}),
+        help_text="Write-only. Once saved, nobody can read it here, including you.",
+    )
+
+
+class ElsewhereForm(Named):
+    source = forms.ChoiceField(
+        label="Kept in", choices=(("vault", "HashiCorp Vault"), ("env", "The environment")),
+        widget=forms.Select(attrs={"class": "input"}),
+    )  # fmt: skip
+    mount = forms.CharField(
+        required=False, max_length=200, initial="secret", widget=mono(), help_text="Of KV version 2."
+    )
+    path = forms.CharField(required=False, max_length=500, widget=mono(placeholder="ci/deploy"))
+    field = forms.CharField(required=False, max_length=200, initial="value", widget=mono())
+    version = forms.IntegerField(
+        required=False, min_value=1, widget=forms.NumberInput(attrs={"class": "input"}), help_text="Empty: the newest."
+    )
+    variable = forms.CharField(required=False, max_length=120, widget=mono(placeholder="ORCHESTRA_SECRET_DEPLOY"))
+
+    def locator(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if data["source"] == "env":
+            return {"variable": data["variable"]}
+        given = {key: data[key] for key in ("mount", "field") if data[key]}
+        return {**given, "path": data["path"], "version": data["version"]}
+
+
+class ReminderForm(Inline):
+    rotate_days = forms.IntegerField(
+        label="Remind when the value is so many days old", required=False, min_value=1, max_value=LONGEST,
+        widget=forms.NumberInput(attrs={"class": "input"}), help_text="Empty: never.",
+    )  # fmt: skip
