@@ -1,6 +1,6 @@
 """`make bench`: the marks of the engine and the pages on SQLite (WAL, full sync) and PostgreSQL (fsync on).
 
-python -m tests.bench [--database sqlite|postgres] [--only a,b,c,…,m] [--scale 1.0]
+python -m tests.bench [--database sqlite|postgres] [--only a,b,c,…,o] [--scale 1.0]
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ MARKS = {
     "j": "one run of 40 steps at idle",
     "k": "kill -9 of a worker -> first step",
     "m": "masking the values of secrets",
+    "n": "1,000 http steps of 100 ms, 8 workers",
+    "o": "what a worker imports before it works",
 }
 #: the heavy ones run when they are asked for
-USUAL = "a,b,c,d,e,f,i,j,k,m"
+USUAL = "a,b,c,d,e,f,i,j,k,m,n,o"
 WORKERS = 4
-MANY = 16
+OTHERS = {"i": 16, "n": 8}
 
 
 @contextmanager
@@ -84,8 +86,8 @@ def header() -> str:
 
 def groups(marks: list[str]) -> list[tuple[int, list[str]]]:
     """(workers, marks): those of one stack together; what leaves much behind has one of its own."""
-    common = [mark for mark in marks if mark not in "ghi"]
-    alone = [(MANY if mark == "i" else WORKERS, [mark]) for mark in marks if mark in "ghi"]
+    common = [mark for mark in marks if mark not in "ghin"]
+    alone = [(OTHERS.get(mark, WORKERS), [mark]) for mark in marks if mark in "ghin"]
     return [(WORKERS, common), *alone] if common else alone
 
 

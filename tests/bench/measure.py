@@ -27,7 +27,7 @@ from resources.access import Actor  # noqa: E402
 from resources.secrets import set_secret  # noqa: E402
 from runs.actions import start_run  # noqa: E402
 from runs.models import RunEvent  # noqa: E402
-from tests.bench import feed  # noqa: E402
+from tests.bench import families, feed  # noqa: E402
 from tests.bench import scale as large  # noqa: E402
 from tests.bench.tools import SYSTEM, chain, flow, quantile, wait_for  # noqa: E402
 
@@ -164,6 +164,8 @@ MEASURES: dict[str, Callable[[float], dict[str, Any]]] = {
     "j": large.long_chain,
     "k": large.killed,
     "h": large.finished,
+    "n": families.calls,
+    "o": families.imports,
 }
 
 if __name__ == "__main__":
