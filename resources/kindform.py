@@ -47,6 +47,8 @@ class JsonField(forms.CharField):
     """Anything that has no field of its own: JSON."""
 
     def prepare_value(self, value: Any) -> Any:
+        if value in (None, {}, []):
+            return ""
         return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
 
     def clean(self, value: Any) -> Any:

@@ -35,7 +35,8 @@ class Kind:
 _ALL = (
     Kind("http", "HTTP", "An HTTP API: its address and how requests show who sends them.", HttpSettings,
          "resources.probe:http"),
-    Kind("ssh", "SSH", "An account on a server, where steps run commands.", SshSettings, "resources.ssh_probe:ssh"),
+    Kind("ssh", "SSH", "An account on a server, where steps run commands.", SshSettings, "resources.ssh_probe:ssh",
+         "terminal"),
     Kind("postgres", "PostgreSQL", "A PostgreSQL database, for db steps.", PostgresSettings,
          "resources.databases.probe:test", "db"),
     Kind("mysql", "MySQL or MariaDB", "A MySQL or MariaDB database, for db steps.", MysqlSettings,
@@ -43,7 +44,7 @@ _ALL = (
     Kind("sqlite", "SQLite", "A SQLite file inside the data directory, for db steps.", SqliteSettings,
          "resources.databases.probe:test", "db"),
     Kind("llm", "Language model", "Models of OpenAI, Anthropic, or a server that speaks as they do.", LlmSettings,
-         "resources.kinds.llm_probe:probe"),
+         "resources.kinds.llm_probe:probe", "comment"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

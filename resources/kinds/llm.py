@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
 
 from resources.connection_settings import (
     ApiKeyAuth,
@@ -29,6 +29,13 @@ ADDRESSES: Final[Mapping[str, str]] = {
 ANTHROPIC_VERSION: Final = "2023-06-01"
 
 
+_BASE_URL: Final = TypeAdapter(BaseUrl)
+
+
+def _address(text: str) -> str:
+    return _BASE_URL.validate_python(text) if text.strip() else ""
+
+
 class Price(BaseModel):
     """US dollars for a million tokens."""
 
@@ -46,7 +53,7 @@ class LlmSettings(ConnectionSettings):
         json_schema_extra={"labels": {"openai": "OpenAI, or compatible with it", "anthropic": "Anthropic"}},
         description="The protocol it speaks. Most local servers are compatible with OpenAI.",
     )
-    base_url: BaseUrl | Literal[""] = Field(
+    base_url: Annotated[str, AfterValidator(_address)] = Field(
         default="", title="Address", description="Empty: the provider's own.", examples=["http://10.1.2.3:8080/v1"]
     )
     key: Annotated[str, SecretName()] = Field(
@@ -56,7 +63,7 @@ class LlmSettings(ConnectionSettings):
     prices: Annotated[dict[str, Price], Field(max_length=100)] = Field(
         default={},
         title="Prices",
-        description="US dollars for a million tokens, by model, such as {“small”: {“input”: 0.25, “output”: 1.25}}.",
+        description='US dollars for a million tokens, by model: {"small": {"input": 0.25, "output": 1.25}}.',
     )
     headers: Annotated[dict[PlainHeader, HeaderValue], Field(max_length=50)] = Field(
         default={}, title="Other headers", description="One a line, as Name: value."
