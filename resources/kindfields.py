@@ -34,7 +34,7 @@ class Spot:
     help: str
     needed: bool
     choices: tuple[tuple[str, str], ...] = ()
-    example: str = ""
+    example: str = ""  # shown where the field is empty
     when: str = ""
     only: tuple[str, ...] = ()
     words: tuple[str, ...] = ()  # `only` as people read it
@@ -76,9 +76,16 @@ def _of_field(name: str, info: FieldInfo, group: str) -> Iterator[Spot]:
             info.description or "",
             info.is_required() and not optional,
             _choices(kind, extra, info.is_required() and not optional),
-            str(info.examples[0]) if info.examples else "",
+            _hint(info),
             group=group,
         )
+
+
+def _hint(info: FieldInfo) -> str:
+    """What stands in an empty field: the value it has then, or an example."""
+    if isinstance(info.default, int | float | str) and not isinstance(info.default, bool) and info.default != "":
+        return str(info.default)
+    return str(info.examples[0]) if info.examples else ""
 
 
 def _chosen(name: str, info: FieldInfo, label: str, variants: Mapping[str, type[BaseModel]]) -> Iterator[Spot]:

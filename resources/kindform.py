@@ -143,7 +143,8 @@ def _field(spot: Spot, secret_names: list[str]) -> forms.Field:
 
 def _made(spot: Spot, secret_names: list[str], common: dict[str, Any]) -> forms.Field:
     select = forms.Select(attrs={"class": "input"})
-    number = forms.NumberInput(attrs={"class": "input input--num", "step": "any" if spot.shape == "number" else "1"})
+    step = "any" if spot.shape == "number" else "1"
+    number = forms.NumberInput(attrs={"class": "input input--num", "step": step, "placeholder": spot.example})
     match spot.shape:
         case "check":
             return forms.BooleanField(**common)
