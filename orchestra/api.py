@@ -34,6 +34,7 @@ from resources.limits.api import router as limits_router
 from resources.proxies import address_of
 from resources.resource_api import router as resources_router
 from resources.secret_api import router as secrets_router
+from resources.trail.api import router as audit_router
 from resources.upload_api import router as uploads_router
 from runs.api import router as runs_router
 from runs.control_api import router as controls_router
@@ -89,8 +90,7 @@ api = NinjaAPI(
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
-    uploads_router, variables_router,
-    secrets_router,
+    uploads_router, variables_router, secrets_router, audit_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

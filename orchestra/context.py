@@ -10,7 +10,8 @@ from django.utils.functional import SimpleLazyObject
 
 from approvals.queries import mine_now
 from orchestra.load import operates
-from resources.access import Actor
+from resources.access import Actor, can
+from resources.models import Role
 from runs.dead.letters import Filter, dead_letters
 
 #: dead letters counted in the navigation; above it stands "99+"
@@ -19,13 +20,14 @@ MOST_SHOWN = 99
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the counts on the inbox and on the
-    dead letters, whether the person operates anything."""
+    dead letters, whether the person operates anything or administers everything."""
     theme = request.COOKIES.get("theme", "")
     return {
         "csp_nonce": getattr(request, "csp_nonce", ""),
         "theme": theme if theme in ("light", "dark") else "",
         "host": request.get_host(),
         "operates_anywhere": SimpleLazyObject(lambda: _operates(request)),
+        "administers": SimpleLazyObject(lambda: _administers(request)),
         "dead_count": SimpleLazyObject(lambda: _dead_count(request)),
         "inbox_count": SimpleLazyObject(lambda: _inbox_count(request)),
     }
@@ -34,6 +36,11 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def _operates(request: HttpRequest) -> bool:
     user = getattr(request, "user", None)
     return bool(user and user.is_authenticated and operates(Actor.of(request)))
+
+
+def _administers(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)
+    return bool(user and user.is_authenticated and can(Actor.of(request), Role.ADMIN))
 
 
 def _dead_count(request: HttpRequest) -> int:

@@ -66,6 +66,9 @@ def _locked_head() -> AuditHead:
     if head is not None:
         return head
     if AuditEntry.objects.exists():
+        head = AuditHead.objects.select_for_update().filter(pk=1).first()
+        if head is not None:
+            return head  # somebody else's first entry came with its head after we had looked for one
         raise AuditBroken("The audit log lost its head row.", hint="Run `manage.py verify_audit` and restore a backup.")
     AuditHead.objects.bulk_create([AuditHead(seq=0, hash=GENESIS)], ignore_conflicts=True)
     return AuditHead.objects.select_for_update().get(pk=1)
@@ -106,7 +109,11 @@ def record(
     return entry
 
 
-def _links(entries: Iterator[AuditEntry], end: list[tuple[int, str]]) -> Iterator[Finding]:
+def edited(entry: AuditEntry) -> Finding:
+    return Finding(entry.seq, "edited", f"Entry {entry.seq} is not what was written.")
+
+
+def links(entries: Iterator[AuditEntry], end: list[tuple[int, str]]) -> Iterator[Finding]:
     """Findings within the chain; leaves (seq, hash) of the last entry in `end`."""
     seq, previous = end[0]
     for entry in entries:
@@ -116,7 +123,7 @@ def _links(entries: Iterator[AuditEntry], end: list[tuple[int, str]]) -> Iterato
             message = f"Entry {entry.seq} does not follow entry {seq}: one of them was replaced or put in."
             yield Finding(entry.seq, "unlinked", message)
         if entry.hash != digest(entry):
-            yield Finding(entry.seq, "edited", f"Entry {entry.seq} is not what was written.")
+            yield edited(entry)
         seq, previous = entry.seq, entry.hash
         end[0] = (seq, previous)
 
@@ -140,7 +147,7 @@ def verify(*, anchor: tuple[int, str] | None = None) -> list[Finding]:
     top = AuditHead.objects.filter(pk=1).first()
     entries = AuditEntry.objects.order_by("seq")
     end = [(0, GENESIS)]
-    findings = list(_links((entries.filter(seq__lte=top.seq) if top else entries).iterator(chunk_size=1000), end))
+    findings = list(links((entries.filter(seq__lte=top.seq) if top else entries).iterator(chunk_size=1000), end))
     if top:
         findings += _against_head(top, *end[0])
     elif end[0][0]:

@@ -8,6 +8,7 @@ from resources import connection_views as connections
 from resources import resource_views as pages
 from resources import secret_views as secrets
 from resources.limits import views as limits
+from resources.trail import views as trail
 
 urlpatterns = [
     path("connections", connections.connection_list, name="connections"),
@@ -28,6 +29,10 @@ urlpatterns = [
     path("secrets/<str:name>/versions/<int:version>/revoke", secrets.secret_revoke, name="secret-revoke"),
     path("secrets/<str:name>/versions/<int:version>/restore", secrets.secret_restore, name="secret-restore"),
     path("secrets/<str:name>/delete", secrets.secret_delete, name="secret-delete"),
+    path("audit", trail.entry_list, name="audit"),
+    path("audit/check", trail.check, name="audit-check"),
+    path("audit/export.<str:kind>", trail.export, name="audit-export"),
+    path("audit/<int:seq>", trail.entry, name="audit-entry"),
     path("resources", pages.resource_list, name="resources"),
     path("resources/upload", pages.upload, name="resource-upload"),
     path("resources/<str:artifact_id>", pages.resource, name="resource"),
