@@ -19,6 +19,7 @@ class RunsConfig(AppConfig):
         from runs.named import forgetting, triggers
         from runs.outbound import duty, keys, subscriptions
         from runs.schedules import firing, pruning, sync
+        from runs.search import keeping as search
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
         outbox = duty.Outbox()
@@ -41,3 +42,4 @@ class RunsConfig(AppConfig):
         keeper.register("named events", forgetting.turn, when=keeper.NEVER)
         keeper.register("hook deliveries", deliveries.prune, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)
+        keeper.register("search", search.Duty().turn, when=search.WHEN)

@@ -366,6 +366,7 @@ from runs.incoming.models import HookDelivery  # noqa: E402
 from runs.named.models import EventListener, EventName, EventUse, EventWait, NamedEvent  # noqa: E402
 from runs.outbound.models import Delivery, GoneRun, Subscription  # noqa: E402
 from runs.schedules.models import Schedule, ScheduledTime  # noqa: E402
+from runs.search.models import SearchEntry, SearchState  # noqa: E402
 
 __all__ = [
     "ENDED",
@@ -389,6 +390,8 @@ __all__ = [
     "RunStatus",
     "Schedule",
     "ScheduledTime",
+    "SearchEntry",
+    "SearchState",
     "StartKey",
     "StepRun",
     "StepStatus",
