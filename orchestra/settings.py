@@ -49,6 +49,15 @@ VAULT: dict[str, Any] = {
 }
 if not (0.1 <= VAULT["timeout"] <= 30 and 0 <= VAULT["cache_seconds"] <= 300):
     raise ImproperlyConfigured("VAULT_TIMEOUT_SECONDS must be from 0.1 to 30, VAULT_CACHE_SECONDS from 0 to 300.")
+#: schemas of Apprise addresses that notify steps may send to; what is not sent by guarded HTTP is refused all the same
+NOTIFY_SERVICES = frozenset(env.list("NOTIFY_SERVICES", default=[
+    "bark", "barks", "bluesky", "bsky", "dingtalk", "discord", "feishu", "flock", "form", "forms", "gchat", "gotify",
+    "gotifys", "ifttt", "join", "json", "jsons", "lark", "line", "mastodon", "mastodons", "matrix", "matrixs", "mmost",
+    "mmosts", "nctalk", "nctalks", "ntfy", "ntfys", "onesignal", "opsgenie", "pagerduty", "pbul", "pover", "prowl",
+    "pushdeer", "pushy", "revolt", "rocket", "rockets", "ryver", "signal", "signals", "simplepush", "slack", "synology",
+    "synologys", "tgram", "threema", "toot", "toots", "twist", "victorops", "webex", "wecombot", "workflow",
+    "workflows", "wxteams", "xml", "xmls", "zulip",
+]))  # fmt: skip
 PUBLIC_URL = env.str("PUBLIC_URL", default=f"http://127.0.0.1:{PORT}").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]", "testserver"])
 try:

@@ -392,3 +392,30 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"{self.seq} {self.hash}"
+
+
+# the tables of notices belong to this app; down here, since nothing above needs them
+from resources.notices.models import Notice, NoticeDelivery  # noqa: E402
+
+__all__ = [
+    "ApiToken",
+    "Artifact",
+    "AuditEntry",
+    "AuditHead",
+    "Blob",
+    "Connection",
+    "ConnectionHealth",
+    "ConnectionLimit",
+    "Grant",
+    "KvEntry",
+    "KvWrite",
+    "Notice",
+    "NoticeDelivery",
+    "Permit",
+    "ResourceUse",
+    "Role",
+    "Secret",
+    "SecretVersion",
+    "Upload",
+    "UploadPart",
+]

@@ -28,6 +28,7 @@ from resources.masking import Masker
 from runs import clock, lastgood, scopes, waits
 from runs.engine import inputs as given
 from runs.engine import timing
+from runs.engine.backoff import may_help, next_try
 from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
 from runs.large import storable
 from runs.live import Live
@@ -264,9 +265,18 @@ class Attempt:
             checkpoint=self.live.checkpoint,
             tail=self.live.tail,
             meter=RunMeter(state.run_id, step, self.loaded.plan.budget),
+            again=self._again,
             store=streams.store,
             fetch=streams.fetch,
         )
+
+    def _again(self, error_class: str) -> bool:
+        """By the longest delay there may be, so that what is promised here happens."""
+        policy, first = self.plan.retry, self.step.first_at
+        if not may_help(policy, error_class):
+            return False
+        first_at = self.now if first is None else first
+        return next_try(policy, tries=self.step.tries, first_at=first_at, now=clock.now(), rand=1.0) is not None
 
     def _callback_url(self, name: str) -> str:
         """Of another step, or of this very one: an item of a fan-out has an address of its own."""

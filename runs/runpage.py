@@ -10,6 +10,7 @@ from flows.definition.plan import Plan, StepPlan
 from flows.definition.routing import FAMILY as ROUTE
 from resources.access import Actor, can
 from resources.errors import NotFound
+from resources.notices import deliveries
 from runs import children, dag, filters, line, looks, notes, timeline, times, usage
 from runs.about import about
 from runs.held import held_back
@@ -179,6 +180,7 @@ def inspect(
         "action": resolved_action(run, plan, rows, chosen),
         "written": step.config,
         "children": children.of_step(run.pk, chosen) if step.family == "call" else [],
+        "sent": deliveries.of_run(run.pk, chosen) if step.family == "notify" else [],
         "digest": kept.get("digest") or "",
         "output": row.output if row else None,
         "has_output": _tried(row),

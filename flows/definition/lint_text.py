@@ -129,7 +129,7 @@ def _answers(doc: StepDoc) -> Iterator[tuple[Path, str, dict[str, Json]]]:
 
 
 #: families that reach the outside through a connection
-_CONNECTED = frozenset({"http", "db", "ssh"})
+_CONNECTED = frozenset({"http", "db", "ssh", "notify"})
 
 
 def _check_input_type(document: Document, schema: dict[str, Json]) -> None:
@@ -155,7 +155,8 @@ def _check_defaults(document: Document) -> None:
 
 def _check_limits(document: Document, doc: StepDoc) -> None:
     defaults = document.flow.defaults if document.flow else None
-    if doc.family in _CONNECTED and doc.model.timeout is None and not (defaults and defaults.timeout):
+    reaches = doc.family in _CONNECTED and (doc.family != "notify" or doc.config.get("connection"))
+    if reaches and doc.model.timeout is None and not (defaults and defaults.timeout):
         said = f"The step `{doc.id}` has no timeout; 30 seconds are used."
         hint = "Add `timeout: 30s` here or under `defaults`."
         document.report("missing-timeout", (*doc.path, "id"), said, hint, severity="warning")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FAMILIES = frozenset({"search", "notify", "job", "agent"})
+FAMILIES = frozenset({"search", "job", "agent"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {

@@ -16,10 +16,6 @@ from flows.steps.fields import Duration
 Json = Any
 SCHEMA_ID = "https://orchestra.invalid/schemas/flow-1.json"
 
-#: families whose config may stand beside a step's own: they act at once, and end by themselves
-_ACTING = ("http", "function", "kv", "ssh")
-
-
 def json_schema() -> dict[str, Json]:
     """The schema of one flow, as a new dict."""
     definitions: dict[str, Json] = {}
@@ -111,7 +107,7 @@ def _one_of(models: Mapping[str, type[BaseModel]], definitions: dict[str, Json],
 
 
 #: families that do something at once, so that they may stand beside a step's own action
-_ACTING = ("http", "db", "function", "kv")
+_ACTING = ("http", "db", "function", "kv", "ssh", "notify")
 
 
 def _fallback() -> dict[str, Json]:

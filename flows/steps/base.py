@@ -204,6 +204,8 @@ class StepContext:
     fetch: Callable[[Json], Fetched] = field(default=cannot_fetch)
     #: what models may still cost this run, and what they did
     meter: Meter = field(default_factory=Meter)
+    #: would the step be tried again after an error of this class that a retry may help, as its policy stands now?
+    again: Callable[[str], bool] = field(default=lambda cls: False)
     #: keep JSON of at most 64 KiB for the next attempt, should this one end early; raises Refused where it is larger
     checkpoint: Callable[[Json], None] = field(default=lambda value: None)
 

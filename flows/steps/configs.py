@@ -16,6 +16,7 @@ from flows.steps.function.config import FunctionConfig
 from flows.steps.http.config import HttpConfig
 from flows.steps.kv.config import KvConfig
 from flows.steps.llm.config import LlmConfig
+from flows.steps.notify.config import NotifyConfig
 from flows.steps.route.config import RouteConfig
 from flows.steps.sleep.config import SleepConfig
 from flows.steps.ssh.config import SshConfig
@@ -35,6 +36,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "call": CallConfig,
     "ssh": SshConfig,
     "llm": LlmConfig,
+    "notify": NotifyConfig,
 }
 
 

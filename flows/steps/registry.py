@@ -14,6 +14,7 @@ from flows.steps.function.step import FunctionFamily
 from flows.steps.http.step import HttpFamily
 from flows.steps.kv.step import KvFamily
 from flows.steps.llm.step import LlmFamily
+from flows.steps.notify.step import NotifyFamily
 from flows.steps.route.step import RouteFamily
 from flows.steps.sleep.step import SleepFamily
 from flows.steps.ssh.step import SshFamily
@@ -89,7 +90,7 @@ def _config_breaches(config: object) -> list[str]:
 _registry = Registry()
 for _cls in (
     HttpFamily, DbFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
-    SshFamily, LlmFamily,
+    SshFamily, LlmFamily, NotifyFamily,
 ):  # fmt: skip
     _registry.register(_cls)
 

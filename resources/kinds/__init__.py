@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from resources.connection_settings import ConnectionSettings, HttpSettings, SecretName
 from resources.kinds.databases import MysqlSettings, PostgresSettings, SqliteSettings
 from resources.kinds.llm import LlmSettings
+from resources.kinds.notify import AppriseSettings, SmtpSettings
 from resources.kinds.ssh import SshSettings
 
 
@@ -45,6 +46,10 @@ _ALL = (
          "resources.databases.probe:test", "db"),
     Kind("llm", "Language model", "Models of OpenAI, Anthropic, or a server that speaks as they do.", LlmSettings,
          "resources.kinds.llm_probe:probe", "comment"),
+    Kind("smtp", "E-mail", "A server that takes e-mail, for notify steps.", SmtpSettings,
+         "resources.notify_probe:smtp"),
+    Kind("apprise", "Chat and push", "A place of a chat or push service, for notify steps.", AppriseSettings,
+         "resources.notify_probe:apprise"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -144,4 +144,14 @@ SAMPLES: Mapping[str, Sample] = {
             {"connection": "away", "command": ["true"]},
         ),
     ),
+    "notify": Sample(
+        config={"people": {"users": ["ana"]}, "title": "About ${{ input.name }}", "text": "${{ input.count }} of them"},
+        resolved="About billing",
+        invalid={"people": {"users": ["ana"]}, "title": "${{ input.count }}"},
+        failing=(
+            {"people": {"users": ["nobody"]}, "title": "T", "must": True},
+            {"connection": "closed-mail", "to": ["ana@example.com"], "title": "T", "must": True},
+            {"connection": "closed-chat", "title": "T", "must": True},
+        ),
+    ),
 }

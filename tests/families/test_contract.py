@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import quote_plus
 
 import pytest
+from django.contrib.auth import get_user_model
 from pydantic import BaseModel
 
 from flows.resolve import ResolveError
@@ -25,6 +27,7 @@ from tests.families.conftest import SECRET
 from tests.families.models import Raw, Refuse, Say, provider
 from tests.families.outside import Outside, closed_port
 from tests.families.samples import SAMPLES, Sample
+from tests.families.test_notify import chat_connection, mail_connection
 
 pytestmark = pytest.mark.db_matrix
 Json = Any
@@ -77,6 +80,9 @@ def the_outside(connect: Callable[..., str], box: Callable[..., str]) -> Iterato
 
 
 def make_others() -> None:
+    get_user_model().objects.create_user("ana", password="x")
+    mail_connection(closed_port(), "closed-mail")
+    chat_connection(f"json://u:{quote_plus(SECRET)}@127.0.0.1:{closed_port()}", "closed-chat")
     child = "flow: child\ninput: {type: object, properties: {n: {type: integer}}}\n"
     make_flow(child + "steps:\n  - {id: one, function: {code: '1'}}\n")
     kv.set(now=0, namespace="flow:release-service", key="text", value="not a number")

@@ -1,0 +1,87 @@
+"""notify: a message to people, in the product, by e-mail, or by a chat or push service. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from flows.steps.fields import Config, Name, Templated, TJson
+
+MAX_RECIPIENTS = 1000
+MAX_TITLE = 300
+MAX_TEXT = 100_000
+MAX_ATTACHMENTS = 10
+
+
+#: what may stand in an envelope and in a header as it is: no name, no quotes, no blanks, ASCII
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def check_address(text: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError(f"{text[:80]!a} is not one e-mail address such as ana@example.com")
+    return text
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a title is one line, without control characters")
+    return text
+
+
+Address = Annotated[str, Field(max_length=320), AfterValidator(check_address), Templated()]
+Addresses = Annotated[list[Address], Field(max_length=MAX_RECIPIENTS), Templated()]
+Names = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=150), Templated()]],
+    Field(max_length=MAX_RECIPIENTS),
+    Templated(),
+]
+
+
+class People(Config):
+    """People of this product, by their names and by their groups."""
+
+    users: Names = Field(default_factory=list, description="names of users")
+    groups: Names = Field(default_factory=list, description="names of groups; all who are in them now")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> People:
+        if not self.users and not self.groups:
+            raise ValueError("name users, groups, or both")
+        return self
+
+
+class NotifyConfig(Config):
+    """`people` in the product, `connection` outside of it, or both."""
+
+    connection: Name | None = Field(default=None, description="name of an smtp or apprise connection")
+    people: People | None = Field(default=None, description="who finds the message in the product")
+    to: Addresses = Field(
+        default_factory=list, description=f"smtp: addresses; with `cc` at most {MAX_RECIPIENTS}, each seen by all"
+    )
+    cc: Addresses = Field(default_factory=list, description="smtp: addresses of those who get a copy")
+    title: Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_one_line), Templated()] = Field(
+        description="one line: the subject of an e-mail, the heading elsewhere"
+    )
+    text: Annotated[str, Field(max_length=MAX_TEXT), Templated()] = Field(
+        default="", description="Markdown; HTML in it is shown as it is written, images are left out"
+    )
+    attachments: Annotated[list[TJson], Field(max_length=MAX_ATTACHMENTS), Templated()] = Field(
+        default_factory=list, description="smtp: resources, 10 MiB together at most"
+    )
+    must: bool = Field(default=False, description="a channel that failed fails the step; else its output says so")
+    repeat_unknown: bool = Field(
+        default=False, description="send again what may have gone out before; else nothing is sent twice"
+    )
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> NotifyConfig:
+        if self.connection is None and self.people is None:
+            raise ValueError("say who is told: `people`, a `connection`, or both")
+        if self.connection is None and (self.to or self.cc or self.attachments):
+            raise ValueError("to, cc and attachments go with an smtp `connection`")
+        if self.connection is None and self.repeat_unknown:
+            raise ValueError("repeat_unknown goes with a `connection`; in the product nothing comes twice")
+        return self

@@ -1,0 +1,70 @@
+"""A message as an e-mail: plain text and HTML, with attachments, under an id made of the step's key."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import cache
+from typing import Any
+
+from flows.steps.base import Json, Refused, StepContext
+from resources.kinds.notify import SmtpSettings
+
+MAX_ATTACHED = 10 * 1024 * 1024
+
+
+def message_id(key: str, sender: str) -> str:
+    """The same for every attempt, so that a repeat can be recognised."""
+    return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
+
+
+@cache
+def _markdown() -> Any:
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
+
+def html_of(text: str) -> str:
+    """Safe: HTML in the text is escaped, and links lead to http, https and mailto only."""
+    return str(_markdown().render(text))
+
+
+def build(ctx: StepContext, settings: SmtpSettings, config: Mapping[str, Json]) -> bytes:
+    """The message as it goes over the wire. Raises Refused for attachments that are too large or cannot be read."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(settings.sender_name, addr_spec=settings.sender)
+    for header in ("to", "cc"):
+        if config[header]:
+            message[header.capitalize()] = tuple(Address(addr_spec=one) for one in config[header])
+    message["Subject"] = config["title"]
+    message["Date"] = format_datetime(datetime.fromtimestamp(ctx.now, UTC))
+    message["Message-ID"] = message_id(ctx.key, settings.sender)
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(config["text"] or config["title"], cte="quoted-printable")
+    if config["text"]:
+        message.add_alternative(html_of(config["text"]), subtype="html", cte="quoted-printable")
+    left = MAX_ATTACHED
+    for resource in config["attachments"]:
+        left = _attach(ctx, message, resource, left)
+    return message.as_bytes()
+
+
+def _attach(ctx: StepContext, message: EmailMessage, resource: Json, left: int) -> int:
+    found = ctx.fetch(resource)
+    with closing(found.file):
+        data = found.file.read(left + 1)
+    if len(data) > left:
+        raise Refused(f"Attachments may have {MAX_ATTACHED} bytes together; send a link to the resource instead.")
+    main, _, sub = found.content_type.partition(";")[0].strip().partition("/")
+    if main in ("message", "multipart", "") or not sub:
+        main, sub = "application", "octet-stream"
+    name = "".join(c for c in found.name if c.isprintable())[:120] or "attachment"
+    message.add_attachment(data, maintype=main, subtype=sub, filename=name)
+    return left - len(data)

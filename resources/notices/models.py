@@ -1,0 +1,73 @@
+"""Tables of notices and of deliveries."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from resources.fields import JSONText
+
+
+class Notice(models.Model):
+    """One message to one person, in the product. `key` makes it exactly one, however often it is said."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notices", db_index=False)
+    key = models.CharField(max_length=200)
+    kind = models.CharField(max_length=16)  # one of resources.notices.kinds.KINDS
+    title = models.CharField(max_length=300)
+    text = models.TextField(blank=True, default="")  # Markdown
+    url = models.CharField(max_length=300, blank=True, default="")  # a path of the product
+    at = models.FloatField()
+    read_at = models.FloatField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "key"], name="notice_once")]
+        indexes: ClassVar = [
+            # the list of one person, newest first
+            models.Index(fields=["user", "-at"], name="notice_list"),
+            # how many are unread
+            models.Index(fields=["user"], condition=Q(read_at=None), name="notice_unread"),
+            # what is old enough to be forgotten
+            models.Index(fields=["at"], name="notice_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.title} for {self.user_id}"
+
+
+class NoticeDelivery(models.Model):
+    """What one notify step did by one channel. Written before anything is sent, so that a repeat knows of it."""
+
+    class Status(models.TextChoices):
+        SENDING = "sending"  # found by another attempt: the one that sent was lost
+        SENT = "sent"
+        FAILED = "failed"  # nobody got it
+        UNKNOWN = "unknown"  # it may have gone out
+
+    key = models.CharField(max_length=200)  # the idempotency key
+    channel = models.CharField(max_length=64)  # name of the connection; "" in the product
+    kind = models.CharField(max_length=16)  # smtp | apprise | in_app
+    run_id = models.CharField(max_length=32)
+    step = models.CharField(max_length=80)
+    item = models.PositiveIntegerField(null=True)
+    status = models.CharField(max_length=8, choices=Status.choices)
+    recipients = models.PositiveIntegerField(default=0)
+    refused = JSONText(default=list)  # [{to, said}] of recipients that were refused, or are not known
+    message_id = models.CharField(max_length=250, blank=True, default="")
+    error = models.CharField(max_length=500, blank=True, default="")
+    at = models.FloatField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["key", "channel"], name="notice_delivery_once")]
+        indexes: ClassVar = [
+            # what a run sent
+            models.Index(fields=["run_id", "at"], name="notice_delivery_run"),
+            # what is old enough to be forgotten
+            models.Index(fields=["at"], name="notice_delivery_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} by {self.channel or 'the product'}: {self.status}"
