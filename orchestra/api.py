@@ -45,6 +45,7 @@ from runs.named.api import router as named_router
 from runs.outbound.api import router as events_router
 from runs.schedules.api import router as schedules_router
 from runs.search.api import router as search_router
+from runs.sent_api import router as sent_router
 
 SIGN_IN_HINT = "Send `Authorization: Bearer <token>`; `manage.py create_token USER` makes one."
 
@@ -91,7 +92,7 @@ api = NinjaAPI(
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
-    uploads_router, variables_router, secrets_router, audit_router, search_router,
+    uploads_router, variables_router, secrets_router, audit_router, search_router, sent_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

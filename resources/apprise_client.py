@@ -93,7 +93,7 @@ def _install() -> Any:
         import apprise
         from apprise.manager_plugins import NotificationManager
 
-        NotificationManager().load_modules()
+        NotificationManager().load_modules()  # type: ignore[no-untyped-call]
 
     plain_connect, plain_send = made.create_connection, requests.Session.send
 

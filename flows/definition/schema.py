@@ -16,6 +16,7 @@ from flows.steps.fields import Duration
 Json = Any
 SCHEMA_ID = "https://orchestra.invalid/schemas/flow-1.json"
 
+
 def json_schema() -> dict[str, Json]:
     """The schema of one flow, as a new dict."""
     definitions: dict[str, Json] = {}

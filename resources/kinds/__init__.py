@@ -47,9 +47,9 @@ _ALL = (
     Kind("llm", "Language model", "Models of OpenAI, Anthropic, or a server that speaks as they do.", LlmSettings,
          "resources.kinds.llm_probe:probe", "comment"),
     Kind("smtp", "E-mail", "A server that takes e-mail, for notify steps.", SmtpSettings,
-         "resources.notify_probe:smtp"),
+         "resources.notify_probe:smtp", "mail"),
     Kind("apprise", "Chat and push", "A place of a chat or push service, for notify steps.", AppriseSettings,
-         "resources.notify_probe:apprise"),
+         "resources.notify_probe:apprise", "comment"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.name: kind for kind in _ALL}

@@ -35,7 +35,7 @@ class Box:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
         parsed = BytesParser(policy=default).parsebytes(cast(bytes, envelope.content))
-        self.got.append(cast(EmailMessage, parsed))
+        self.got.append(parsed)
         self.to.append(list(envelope.rcpt_tos))
         said = self.says.pop(0) if self.says else "250 taken"
         if not said:
@@ -71,5 +71,7 @@ def serving(context: ssl.SSLContext | None = None, *, implicit: bool = False, au
 
 class _Controller(Controller):
     def _trigger_server(self) -> None:
-        self.port = self.handler.port = self.server.sockets[0].getsockname()[1]  # port 0: the system has chosen
-        super()._trigger_server()
+        self.port = self.handler.port = (
+            cast(Any, self.server).sockets[0].getsockname()[1]
+        )
+        super()._trigger_server()  # type: ignore[no-untyped-call]

@@ -194,7 +194,7 @@ def test_tls_is_checked_and_the_password_is_sent_inside_it_only(authority: Any, 
     set_secret(actor=admin, name="wrong", value="Another-Passw0rd")
     with serving(context, implicit=implicit, auth=True) as box:
         known = {"host": "localhost", "tls": tls, "username": "me", "allow_networks": [*LOOPBACK, "::1/128"]}
-        mail_connection(box.port, **known, password="right", ca_certificates=root)
+        mail_connection(box.port, "mail", **known, password="right", ca_certificates=root)
         mail_connection(box.port, "wrong", **known, password="wrong", ca_certificates=root)
         mail_connection(box.port, "unknown-ca", **known, password="right")
         mail_connection(

@@ -1,0 +1,43 @@
+"""API v1: what a run told people, by every channel."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from django.http import HttpRequest
+from ninja import Field, Router, Schema
+
+from resources.api import declared, iso
+from resources.notices import deliveries
+from runs.api import visible_run
+
+router = Router(tags=["runs"])
+
+
+class RefusedOut(Schema):
+    to: str
+    said: str
+
+
+class DeliveryOut(Schema):
+    step: str
+    item: int | None
+    channel: str | None = Field(description="The connection; null in the product.")
+    kind: Literal["in_app", "smtp", "apprise"]
+    status: Literal["sending", "sent", "failed", "unknown"] = Field(description="`unknown`: it may have gone out.")
+    recipients: int
+    refused: list[RefusedOut] = Field(description="Up to 20 recipients that were refused, or that nobody is.")
+    message_id: str | None
+    error: str | None
+    at: str
+
+
+class DeliveriesOut(Schema):
+    items: list[DeliveryOut]
+
+
+@router.get("/runs/{run_id}/deliveries", response=declared((200, DeliveriesOut)))
+def list_deliveries(request: HttpRequest, run_id: str) -> dict[str, object]:
+    """What the notify steps of a run sent, newest first, 200 at most."""
+    run = visible_run(request, run_id)
+    return {"items": [{**row, "at": iso(row["at"])} for row in deliveries.of_run(run.pk)]}
