@@ -71,7 +71,5 @@ def serving(context: ssl.SSLContext | None = None, *, implicit: bool = False, au
 
 class _Controller(Controller):
     def _trigger_server(self) -> None:
-        self.port = self.handler.port = (
-            cast(Any, self.server).sockets[0].getsockname()[1]
-        )
+        self.port = self.handler.port = cast(Any, self.server).sockets[0].getsockname()[1]
         super()._trigger_server()  # type: ignore[no-untyped-call]
