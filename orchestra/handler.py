@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from django.urls import set_script_prefix
 from orchestra import spool
 from resources.envelope import error_response, unexpected
 from resources.errors import MalformedBody, TooLarge
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from runs.incoming.replies import Later
@@ -63,11 +66,18 @@ class PooledHandler(BaseHandler):
         if content is not None:
             await send({"type": "http.response.body", "body": content})
             return
+        await self._stream(response, send)
+
+    async def _stream(self, response: Any, send: Send) -> None:
+        """Piece by piece, each read when the client has taken the one before (orchestra.web); no thread waits."""
+        run = asyncio.get_running_loop().run_in_executor
         try:
             chunks: Iterator[bytes] = iter(response)
             while (chunk := await run(self._pool, next, chunks, None)) is not None:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
+        except ConnectionResetError:
+            log.info("A client left before the end of what it asked for.")
         finally:
             await run(self._pool, response.close)
 

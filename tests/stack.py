@@ -129,7 +129,7 @@ class Stack:
 
     def children(self) -> dict[str, int]:
         """Name (web, work, keep, world) -> process id of the main process, which is its process group's id, too."""
-        marks = {"daphne": "web", "qcluster": "work", "keeper": "keep", "orchestra.world": "world"}
+        marks = {"orchestra.web": "web", "qcluster": "work", "keeper": "keep", "orchestra.world": "world"}
         found: dict[str, int] = {}
         for pid in _children_of(self.process.pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")

@@ -22,6 +22,7 @@ class Web:
     url: str
     environment: dict[str, str]
     info: dict[str, Any]
+    pid: int
 
     def manage(self, *words: str) -> str:
         return _manage(self.environment, *words)
@@ -45,10 +46,10 @@ def web(data: Path) -> Iterator[Web]:
         "PUBLIC_URL": f"http://127.0.0.1:{port}", "DEMO": "1", "DJANGO_SETTINGS_MODULE": "orchestra.settings",
     }  # fmt: skip
     info = json.loads(_manage(environment, "prepare"))
-    argv = ["env", *(f"{k}={v}" for k, v in environment.items() if k in _PASSED), sys.executable, "-m", "daphne"]
+    argv = ["env", *(f"{k}={v}" for k, v in environment.items() if k in _PASSED), sys.executable, "-m", "orchestra.web"]
     argv += ["-b", "127.0.0.1", "-p", str(port), "orchestra.asgi:application"]
-    with running(argv, port, data / "web.log"):
-        yield Web(f"http://127.0.0.1:{port}", environment, info)
+    with running(argv, port, data / "web.log") as process:
+        yield Web(f"http://127.0.0.1:{port}", environment, info, process.pid)
 
 
 _PASSED = ("DATA_DIR", "DATABASE_URL", "PORT", "PUBLIC_URL", "DEMO", "DJANGO_SETTINGS_MODULE")

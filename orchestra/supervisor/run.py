@@ -90,7 +90,7 @@ class Supervisor:
         web = (
             python,
             "-m",
-            "daphne",
+            "orchestra.web",
             "-v",
             "0",
             "-b",

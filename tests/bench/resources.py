@@ -1,4 +1,5 @@
-"""1 GiB as a resource, in and out: seconds and the most memory of the process, for files and an S3 server on loopback.
+"""1 GiB as a resource, in and out: seconds and the most memory of the process, for files and an S3 server on loopback,
+and through the web process, in parts and to a client that stops reading for a while.
 
 `python -m tests.bench.resources [MiB]`; prints JSON. Each case is a process of its own, so that its peak is its own.
 """
@@ -10,10 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from tests.resources.moto_server import running
+from tests.resources.transfers import Client, Large, forget_peak, memory
 from tests.services import ROOT
+from tests.web import web
 
 #: run with DATA_DIR and the storage's settings in its environment; argv: MiB
 PROGRAM = """
@@ -51,8 +55,27 @@ def case(mib: int, **env: str) -> dict[str, float]:
         return found
 
 
+def through_the_web(mib: int) -> dict[str, float]:
+    large, found = Large(mib), dict[str, float]()
+    with tempfile.TemporaryDirectory(prefix="orchestra-web-") as folder, web(Path(folder) / "web") as site:
+        client = Client(site.url, site.manage("create_token", "admin"))
+        client.upload(Large(1))
+        found["idle_mib"] = round(memory(site.pid, "VmRSS"))
+        forget_peak(site.pid)
+        began = time.monotonic()
+        made = client.upload(large)
+        stored = time.monotonic()
+        digest = client.download(made)
+        found |= {"in_s": round(stored - began, 2), "out_s": round(time.monotonic() - stored, 2)}
+        slow = client.download(made, rest=5.0)
+        if {digest, slow} != {large.sha256()}:
+            raise ValueError("What came is not what was sent.")
+        return found | {"peak_mib": round(memory(site.pid))}
+
+
 def main(mib: int) -> None:
     results = {"files": case(mib), "files, encrypted": case(mib, ENCRYPT_RESOURCES="true")}
+    results["web"] = through_the_web(mib)
     with tempfile.TemporaryDirectory(prefix="orchestra-s3-") as folder, running(Path(folder)) as url:
         keys = {"RESOURCES_S3_ACCESS_KEY": "me", "RESOURCES_S3_SECRET_KEY": "secret"}
         results["bucket"] = case(mib, RESOURCES_S3_BUCKET="bench", RESOURCES_S3_ENDPOINT=url, **keys)

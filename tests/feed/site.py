@@ -129,7 +129,7 @@ def running_site(data_dir: Path, url: str, people: dict[str, str | None] | None 
     command = [
         sys.executable,
         "-m",
-        "daphne",
+        "orchestra.web",
         "-v",
         "0",
         "-b",
