@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from resources.access import Actor
 from resources.errors import NotFound
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+#: only of real links: in texts the renderer writes &quot;
+_RESOURCE_LINK = re.compile(r'href="res://([0-9a-z]{26})"')
 _LOOKS = {
     "open": ("human", "Waiting on human"),
     "approved": ("succeeded", "Approved"),
@@ -143,8 +146,8 @@ def effect_of(actions: Any, digest: str) -> dict[str, Any]:
 
 
 def markdown(text: str) -> SafeString:
-    """Safe HTML: the renderer escapes raw HTML, refuses dangerous links, and shows no images."""
-    html: str = _MARKDOWN.render(text)
+    """Safe HTML: raw HTML is escaped, dangerous links are refused, images not shown; `res://…` leads to its page."""
+    html: str = _RESOURCE_LINK.sub(r'href="/resources/\1"', _MARKDOWN.render(text))
     return SafeString(html)  # html=False: the author's markup was escaped
 
 

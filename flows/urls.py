@@ -6,6 +6,7 @@ from django.urls import path
 
 from flows import variable_views as variables
 from flows import views
+from flows.template_views import template_page
 
 urlpatterns = [
     path("variables", variables.variable_list, name="variables"),
@@ -20,4 +21,5 @@ urlpatterns = [
     path("flows/<str:slug>/edit", views.edit_flow, name="flow-edit"),
     path("flows/<str:slug>/releases", views.release_flow, name="flow-release"),
     path("flows/<str:slug>/live", views.make_live, name="flow-live"),
+    path("flows/templates/<str:name>", template_page, name="flow-template"),
 ]

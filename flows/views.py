@@ -15,8 +15,10 @@ from flows.definition.schema import json_schema
 from flows.editor import Entered, editor_page, present
 from flows.headline import MAX_BYTES
 from flows.known import known_names
+from flows.offers import BY_NAME
 from flows.sketch import sketch
-from flows.starters import BY_NAME, STARTERS
+from flows.starters import STARTERS
+from flows.template_views import choices
 from resources.access import Actor
 from resources.envelope import error_response
 from resources.errors import OrchestraError, PreconditionFailed, TooLarge
@@ -36,8 +38,8 @@ def new_flow(request: HttpRequest) -> HttpResponse:
             return redirect("flow-edit", flow.slug)
         except OrchestraError as refusal:
             error = refusal
-    context = {"section": "flows", "starters": STARTERS, "entered": entered, "error": error}
-    context["chosen"] = entered["starter"] or STARTERS[0].name
+    context = {"section": "flows", "choices": choices(), "entered": entered, "error": error}
+    context["chosen"] = entered["starter"] or request.GET.get("starter") or STARTERS[0].name
     return render(request, "flows/new.html", context, status=error.status if error else 200)
 
 

@@ -13,7 +13,7 @@ from django.test import Client
 
 from approvals.actions import decide_request
 from approvals.models import ApprovalRequest
-from flows.starters import BY_NAME
+from flows.offers import BY_NAME
 from resources import artifacts
 from resources.access import Actor
 from resources.connections import create_connection

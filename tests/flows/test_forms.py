@@ -8,8 +8,8 @@ import pytest
 
 from flows.definition.compiler import compile_source
 from flows.definition.inputs import validate_input, with_defaults
+from flows.offers import BY_NAME
 from flows.sketch import sketch
-from flows.starters import STARTERS
 from flows.startform import field_errors, fields_of, read_form
 from tests.flows.conftest import SOURCE
 
@@ -111,7 +111,7 @@ def test_an_unchanged_flow_draws_every_step() -> None:
 
 @pytest.mark.parametrize("title", ["Plain", "it's: {a} # trick\n- x", "$ { {{ }}", 'é "q"', "__slug__"])
 def test_starters_compile_whatever_the_title(title: str) -> None:
-    for starter in STARTERS:
+    for starter in BY_NAME.values():
         text = starter.source(slug="fresh", title=title, folder="team")
         plan, problems = compile_source(text)
         assert plan is not None, (starter.name, [p.to_json() for p in problems if p.severity == "error"])
