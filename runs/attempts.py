@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.conf import settings
@@ -32,6 +32,7 @@ from runs.engine.backoff import may_help, next_try
 from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
 from runs.large import storable
 from runs.live import Live
+from runs.search import in_steps
 from runs.store import Loaded
 from runs.streams import Streams
 from runs.usage import RunMeter
@@ -268,6 +269,7 @@ class Attempt:
             again=self._again,
             store=streams.store,
             fetch=streams.fetch,
+            search=partial(in_steps.search, self.loaded.flow, self.loaded.folder),
         )
 
     def _again(self, error_class: str) -> bool:

@@ -150,6 +150,10 @@ def cannot_fetch(resource: Json) -> Fetched:
     raise Refused("No resource can be read here.")
 
 
+def cannot_search(asked: Mapping[str, Json]) -> dict[str, Json]:
+    raise Refused("Nothing can be searched here.")
+
+
 class Meter:
     """Counts what models cost a run. This one counts nothing and has no end."""
 
@@ -202,6 +206,9 @@ class StepContext:
     #: a resource that an input names (`res://…`, or its {"$res": …}), open for reading, where this run may read it;
     #: with its row. Raises Refused
     fetch: Callable[[Json], Fetched] = field(default=cannot_fetch)
+    #: what viewers of the flow's folder find: the config of a `search` step -> {"hits", "total", "more"}. Raises
+    #: resources.errors.BadInput, Refused
+    search: Callable[[Mapping[str, Json]], dict[str, Json]] = field(default=cannot_search)
     #: what models may still cost this run, and what they did
     meter: Meter = field(default_factory=Meter)
     #: would the step be tried again after an error of this class that a retry may help, as its policy stands now?

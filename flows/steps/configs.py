@@ -18,6 +18,7 @@ from flows.steps.kv.config import KvConfig
 from flows.steps.llm.config import LlmConfig
 from flows.steps.notify.config import NotifyConfig
 from flows.steps.route.config import RouteConfig
+from flows.steps.search.config import SearchConfig
 from flows.steps.sleep.config import SleepConfig
 from flows.steps.ssh.config import SshConfig
 from flows.steps.wait.config import WaitConfig
@@ -37,6 +38,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "ssh": SshConfig,
     "llm": LlmConfig,
     "notify": NotifyConfig,
+    "search": SearchConfig,
 }
 
 

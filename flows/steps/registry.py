@@ -16,6 +16,7 @@ from flows.steps.kv.step import KvFamily
 from flows.steps.llm.step import LlmFamily
 from flows.steps.notify.step import NotifyFamily
 from flows.steps.route.step import RouteFamily
+from flows.steps.search.step import SearchFamily
 from flows.steps.sleep.step import SleepFamily
 from flows.steps.ssh.step import SshFamily
 from flows.steps.wait.step import WaitFamily
@@ -90,7 +91,7 @@ def _config_breaches(config: object) -> list[str]:
 _registry = Registry()
 for _cls in (
     HttpFamily, DbFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
-    SshFamily, LlmFamily, NotifyFamily,
+    SshFamily, LlmFamily, NotifyFamily, SearchFamily,
 ):  # fmt: skip
     _registry.register(_cls)
 

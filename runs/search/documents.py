@@ -129,7 +129,7 @@ def _flows(ids: Sequence[str]) -> Iterator[Document]:
         yield _flow(flow)
 
 
-def mark_of_flow(revision: int, live: int | None, folder: str, title: str) -> str:
+def mark_of_flow(revision: int | None, live: int | None, folder: str, title: str) -> str:
     return f"{revision}:{live}:{hash_of(folder + title)}"
 
 
@@ -139,14 +139,14 @@ def hash_of(text: str) -> str:
 
 
 def _flow(flow: Flow) -> Document:
-    draft, live = flow.draft, flow.live
-    sources = [draft.source] if live is None or live.source == draft.source else [live.source, draft.source]
+    live, draft = flow.live, getattr(flow, "draft", None)
+    sources = list(dict.fromkeys(text.source for text in (live, draft) if text is not None))
     labels = live.plan.labels if live is not None else {}
     return Document(
         Kind.FLOW, flow.slug, (flow.title or flow.slug)[:200],
-        bounded([flow.slug, *(source[: MAX_BODY // len(sources)] for source in sources)], MAX_BODY),
+        bounded([flow.slug, *(source[: MAX_BODY // 2] for source in sources)], MAX_BODY),
         flow.updated_at.timestamp(), flow=flow.slug, status="draft" if live is None else "live", labels=labels,
-        mark=mark_of_flow(draft.revision, flow.live_id, flow.folder, flow.title),
+        mark=mark_of_flow(draft and draft.revision, flow.live_id, flow.folder, flow.title),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flows.definition.plan import Plan, StepPlan
@@ -10,6 +11,7 @@ from flows.resolve import resolve_action
 from flows.steps.base import Action, Done, Fail, Outcome, Retry, StepContext, Wait
 from flows.steps.registry import family
 from resources.masking import Masker
+from runs.search import in_steps
 
 Json = Any
 KEY = "01run:step:1"
@@ -45,7 +47,8 @@ def attempt(
     fields: dict[str, Any] = {
         "run_id": "01run", "flow": "release-service", "step": "step", "item": None, "pass_no": 1, "attempt": 1,
         "key": KEY, "timeout": 10.0, "now": NOW, "seed": 7, "log": log.append, "mask": masked.append,
-        "resolve": lambda step: [], "callback_url": lambda step: f"https://orchestra.test/callbacks/{step}",
+        "search": partial(in_steps.search, "release-service", ""), "resolve": lambda step: [],
+        "callback_url": lambda step: f"https://orchestra.test/callbacks/{step}",
     }  # fmt: skip
     outcome = family(name).execute(StepContext(action=action, **{**fields, **known}))
     masker = Masker(masked)

@@ -154,4 +154,15 @@ SAMPLES: Mapping[str, Sample] = {
             {"connection": "closed-chat", "title": "T", "must": True},
         ),
     ),
+    "search": Sample(
+        config={"query": "${{ input.name }} ledger", "in": ["runs"], "filters": {"flow": "${{ input.name }}"}},
+        resolved="billing ledger",
+        invalid={"query": "x", "limit": "${{ input.name }}"},
+        failing=(
+            {"query": "x", "filters": {"label": "odd"}},
+            {"query": "x", "filters": {"since": "yesterday"}},
+            {"connection": "closed", "query": "x"},
+            {"connection": "root", "query": "x"},
+        ),
+    ),
 }
