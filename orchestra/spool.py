@@ -10,6 +10,7 @@ from django.core.handlers.asgi import ASGIRequest
 
 from resources import filestore, tokens
 from resources.proxies import address_of
+from runs.jobs import tokens as runner_tokens
 
 #: (method, address) of what takes more than settings.MAX_BODY_BYTES, from those who are signed in
 _LARGE: Final = {("POST", "/api/v1/resources"), ("POST", "/resources/upload")}
@@ -18,7 +19,7 @@ _ROOM: Final = 64 * 1024
 
 
 def may_be_large(scope: dict[str, Any]) -> bool:
-    part = scope["method"] == "PUT" and scope["path"].startswith("/api/v1/uploads/")
+    part = scope["method"] == "PUT" and scope["path"].startswith(("/api/v1/uploads/", "/api/v1/runner/jobs/"))
     return part or (scope["method"], scope["path"]) in _LARGE
 
 
@@ -26,7 +27,9 @@ def limit(request: ASGIRequest) -> int:
     """How many bytes of body this request may send. Reads the session or the token: a stranger fills no disk."""
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
-        known = tokens.authenticate(token.strip(), address=address_of(request)) is not None
+        plain = token.strip()
+        actor = tokens.authenticate(plain, address=address_of(request))
+        known = actor is not None or runner_tokens.authenticate(plain) is not None
     else:
         known = _has_session(request)
     most: int = settings.MAX_UPLOAD_BYTES + _ROOM if known else settings.MAX_BODY_BYTES

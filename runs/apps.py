@@ -16,6 +16,7 @@ class RunsConfig(AppConfig):
         from runs.dead import duty as replays
         from runs.dead import poison
         from runs.incoming import deliveries
+        from runs.jobs import claims, logs
         from runs.named import forgetting, triggers
         from runs.outbound import duty, keys, subscriptions
         from runs.schedules import firing, pruning, sync
@@ -41,5 +42,7 @@ class RunsConfig(AppConfig):
         live_changed.connect(triggers.on_live_changed, dispatch_uid="named events")
         keeper.register("named events", forgetting.turn, when=keeper.NEVER)
         keeper.register("hook deliveries", deliveries.prune, when=keeper.NEVER)
+        keeper.register("jobs", claims.expire, when=claims.WHEN)
+        keeper.register("logs of jobs", logs.prune, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)
         keeper.register("search", search.Duty().turn, when=search.WHEN)

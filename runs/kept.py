@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from flows.resolve import load_kept
 from resources.errors import OrchestraError
 from runs import attempts
 from runs.engine import inputs as given
+from runs.engine import jobs
 from runs.engine.fanout import REF
 from runs.engine.state import NO_ITEM, State, Step
 from runs.engine.turn import Decision
@@ -35,6 +37,9 @@ def answered(loaded: Loaded, step: Step, payload: Json, used: int | None = None)
     """An answer as the core takes it; a large one is looked at here, where it can be read."""
     event = given.Answered(step.id, step.item, step.pass_no, payload, used=used)
     plan = loaded.plan.step(step.id)
+    if (step.wait or {}).get("kind") == jobs.KIND:
+        event = replace(event, rand=random.random())  # noqa: S311  jitter
+        payload = payload.get("output")
     if not is_ref(payload) or (plan.output_schema is None and not plan.ensures):
         return event
     try:

@@ -363,6 +363,7 @@ class WorkCluster(models.Model):
 # the tables of dead letters and of outbound events belong to this app; down here, since nothing above needs them
 from runs.dead.models import InputFailure, Quarantine, ReplayBatch, ReplayItem  # noqa: E402
 from runs.incoming.models import HookDelivery  # noqa: E402
+from runs.jobs.models import Job, JobLog, Runner, RunnerToken  # noqa: E402
 from runs.named.models import EventListener, EventName, EventUse, EventWait, NamedEvent  # noqa: E402
 from runs.outbound.models import Delivery, GoneRun, Subscription  # noqa: E402
 from runs.schedules.models import Schedule, ScheduledTime  # noqa: E402
@@ -380,6 +381,8 @@ __all__ = [
     "GoneRun",
     "HookDelivery",
     "InputFailure",
+    "Job",
+    "JobLog",
     "LimitKey",
     "NamedEvent",
     "Quarantine",
@@ -388,6 +391,8 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunStatus",
+    "Runner",
+    "RunnerToken",
     "Schedule",
     "ScheduledTime",
     "SearchEntry",

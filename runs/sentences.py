@@ -162,6 +162,8 @@ def _waits(data: Data) -> str:
         return f"waits for an event {spec.get('name', '')}".rstrip()
     if kind == "first":
         return f"waits for the first of: {', '.join(spec.get('of') or ())}"
+    if kind == "job":
+        return f"waits for a runner with {', '.join(spec.get('labels') or ())}"
     return "waits for a person" if kind == "approval" else f"waits for a {kind}"
 
 
@@ -253,6 +255,13 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "approval.expired": lambda d: "expired without a decision",
     "approval.withdrawn": lambda d: "was withdrawn",
     "approval.superseded": lambda d: "is asked again, because what would happen changed",
+    "job.claimed": lambda d: f"was taken by the runner {d.get('runner', '')}",
+    "job.lost": lambda d: (
+        f"was lost by the runner {d.get('runner', '')}"
+        + (", and is in line again" if d.get("state") == "queued" else "")
+    ),
+    "job.ended": lambda d: f"ended as {d.get('state', '')} on the runner {d.get('runner', '')}",
+    "step.again": lambda d: format_html("is tried again after {}", _error(d)),
     "callback.received": lambda d: "got a callback",
     "callback.duplicate": lambda d: "got the same callback again; nothing changed",
     "callback.refused": _refused,

@@ -12,6 +12,7 @@ from flows.definition.plan import Plan
 from runs import children, signals, tokens
 from runs.engine import turn as cmd
 from runs.engine.state import State
+from runs.jobs import waits as jobs
 from runs.models import WaitToken, Work
 from runs.named import matching
 from runs.queue_rows import Line, queue_of, traits
@@ -85,6 +86,8 @@ def _open(loaded: Loaded, state: State, c: cmd.OpenWait, now: float) -> bool:
     row.save(update_fields=["status", "expires_at"])
     if c.kind == children.KIND:
         early = children.begin(loaded, row, c.spec, now)
+    elif c.kind == jobs.KIND:
+        jobs.begin(loaded, row, c, now)
     line = Line(loaded.flow_id, loaded.priority, now)
     if early:
         wake(loaded.plan, state.run_id, c.step, c.item, now, held=held, line=line)
@@ -115,6 +118,8 @@ def _close(loaded: Loaded, c: cmd.CloseWait, now: float) -> None:
     wait = loaded.state.step(c.step, c.item).wait or {}
     if wait.get("kind") == children.KIND:
         children.let_go(token, c.reason, wait["spec"], now)
+    if wait.get("kind") == jobs.KIND:
+        jobs.let_go(token, loaded.state.step(c.step, c.item).attempt, c.reason, now)
     if wait.get("kind") in matching.KINDS:
         matching.end(loaded.state.run_id, c.step, c.item)
     if c.used is not None:
@@ -136,6 +141,8 @@ def answer_of(loaded: Loaded, step: str, item: int, pass_no: int) -> Mapping[str
     kind = (waiting.wait or {}).get("kind")
     if kind == children.KIND:
         return children.answer_of(token)
+    if kind == jobs.KIND:
+        return jobs.answer_of(token, waiting.attempt)
     row = WaitToken.objects.filter(token=token, status=WaitToken.Status.ANSWERED).only("answer").first()
     if row is not None:  # whoever called was told that it counts: no event comes before it
         return {"payload": row.answer}

@@ -78,7 +78,7 @@ def _check_times(document: Document, doc: StepDoc, step: StepPlan) -> None:
     for key, about in _ABOUT.items():
         if getattr(doc.model, key) is not None and getattr(step, about) is None:
             _nothing_to_miss(document, doc.path, key, about)
-    if doc.model.stall_after is not None and doc.family in _WAITING:
+    if doc.model.stall_after is not None and doc.family in (*_WAITING, "job"):
         said = f"A step that does `{doc.family}` holds no worker, so it cannot stall."
         document.report("bad-value", (*doc.path, "stall_after"), said, "Use `deadline`.", key=True)
     if doc.model.timeout is not None and step.deadline is not None and step.timeout > step.deadline:

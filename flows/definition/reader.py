@@ -167,7 +167,7 @@ def _report_families(document: Document, path: Path, raw: dict[str, Json], famil
 
 
 #: what holds no worker and waits: nobody is asked, and nothing is awaited, while a run is undone
-_NO_UNDO = ("approval", "wait", "sleep", "call", "route")
+_NO_UNDO = ("approval", "wait", "sleep", "call", "route", "job")
 
 
 def _read_undo(document: Document, shape: Shape, path: Path, raw: dict[str, Json]) -> UndoDoc | None:

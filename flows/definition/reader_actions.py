@@ -14,7 +14,7 @@ Json = Any
 Found = tuple[str | None, dict[str, Json] | None]
 
 #: families that end by somebody or something else, so that they are steps of their own
-WAITING = ("approval", "wait", "sleep", "route", "call")
+WAITING = ("approval", "wait", "sleep", "route", "call", "job")
 
 
 def read_config(shape: Shape, family: str, raw: Json, path: Path) -> dict[str, Json] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FAMILIES = frozenset({"job", "agent"})
+FAMILIES = frozenset({"agent"})
 
 #: Keys by the place they stand in.
 KEYS: dict[str, frozenset[str]] = {

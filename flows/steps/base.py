@@ -85,7 +85,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Hold no worker until answered. kind: approval | callback | event | first | timer | child.
+    """Hold no worker until answered. kind: approval | callback | event | first | timer | child | job.
 
     `timeout` seconds until the wait ends by itself (timer: how long to sleep; others: expiry).
     `until`: absolute epoch seconds instead. `spec` is JSON kept with the wait: for an approval the

@@ -14,6 +14,7 @@ from flows.steps.db.config import DbConfig
 from flows.steps.fields import RENDERED
 from flows.steps.function.config import FunctionConfig
 from flows.steps.http.config import HttpConfig
+from flows.steps.job.config import JobConfig
 from flows.steps.kv.config import KvConfig
 from flows.steps.llm.config import LlmConfig
 from flows.steps.notify.config import NotifyConfig
@@ -39,6 +40,7 @@ CONFIGS: Mapping[str, type[BaseModel]] = {
     "llm": LlmConfig,
     "notify": NotifyConfig,
     "search": SearchConfig,
+    "job": JobConfig,
 }
 
 

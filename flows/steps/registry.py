@@ -12,6 +12,7 @@ from flows.steps.call.step import CallFamily
 from flows.steps.db.step import DbFamily
 from flows.steps.function.step import FunctionFamily
 from flows.steps.http.step import HttpFamily
+from flows.steps.job.step import JobFamily
 from flows.steps.kv.step import KvFamily
 from flows.steps.llm.step import LlmFamily
 from flows.steps.notify.step import NotifyFamily
@@ -91,7 +92,7 @@ def _config_breaches(config: object) -> list[str]:
 _registry = Registry()
 for _cls in (
     HttpFamily, DbFamily, FunctionFamily, ApprovalFamily, WaitFamily, SleepFamily, KvFamily, RouteFamily, CallFamily,
-    SshFamily, LlmFamily, NotifyFamily, SearchFamily,
+    SshFamily, LlmFamily, NotifyFamily, SearchFamily, JobFamily,
 ):  # fmt: skip
     _registry.register(_cls)
 

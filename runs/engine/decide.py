@@ -12,7 +12,7 @@ from typing import Any, Final
 from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from flows.definition.plan import Retry as RetryPolicy
-from runs.engine import clockwork, contracts, doubt, ending, repair, rounds, timing
+from runs.engine import clockwork, contracts, doubt, ending, jobs, repair, rounds, timing
 from runs.engine import inputs as given
 from runs.engine.advance import advance, name_status, reopen
 from runs.engine.backoff import may_help, next_try
@@ -174,7 +174,7 @@ def _done(turn: Turn, step: Step, event: given.AttemptEnded) -> None:
         _broken(turn, step, event, breach)
         return
     if turn.plan_of(step).until is not None and not step.fallback:
-        rounds.ended(turn, step, event)
+        rounds.ended(turn, step, event, event.output)
         return
     turn.cause("step.succeeded", given.encode(event), step=step)
     # the error a fallback stands in for stays on record
@@ -338,8 +338,11 @@ def _answered(turn: Turn, event: given.Answered) -> bool:
     step = turn.step(event.step, event.item)
     if step.status != WAITING or step.pass_no != event.pass_no or step.wait is None:
         return False
-    turn.cause("step.answered", {"kind": step.wait["kind"], **given.encode(event)}, step=step)
     turn.do(CloseWait(step.id, step.item, step.pass_no, "answered", event.used))
+    if step.wait["kind"] == jobs.KIND:
+        jobs.ended(turn, step, event)
+        return True
+    turn.cause("step.answered", {"kind": step.wait["kind"], **given.encode(event)}, step=step)
     if step.wait["kind"] == "approval":
         _decided(turn, step, dict(event.payload or {}))
     elif step.wait["kind"] == "child":

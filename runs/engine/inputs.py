@@ -94,7 +94,7 @@ class TurnedAway:
 class Answered:
     """The first signal to a step's wait of this pass. `checked`, `breach`: as of AttemptEnded.
 
-    `used`: the row of the named event that it is.
+    `used`: the row of the named event that it is. `rand`: in [0, 1), for jitter where it leads to another attempt.
     """
 
     step: str
@@ -104,6 +104,7 @@ class Answered:
     breach: Mapping[str, Json] | None = None
     checked: bool = False
     used: int | None = None
+    rand: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,13 @@ SAMPLES: Mapping[str, Sample] = {
         endless={"connection": "slow-brain", "prompt": "x"},
         failing=({"connection": "closed-brain", "prompt": "x"}, {"connection": "broken-brain", "prompt": "x"}),
     ),
+    "job": Sample(
+        config={"labels": ["linux"], "input": {"name": "${{ input.name }}"}, "command": ["make", "${{ input.name }}"]},
+        resolved="billing",
+        invalid={"labels": ["linux"], "max_takeovers": "${{ input.name }}"},
+        huge={"labels": ["linux"], "input": "x" * 300_000},
+        failing=({"labels": ["linux"], "files": {"a": "res://nothing"}}, {"labels": ["linux"], "files": {"a": 1}}),
+    ),
     "kv": Sample(
         config={"increment": {"key": "${{ input.name }}", "value": "${{ input.count }}"}},
         resolved="billing",

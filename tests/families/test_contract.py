@@ -158,6 +158,9 @@ def test_what_it_does_outside_carries_the_key(member: Family, sample: Sample, ou
     if member.name == "ssh":
         assert all(f"billing {KEY}\n" == kept.stored["output"]["stdout"] for kept in (first, again))
         return
+    if member.name == "job":  # its runner does it, with the key it is handed
+        assert [kept.stored["spec"]["key"] for kept in (first, again)] == [KEY, KEY]
+        return
     keys = [seen.headers.get("idempotency-key") for seen in outside.seen]
     if member.repeatable(first.action, None):
         assert as_json(first.outcome) == as_json(again.outcome)
@@ -188,7 +191,7 @@ def test_output_is_bounded(member: Family, sample: Sample) -> None:
 
 def test_an_unknown_outcome_may_be_repeated_unless_it_may_act_twice(member: Family, sample: Sample) -> None:
     action = resolve(member.name, sample.config, dict(sample.scope))
-    assert member.repeatable(action, None) is (member.name not in ("http", "ssh"))
+    assert member.repeatable(action, None) is (member.name not in ("http", "ssh", "job"))
 
 
 def test_every_key_of_its_config_is_documented(member: Family) -> None:

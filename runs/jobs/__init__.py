@@ -1,0 +1,1 @@
+"""Jobs: work that runners on other machines ask for, do and answer."""
