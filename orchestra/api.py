@@ -43,6 +43,7 @@ from runs.dead.api import router as dead_router
 from runs.flow_api import router as flow_runs_router
 from runs.incoming.api import router as hooks_router
 from runs.jobs.api import router as jobs_router
+from runs.jobs.people_api import router as runners_router
 from runs.named.api import router as named_router
 from runs.outbound.api import router as events_router
 from runs.schedules.api import router as schedules_router
@@ -95,7 +96,7 @@ ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
     uploads_router, variables_router, secrets_router, audit_router, search_router, sent_router, templates_router,
-    jobs_router,
+    jobs_router, runners_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

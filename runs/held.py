@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from runs import clock
+from runs.jobs import listing
 from runs.models import Work
 
 
@@ -28,4 +30,8 @@ def held_back(run_ids: Collection[str]) -> dict[str, dict[str, HeldBack]]:
         times = [t for t in (until, known.until if known else None) if t is not None]
         items = (known.items if known else 0) + (item >= 0)
         steps[step] = HeldBack(known.by if known else by, min(times, default=None), items)
+    for job, said in listing.held(run_ids, clock.now()):
+        steps = found.setdefault(job.run_id, {})
+        known = steps.get(job.step)
+        steps[job.step] = HeldBack(said, None, (known.items if known else 0) + (job.item >= 0))
     return found

@@ -47,7 +47,9 @@ def of_step(plan: StepPlan, row: StepRun | None) -> list[str]:
 
 def live_of(row: StepRun | None) -> dict[str, Any] | None:
     """{progress: {message, percent or None, at} or None, tail, log} of the attempt that runs now."""
-    live = row.live if row is not None and row.status == "running" else None
+    live = row.live if row is not None and row.status in ("running", "waiting") else None
+    if live and row is not None and row.status == "waiting" and "job" not in live:
+        live = None  # what was said before it began to wait
     if not live or row is None or live.get("attempt") != row.attempt or not {"progress", "tail", "log"} & set(live):
         return None
     progress = {"percent": None, **live["progress"]} if "progress" in live else None
