@@ -175,7 +175,12 @@ def test_rounds_of_an_until_are_jobs_with_keys_of_their_own(database: str) -> No
     run = started(step="until: {condition: '${{ steps.fix.output.result == 2 }}', every: 1s, max_rounds: 5}")
     complete(taken(), 1)
     who = runner()
-    job = wait_until(lambda: work() or claims.claim_job(runner=who))
+
+    def next_round() -> Job | None:
+        work()
+        return claims.claim_job(runner=who)
+
+    job = wait_until(next_round)
     assert job.spec["key"] == f"{run}:fix:2"
     complete(job, 2)
     assert of_run(run).output == 2
