@@ -13,12 +13,14 @@ from flows.starters import STARTERS, Starter
 
 BY_NAME: Final[Mapping[str, Starter]] = {starter.name: starter for starter in (*STARTERS, *EXAMPLES)}
 #: `connection shop (postgres): an account that may …`, and indented lines that go on
-_NEED = re.compile(r"^#   (connection|secret|group) ([a-z0-9-]+)(?: \(([a-z]+)\))?: (.+(?:\n#     .+)*)$", re.MULTILINE)
+_NEED = re.compile(
+    r"^#   (connection|secret|group|variable) ([a-z0-9_-]+)(?: \(([a-z]+)\))?: (.+(?:\n#     .+)*)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """`kind`: connection, secret or group; `type` of a connection, else empty; `why` in one sentence."""
+    """`kind`: connection, secret, group or variable; `type` of a connection, else empty; `why` in one sentence."""
 
     kind: str
     name: str
@@ -26,7 +28,10 @@ class Need:
     why: str
 
     def is_there(self, known: Known) -> bool:
-        places = {"connection": known.connections, "secret": known.secrets, "group": known.groups}
+        places = {
+            "connection": known.connections, "secret": known.secrets, "group": known.groups,
+            "variable": known.variables,
+        }  # fmt: skip
         return self.name in (places[self.kind] or ())
 
 

@@ -16,7 +16,7 @@ router = Router(tags=["flows"])
 
 
 class NeedOut(Schema):
-    kind: Literal["connection", "secret", "group"]
+    kind: Literal["connection", "secret", "group", "variable"]
     name: str
     type: str = Field(description="The kind of the connection, else empty.")
     why: str

@@ -40,6 +40,8 @@ def _made_at(need: Need) -> str:
             return reverse("connection-new", args=[need.type])
         case "secret":
             return reverse("secret-new")
+        case "variable":
+            return reverse("variable-new")
         case _:
             return ""
 

@@ -22,6 +22,12 @@ EXAMPLES = (
         HERE,
     ),
     Starter(
+        "reconcile",
+        "Compare two databases each night",
+        "Reads both side by side, compares them in a function, and tells people where they differ.",
+        HERE,
+    ),
+    Starter(
         "agent",
         "Let an agent work on a machine",
         "Starts a job over SSH that outlives the connection, waits for its call, and asks what to do with the result.",

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.test import Client
 
+from flows.actions import create_flow, release_draft
 from flows.definition.lint import lint
 from flows.known import known_names
 from flows.models import Flow
@@ -18,7 +19,7 @@ from resources.grants import grant_role
 from resources.tokens import create_token
 from runs.models import Run, StepRun
 from runs.worker import Worker
-from tests.engine.cluster import SYSTEM, check_fold, make_flow
+from tests.engine.cluster import SYSTEM, check_fold
 from tests.engine.test_store_queue import drain
 
 Json = Any
@@ -31,10 +32,9 @@ def release(name: str, *, sooner: dict[str, str] | None = None) -> Flow:
     for long, short in (sooner or {}).items():
         assert long in text
         text = text.replace(long, short)
-    flow = make_flow(text)
-    flow.folder = "ops"
-    flow.save(update_fields=["folder"])
-    return flow
+    create_flow(actor=SYSTEM, source=text)
+    release_draft(actor=SYSTEM, slug=name, version="1.0.0", live=True)
+    return Flow.objects.get(slug=name)
 
 
 def carry_on(run: str, until: Callable[[], Any] | None = None, seconds: float = 40.0) -> Run:
