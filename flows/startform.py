@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from flows.definition.resource_inputs import is_resource
+
 Json = Any
 PREFIX = "in."  # of field names, apart from the form's own
 WHOLE = "in"  # the one field of a schema that is no object
@@ -22,7 +24,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One control. kind: segmented | select | check | number | text | json."""
+    """One control. kind: segmented | select | check | number | text | resource | json. `media`: a resource's type."""
 
     name: str
     html_id: str
@@ -34,6 +36,8 @@ class Field:
     error: str = ""
     step: str = "any"
     choices: list[Choice] = field(default_factory=list)
+    media: str = ""
+    offered: list[tuple[str, str]] = field(default_factory=list)  # (address, name)
 
 
 def fields_of(
@@ -91,6 +95,8 @@ def _kind(schema: Mapping[str, Json]) -> str:
     enum = schema.get("enum")
     if isinstance(enum, list) and enum:
         return "segmented" if len(enum) <= SEGMENTS else "select"
+    if is_resource(schema):
+        return "resource"
     simple = {"string": "text", "integer": "number", "number": "number", "boolean": "check"}
     name = schema.get("type")
     return simple.get(name, "json") if isinstance(name, str) else "json"
@@ -119,6 +125,7 @@ def _field(
         error=error,
         step="1" if schema.get("type") == "integer" else "any",
         choices=[_choice(option, value) for option in schema.get("enum") or []],
+        media=str(schema.get("contentMediaType", "")) if kind == "resource" else "",
     )
 
 
@@ -133,7 +140,11 @@ def _default(schema: Mapping[str, Json], kind: str) -> str:
     default = schema["default"]
     if kind == "check":
         return "on" if default is True else ""
-    return default if kind == "text" and isinstance(default, str) else json.dumps(default, ensure_ascii=False)
+    return (
+        default
+        if kind in ("text", "resource") and isinstance(default, str)
+        else json.dumps(default, ensure_ascii=False)
+    )
 
 
 def _help(schema: Mapping[str, Json]) -> str:
@@ -159,6 +170,8 @@ def _read_one(
     elif not text.strip():
         if required:
             errors[name] = "This is needed."
+    elif kind == "resource":
+        value[name] = text.strip()
     elif kind == "text":
         value[name] = text.replace("\r\n", "\n")
     elif kind == "number" and schema.get("type") == "integer":

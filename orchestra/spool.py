@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from typing import IO, Any, Final
 
@@ -14,13 +15,16 @@ from runs.jobs import tokens as runner_tokens
 
 #: (method, address) of what takes more than settings.MAX_BODY_BYTES, from those who are signed in
 _LARGE: Final = {("POST", "/api/v1/resources"), ("POST", "/resources/upload")}
+#: the form that starts a flow may bring files
+_START: Final = re.compile(r"/flows/[^/]+/start")
 #: a form around a file: its other fields and boundaries
 _ROOM: Final = 64 * 1024
 
 
 def may_be_large(scope: dict[str, Any]) -> bool:
     part = scope["method"] == "PUT" and scope["path"].startswith(("/api/v1/uploads/", "/api/v1/runner/jobs/"))
-    return part or (scope["method"], scope["path"]) in _LARGE
+    form = scope["method"] == "POST" and _START.fullmatch(scope["path"]) is not None
+    return part or form or (scope["method"], scope["path"]) in _LARGE
 
 
 def limit(request: ASGIRequest) -> int:

@@ -17,6 +17,7 @@ from flows.definition import expr, waiting
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
 from flows.definition.plan import Plan, StepPlan
+from flows.given import resource_problems
 from flows.models import Flow, Release
 from resources.access import Actor, can, require
 from resources.errors import BadInput, Conflict, NotFound
@@ -88,6 +89,7 @@ def start_run(
     try:
         value = with_defaults(plan.input_schema, {} if input is None else input)
         problems = validate_input(plan.input_schema, value)
+        problems = problems or resource_problems(actor, flow.folder, plan.input_schema, value)
     except JsonError as error:
         raise BadInput(f"The input cannot be used: {error}", code="invalid_input") from error
     if problems:

@@ -14,13 +14,16 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
 
+from flows import given
 from flows.actions import visible_flow
+from flows.definition.plan import Plan
 from flows.models import Flow
 from flows.startform import field_errors, fields_of, read_form
 from resources.access import Actor
 from resources.errors import BadInput, Conflict, OrchestraError, TooMany
 from runs import actions, flow_actions, line
 from runs.flow_pages import flow_page, list_page, live_plan_of, why_not
+from runs.models import StartKey
 
 PRIORITY = re.compile(r"-?(10|[0-9])", re.ASCII)
 
@@ -113,12 +116,31 @@ def start_flow(request: HttpRequest, slug: str) -> HttpResponse:
     errors: dict[str, str] = {}
     if request.method == "POST":
         posted = {name: request.POST[name] for name in request.POST}
-        started, errors = _start(actor, flow, plan.input_schema, posted)
+        before = StartKey.objects.filter(flow=flow, source="page", key=posted.get("key", "")).first()
+        if request.FILES and before is not None:  # a double click: the second upload would be another input
+            return redirect("run", before.run_id)
+        taken, errors = given.take_files(actor, flow.folder, fields_of(plan.input_schema), request.FILES)
+        posted |= taken
+        started, errors = (None, errors) if errors else _start(actor, flow, plan.input_schema, posted)
         if started is not None:
             return _started(request, started)
-    context = {"section": "flows", "flow": flow, "plan": plan, "form_error": errors.get("", "")}
-    context["fields"] = fields_of(plan.input_schema, posted, errors)
-    context["priority"] = {"value": (posted or {}).get("priority", ""), "error": errors.get("priority", "")}
-    context["gate"] = line.of_flow(flow)
-    context["key"] = (posted or {}).get("key") or uuid.uuid4().hex
+    context = _form(actor, flow, plan, posted, errors)
     return render(request, "flows/start.html", context, status=422 if errors else 200)
+
+
+def _form(
+    actor: Actor, flow: Flow, plan: Plan, posted: dict[str, str] | None, errors: dict[str, str]
+) -> dict[str, Any]:
+    fields = given.offered(actor, flow.folder, fields_of(plan.input_schema, posted, errors))
+    posted = posted or {}
+    return {
+        "section": "flows",
+        "flow": flow,
+        "plan": plan,
+        "form_error": errors.get("", ""),
+        "fields": fields,
+        "files": any(field.kind == "resource" for field in fields),
+        "priority": {"value": posted.get("priority", ""), "error": errors.get("priority", "")},
+        "gate": line.of_flow(flow),
+        "key": posted.get("key") or uuid.uuid4().hex,
+    }

@@ -14,6 +14,7 @@ from flows.definition.lint_graph import did_you_mean
 from flows.definition.models_webhook import WebhookTrigger
 from flows.definition.problems import Problem
 from flows.definition.reader import Document, StepDoc
+from flows.definition.resource_inputs import misplaced
 from flows.definition.template import expressions_in, has_expression
 from flows.definition.yaml_source import Path
 from flows.steps.db.sql import is_bounded
@@ -108,6 +109,8 @@ def check_schema(document: Document, schema: Json, path: Path) -> bool:
         document.report(rule, (*path, *where), f"The schema is not valid: {message}.", hint)
     for where, _ in expressions_in(schema, path):
         document.report("template-not-allowed", where, "A schema has no expressions.", "Write a plain value.")
+    for where, said in misplaced(schema, allowed=path == ("input",)):
+        document.report("invalid-schema", (*path, *where), f"The schema is not valid: {said}.", "Mend or remove it.")
     return len(document.problems) == before
 
 
