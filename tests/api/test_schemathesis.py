@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,11 +44,16 @@ def token(served: Web) -> str:
     return served.manage("create_token", "admin")
 
 
+#: each test takes every SHARES-th operation, so that none takes long
+SHARES = 6
+
+
+@pytest.mark.parametrize("share", range(SHARES))
 @pytest.mark.parametrize("mode", ["positive", "negative"])
-def test_every_answer_is_a_declared_one(served: Web, token: str, mode: str, tmp_path: Path) -> None:
-    schema = schemathesis.openapi.from_url(f"{served.url}/api/v1/openapi.json")
+def test_every_answer_is_a_declared_one(served: Web, token: str, mode: str, share: int) -> None:
+    schema = schemathesis.openapi.from_url(f"{served.url}/api/v1/openapi.json", timeout=60)
     tried = 0
-    for found in schema.get_all_operations():
+    for found in list(schema.get_all_operations())[share::SHARES]:
         assert isinstance(found, Ok)
         operation = found.ok()
 
@@ -68,4 +72,4 @@ def test_every_answer_is_a_declared_one(served: Web, token: str, mode: str, tmp_
             case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=CHECKS)
 
         check()
-    assert tried > 100
+    assert tried > 50
