@@ -12,6 +12,7 @@ from approvals.queries import mine_now
 from orchestra.load import operates
 from resources.access import Actor, can
 from resources.models import Role
+from resources.notices.inbox import unread
 from runs.dead.letters import Filter, dead_letters
 
 #: dead letters counted in the navigation; above it stands "99+"
@@ -19,8 +20,8 @@ MOST_SHOWN = 99
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
-    """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the counts on the inbox and on the
-    dead letters, whether the person operates anything or administers everything."""
+    """`csp_nonce`, the theme from its cookie ("" follows the system), the host, the counts on the inbox, on the
+    notices and on the dead letters, whether the person operates anything or administers everything."""
     theme = request.COOKIES.get("theme", "")
     return {
         "csp_nonce": getattr(request, "csp_nonce", ""),
@@ -30,6 +31,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "administers": SimpleLazyObject(lambda: _administers(request)),
         "dead_count": SimpleLazyObject(lambda: _dead_count(request)),
         "inbox_count": SimpleLazyObject(lambda: _inbox_count(request)),
+        "notice_count": SimpleLazyObject(lambda: _notice_count(request)),
     }
 
 
@@ -57,3 +59,10 @@ def _inbox_count(request: HttpRequest) -> int:
     if user is None or not user.is_authenticated:
         return 0
     return mine_now(Actor.of(request), time.time()).count()
+
+
+def _notice_count(request: HttpRequest) -> int:
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return 0
+    return unread(Actor.of(request))

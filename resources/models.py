@@ -395,7 +395,7 @@ class AuditHead(models.Model):
 
 
 # the tables of notices belong to this app; down here, since nothing above needs them
-from resources.notices.models import Notice, NoticeDelivery  # noqa: E402
+from resources.notices.models import Notice, NoticeDelivery, NoticeMute  # noqa: E402
 
 __all__ = [
     "ApiToken",
@@ -411,6 +411,7 @@ __all__ = [
     "KvWrite",
     "Notice",
     "NoticeDelivery",
+    "NoticeMute",
     "Permit",
     "ResourceUse",
     "Role",

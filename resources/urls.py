@@ -8,9 +8,14 @@ from resources import connection_views as connections
 from resources import resource_views as pages
 from resources import secret_views as secrets
 from resources.limits import views as limits
+from resources.notices import views as notices
 from resources.trail import views as trail
 
 urlpatterns = [
+    path("notices", notices.notice_list, name="notices"),
+    path("notices/read", notices.notices_read, name="notices-read"),
+    path("notices/settings", notices.notice_settings, name="notice-settings"),
+    path("notices/<int:notice_id>/read", notices.notice_read, name="notice-read"),
     path("connections", connections.connection_list, name="connections"),
     path("connections/new", connections.connection_kinds, name="connection-kinds"),
     path("connections/new/<str:kind>", connections.connection_new, name="connection-new"),

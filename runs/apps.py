@@ -11,6 +11,7 @@ class RunsConfig(AppConfig):
         from flows.signals import live_changed
         from resources import holding as resource_holding
         from resources import keeping, usage  # models exist from here on
+        from resources.notices import forgetting as notices
         from resources.signals import limits_changed
         from runs import holding, keeper, overdue, permits, releases, retention, signals
         from runs.dead import duty as replays
@@ -45,4 +46,5 @@ class RunsConfig(AppConfig):
         keeper.register("jobs", claims.expire, when=claims.WHEN)
         keeper.register("logs of jobs", logs.prune, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)
+        keeper.register("notices", notices.turn, when=keeper.NEVER)
         keeper.register("search", search.Duty().turn, when=search.WHEN)

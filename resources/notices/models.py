@@ -71,3 +71,16 @@ class NoticeDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.key} by {self.channel or 'the product'}: {self.status}"
+
+
+class NoticeMute(models.Model):
+    """One kind of notice that one person does not want."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notice_mutes", db_index=False)
+    kind = models.CharField(max_length=16)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "kind"], name="notice_mute_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} without {self.kind}"

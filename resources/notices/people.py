@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models import Q
 
-from resources.models import Notice
+from resources.models import Notice, NoticeMute
 
 #: people told at once
 MAX_PEOPLE = 1000
@@ -29,8 +29,11 @@ def find(users: Iterable[str], groups: Iterable[str]) -> tuple[list[int], list[s
 
 
 def tell(ids: Iterable[int], *, key: str, kind: str, title: str, text: str = "", url: str = "", now: float) -> None:
-    """In the caller's transaction. Who has this key already is told nothing more."""
+    """In the caller's transaction. Who has this key already is told nothing more, who muted the kind nothing at all."""
+    wanted = set(ids)
+    wanted -= set(NoticeMute.objects.filter(kind=kind, user__in=wanted).values_list("user_id", flat=True))
     rows = [
-        Notice(user_id=pk, key=key, kind=kind, title=title[:300], text=text[:MAX_TEXT], url=url, at=now) for pk in ids
+        Notice(user_id=pk, key=key, kind=kind, title=title[:300], text=text[:MAX_TEXT], url=url, at=now)
+        for pk in sorted(wanted)
     ]
     Notice.objects.bulk_create(rows, ignore_conflicts=True, batch_size=200)

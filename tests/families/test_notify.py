@@ -13,10 +13,10 @@ from django.contrib.auth.models import Group
 
 from flows.resolve import ResolveError
 from flows.steps.base import Done, Fail, Fetched, Retry
-from flows.steps.notify.mail import html_of
 from resources import probe
 from resources.access import Actor
 from resources.connections import create_connection
+from resources.markdown import html_of
 from resources.models import Notice, NoticeDelivery
 from resources.secrets import set_secret
 from tests.families.attempt import KEY, Attempt, attempt, error, output, resolve

@@ -10,11 +10,10 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from functools import cache
-from typing import Any
 
 from flows.steps.base import Json, Refused, StepContext
 from resources.kinds.notify import SmtpSettings
+from resources.markdown import html_of
 
 MAX_ATTACHED = 10 * 1024 * 1024
 
@@ -22,18 +21,6 @@ MAX_ATTACHED = 10 * 1024 * 1024
 def message_id(key: str, sender: str) -> str:
     """The same for every attempt, so that a repeat can be recognised."""
     return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
-
-
-@cache
-def _markdown() -> Any:
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-
-
-def html_of(text: str) -> str:
-    """Safe: HTML in the text is escaped, and links lead to http, https and mailto only."""
-    return str(_markdown().render(text))
 
 
 def build(ctx: StepContext, settings: SmtpSettings, config: Mapping[str, Json]) -> bytes:

@@ -1,0 +1,10 @@
+"""What people are told of, and may choose not to be. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KINDS: Final[Mapping[str, str]] = {
+    "message": "Messages that flows send",
+}
