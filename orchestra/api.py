@@ -96,7 +96,8 @@ api = NinjaAPI(
 ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
-    uploads_router, variables_router, secrets_router, audit_router, search_router, sent_router, templates_router, jobs_router, runners_router, notices_router,
+    uploads_router, variables_router, secrets_router, audit_router, search_router,
+    sent_router, templates_router, jobs_router, runners_router, notices_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)
