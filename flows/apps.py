@@ -10,3 +10,4 @@ class FlowsConfig(AppConfig):
         from resources import usage  # models exist from here on
 
         usage.register("connection", uses.using_connection, uses.count_connections)
+        usage.register("secret", uses.using_secret)

@@ -1,12 +1,13 @@
-"""Which connections the flows name: one row for each, kept with every draft that is saved and every release that goes
-live, so that deleting a connection and the list of connections need not read all flows."""
+"""What the flows name. Connections: one row for each, kept with every draft that is saved and every release that goes
+live, so that deleting a connection and the list of connections need not read all flows. Secrets are few and seldom
+deleted: they are looked for in the texts that hold their name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from flows.definition import yaml_source
 from flows.definition.plan import Plan
@@ -41,6 +42,29 @@ def _of_step(step: Any) -> Iterator[Any]:
                 yield from _of_step(value)
 
 
+def secrets_in(source: str) -> frozenset[str]:
+    """The secrets that a flow's text names: of webhooks and of waits for signed calls. Pure."""
+    data = yaml_source.parse(source).data
+    if not isinstance(data, dict):
+        return frozenset()
+    hooks = (_at(trigger, "webhook") for trigger in _list(data.get("triggers")))
+    waits = (_at(step, "wait") for step in _list(data.get("steps")))
+    answers = (one for wait in waits for one in (wait, *_mapping(_at(wait, "first")).values()))
+    return _plain(_at(tree, "secret") for tree in (*hooks, *(_at(answer, "callback") for answer in answers)))
+
+
+def _at(tree: Any, key: str) -> Any:
+    return tree.get(key) if isinstance(tree, dict) else None
+
+
+def _mapping(tree: Any) -> dict[Any, Any]:
+    return tree if isinstance(tree, dict) else {}
+
+
+def _list(tree: Any) -> list[Any]:
+    return tree if isinstance(tree, list) else []
+
+
 def _plain(names: Any) -> frozenset[str]:
     return frozenset(n for n in names if isinstance(n, str) and 0 < len(n) <= MAX_NAME and not has_expression(n))
 
@@ -66,6 +90,18 @@ def using_connection(name: str) -> list[Use]:
         Use(f"flow {slug}" if live else f"draft of flow {slug}", f"/flows/{slug}", blocks=live)
         for slug, live in found.items()
     ]
+
+
+def using_secret(name: str) -> list[Use]:
+    """Registered with resources.usage: a live webhook or signed wait keeps it, a draft alone does not."""
+    texts = Flow.objects.filter(Q(live__source__contains=name) | Q(draft__source__contains=name)).order_by("slug")
+    found = []
+    for slug, live, draft in texts.values_list("slug", "live__source", "draft__source"):
+        if live and name in secrets_in(live):
+            found.append(Use(f"flow {slug}", f"/flows/{slug}"))
+        elif draft and name in secrets_in(draft):
+            found.append(Use(f"draft of flow {slug}", f"/flows/{slug}", blocks=False))
+    return found
 
 
 def count_connections() -> Mapping[str, int]:

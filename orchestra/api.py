@@ -110,7 +110,7 @@ def on_ours(request: HttpRequest, error: OrchestraError) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def on_shape(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    details = [{"path": _path(e["loc"]), "message": e["msg"]} for e in error.errors]
+    details = [{"path": _path(e["loc"]), "message": e["msg"].removeprefix("Value error, ")} for e in error.errors]
     return error_response(BadInput("The request has the wrong shape.", code="invalid_request", details=details))
 
 

@@ -79,6 +79,8 @@ def _where(location: tuple[str | int, ...], given: Any) -> str:
 def _words(kind: str, message: str) -> str:
     if kind in ("missing", "string_too_short"):
         return "This is needed."
+    if kind == "extra_forbidden":
+        return "There is no such setting."
     return message.removeprefix("Value error, ")
 
 

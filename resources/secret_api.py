@@ -9,7 +9,7 @@ from django.utils import timezone
 from ninja import Field, Router, Schema, Status
 from ninja.params.functions import Query
 
-from resources import backends, secret_versions, secrets, warnings
+from resources import backends, secret_versions, secrets, usage, warnings
 from resources.access import Actor, can, require, require_some_role
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput
@@ -67,7 +67,14 @@ class SecretOut(Schema):
     due_at: str | None
 
 
+class SecretUseOut(Schema):
+    label: str = Field(description="Such as: flow release-service.")
+    url: str
+    blocks: bool = Field(description="Keeps it from being deleted.")
+
+
 class SecretWhole(SecretOut):
+    uses: list[SecretUseOut] = Field(description="Who names it; for admins.")
     versions: list[VersionOut] = Field(description="The newest first; for admins.")
 
 
@@ -186,9 +193,14 @@ def _out(row: Secret, actor: Actor) -> dict[str, Json]:
 
 
 def _whole(row: Secret, actor: Actor) -> dict[str, Json]:
-    versions = secret_versions.history(row.name) if can(actor, Role.ADMIN) else []
-    now = timezone.now().timestamp()
-    return {**_out(row, actor), "versions": [_version(found, row, now) for found in versions]}
+    admin, now = can(actor, Role.ADMIN), timezone.now().timestamp()
+    versions = secret_versions.history(row.name) if admin else []
+    uses = usage.uses_of("secret", row.name) if admin else []
+    return {
+        **_out(row, actor),
+        "uses": [{"label": use.label, "url": use.url, "blocks": use.blocks} for use in uses],
+        "versions": [_version(found, row, now) for found in versions],
+    }
 
 
 def _version(found: SecretVersion, row: Secret, now: float) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from resources import backends, secret_versions, secrets
+from resources import backends, secret_versions, secrets, usage
 from resources.access import Actor, can
 from resources.errors import OrchestraError
 from resources.models import Role, Secret
@@ -143,6 +143,7 @@ def _about(secret: Secret) -> dict[str, Any]:
     states = [(v, secret_versions.state_of(v, secret, now.timestamp())) for v in secret_versions.history(secret.name)]
     return {
         "secret": secret,
+        "uses": usage.uses_of("secret", secret.name),
         "place": _place(secret),
         "age": age_of(secret.rotated_at, secret.rotate_days, now),
         "versions": states,

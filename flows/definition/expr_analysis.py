@@ -171,7 +171,7 @@ def _one(message: str, offset: int | None) -> Finding:
         said = f"`{_operator(overload[1])}` does not take {types}."
         return Finding("expression-type", said, offset, "Convert one side: string(x), int(x) or double(x).")
     if unknown := _UNKNOWN.search(message):
-        hint = "In scope are input, trigger, run, steps.<id>, and item in a fan-out."
+        hint = "In scope are input, trigger, run, vars.<name>, steps.<id>, and item in a fan-out."
         return Finding("unknown-name", f"There is no `{unknown[1]}` in expressions.", offset, hint)
     if "operand of a select" in message:
         return Finding("expression-type", f"{message[:1].upper()}{message[1:]}.", offset, "It has no fields.")

@@ -77,7 +77,8 @@ _files: list[Any] = []
 
 def _failed(settings: PostgresSettings, message: str) -> Exception:
     said = " ".join(message.split())
-    said = re.sub(r"^connection (failed|to server)[^:]*: ", "", said)[:300]
+    said = re.sub(r"^(connection (failed|to server)[^:]*: )+", "", said)
+    said = re.sub(r" Is the server running.*", "", said)[:300].rstrip("?.")
     where = f"{settings.host}:{settings.port}"
     if _CERTIFICATE.search(said):
         return Denied(f"{where} cannot be trusted as the connection asks: {said}.")

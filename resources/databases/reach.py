@@ -82,7 +82,7 @@ def bounded(make: Callable[[], T], unmake: Callable[[T], None], seconds: float, 
             given_up.set()
             found = next((a for a in _rest(answers) if a is not None), None)  # it came at that very moment
     if found is None:
-        raise TooSlow("There was no session in time.")
+        raise TooSlow("The server gave no session in time. Is it a database of this kind, and does it have room?")
     if isinstance(found, BaseException):
         raise found
     return found

@@ -104,7 +104,7 @@ def _last_success(run: Run, since: float) -> float | None:
 
 def _reason(run: Run, count: int) -> str:
     message = str((run.error or {}).get("message", ""))
-    return f"{count} runs with it failed alike within a day: {run.error_class} {message}".strip()
+    return f"It failed {count} times alike within a day: {run.error_class} {message}".strip()
 
 
 def _forget(now: float) -> None:

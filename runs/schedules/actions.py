@@ -135,7 +135,9 @@ def _past(at: float, row: ScheduledTime | None) -> Past:
 
 
 def _range(schedule: Schedule, start: float, end: float) -> list[float]:
-    if not _EARLIEST <= start <= end:
+    if start < _EARLIEST:
+        raise BadInput("The range begins before 1970.", code="bad_range")
+    if start > end:
         raise BadInput("The range ends before it begins.", code="bad_range")
     if end > clock.now():
         raise BadInput("The range ends in the future; a backfill is of past times.", code="bad_range")

@@ -117,7 +117,7 @@ def test_inputs_that_fail_alike_again_and_again_go_in_by_themselves(database: st
     poison.turn(clock.now())
     poison.turn(clock.now())
     row = Quarantine.objects.get()
-    assert (row.actor, row.run_id) == ("keeper", last) and row.reason.startswith("5 runs with it failed alike")
+    assert (row.actor, row.run_id) == ("keeper", last) and row.reason.startswith("It failed 5 times alike")
     assert refused(flow, n=1) and not refused(flow, n=2)
     assert AuditEntry.objects.get(action="input.quarantined").actor == "keeper"
 

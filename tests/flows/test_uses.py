@@ -8,8 +8,8 @@ import pytest
 
 from flows.actions import create_flow, make_live, release_draft, save_draft
 from flows.models import ConnectionUse
-from flows.uses import named_in
-from resources import connections, usage
+from flows.uses import named_in, secrets_in
+from resources import connections, secrets, usage
 from resources.access import Actor
 from resources.errors import Conflict
 
@@ -78,3 +78,34 @@ def test_a_draft_that_only_it_names_lets_a_connection_go() -> None:
 )  # fmt: skip
 def test_texts_are_read_as_far_as_they_can_be(text: Any, names: set[str]) -> None:
     assert named_in(text) == names
+
+
+HOOKED = """
+flow: hooked
+triggers: [{webhook: {verify: github, secret: %s}}]
+steps:
+  - {id: a, wait: {callback: {secret: signs}}}
+  - {id: b, wait: {first: {called: {callback: {secret: first-signs}}, late: {until: "2030-01-01T00:00:00Z"}}}}
+"""
+
+
+def test_a_secret_that_a_live_flow_checks_callers_with_stays_and_one_of_a_draft_may_go() -> None:
+    for name in ("hook", "hook-new", "signs", "first-signs"):
+        secrets.set_secret(actor=ADMIN, name=name, value="a value of its own")
+    create_flow(actor=ADMIN, source=HOOKED % "hook")
+    assert [(use.label, use.blocks) for use in usage.uses_of("secret", "hook")] == [("draft of flow hooked", False)]
+    release_draft(actor=ADMIN, slug="hooked", version="1.0.0", live=True)
+    save_draft(actor=ADMIN, slug="hooked", source=HOOKED % "hook-new", revision=1)
+    for name in ("hook", "signs", "first-signs"):
+        with pytest.raises(Conflict, match=f"{name} is used by flow hooked"):
+            secrets.delete_secret(actor=ADMIN, name=name)
+    secrets.delete_secret(actor=ADMIN, name="hook-new")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ": [", "5", "triggers: 5", "steps: {}", "triggers: [1, {webhook: 2}]", "steps: [{wait: {first: [1]}}]",
+     "steps: [{wait: {callback: {secret: [x]}}}]"],
+)  # fmt: skip
+def test_secrets_are_looked_for_as_far_as_a_text_can_be_read(text: str) -> None:
+    assert secrets_in(text) == frozenset()
