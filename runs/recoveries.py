@@ -197,7 +197,7 @@ def consequences(plan: Plan, state: State, control: str, step: str = "", item: i
         ran = [s.id for s in plan.steps if not s.handler]
         return _consequences(plan, state, ran, {s.id for s in plan.steps if s.family == "approval"}, new_keys=True)
     if control == "fork":
-        kept = [s.id for s in repair.kept_by_fork(plan, state, step)]
+        kept = {s.id for s in repair.kept_by_fork(plan, state, step)}
         again = [s.id for s in plan.steps if s.id not in kept and not s.handler]
         asked = {s.id for s in plan.steps if s.family == "approval" and s.id in again}
         return _consequences(plan, state, again, asked, new_keys=True, kept=kept)
@@ -218,13 +218,13 @@ def _consequences(
 ) -> Consequences:
     """With a new idempotency key whatever succeeded or may have acted can happen twice; with the same one, only what
     may have acted."""
-    ids = set(again)
+    ids, left = set(again), set(kept)
     order = [s.id for s in plan.steps]
-    acts = [s for s in order if s in ids and plan.step(s).family not in _HARMLESS]
-    repeat = [s for s in acts if _may_repeat(state, s, new_keys)]
+    acted = {name for (name, _), s in state.steps.items() if name in ids and _may_repeat(s, new_keys)}
+    repeat = [s for s in order if s in acted and plan.step(s).family not in _HARMLESS]
     return Consequences(
         tuple(s for s in order if s in ids), tuple(s for s in order if s in asked), tuple(repeat),
-        tuple(s for s in order if s in set(kept)),
+        tuple(s for s in order if s in left),
     )  # fmt: skip
 
 
@@ -232,11 +232,10 @@ def _consequences(
 _HARMLESS: Final = frozenset({"function", "sleep", "wait", "approval", "route"})
 
 
-def _may_repeat(state: State, step_id: str, new_keys: bool) -> bool:
-    mine = [s for (name, _), s in state.steps.items() if name == step_id]
+def _may_repeat(step: Step, new_keys: bool) -> bool:
     if new_keys:
-        return any(s.acted or s.status in {SUCCEEDED, UNKNOWN} for s in mine)
-    return any(s.acted and s.status != SUCCEEDED for s in mine)
+        return step.acted or step.status in {SUCCEEDED, UNKNOWN}
+    return step.acted and step.status != SUCCEEDED
 
 
 def goes_on_while_paused(state: State) -> dict[str, list[str]]:

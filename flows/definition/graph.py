@@ -73,8 +73,19 @@ def ancestors(needs: Needs) -> dict[str, frozenset[str]]:
 
 
 def descendants(needs: Needs, step: str) -> frozenset[str]:
-    """Every step that waits for `step`, directly or not."""
-    return frozenset(s for s, above in ancestors(needs).items() if step in above)
+    """Every step that waits for `step`, directly or not; in a cycle, itself too."""
+    below: dict[str, list[str]] = {}
+    for waiting, above in needs.items():
+        for need in above:
+            below.setdefault(need, []).append(waiting)
+    seen: set[str] = set()
+    todo = list(below.get(step, ())) if step in needs else []
+    while todo:
+        found = todo.pop()
+        if found not in seen:
+            seen.add(found)
+            todo.extend(below.get(found, ()))
+    return frozenset(seen)
 
 
 def surely_ran(steps: Mapping[str, StepPlan]) -> dict[str, frozenset[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,3 +67,27 @@ def test_no_two_steps_share_a_place_and_needs_lie_above(needs: dict[str, list[st
     for step in drawn.steps:
         if step.id in places:
             assert all(places[n].rank < places[step.id].rank for n in step.needs)
+
+
+class Looked(tuple[str, ...]):
+    """Needs that count how often somebody reads them."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        Looked.times += 1
+        return super().__iter__()
+
+
+def test_what_waits_for_a_step_is_found_by_reading_each_need_once() -> None:
+    # a run's page asks this for each of up to 500 steps: reading all that is above each step would take minutes
+    Looked.times = 0
+    needs = {f"s{i}": Looked([f"s{i - 1}"] if i else []) for i in range(500)}
+    assert len(graph.descendants(needs, "s0")) == 499 and Looked.times == 500
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdefg"), max_size=4).map(tuple)))
+def test_descendants_are_ancestors_seen_from_the_other_end(needs: dict[str, tuple[str, ...]]) -> None:
+    above = graph.ancestors(needs)
+    for step in "abcdefg":
+        assert graph.descendants(needs, step) == {s for s, found in above.items() if step in found}
