@@ -1,0 +1,18 @@
+"""`python -m orchestra.cli`: programs for machines that need nothing else of Orchestra."""
+
+from __future__ import annotations
+
+import sys
+
+from orchestra.cli import runner
+
+
+def main() -> int:
+    if sys.argv[1:2] == ["runner"]:
+        return runner.main(sys.argv[2:])
+    sys.stderr.write("usage: python -m orchestra.cli runner --help\n")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
