@@ -23,10 +23,11 @@ from resources import artifacts
 from runs import actions, clock
 from runs.jobs import claims, tokens
 from runs.models import Job, Run, StepRun
-from tests.engine.cluster import ROOT, SYSTEM, check_fold, wait_until
+from tests.engine.cluster import SYSTEM, check_fold, wait_until
 from tests.engine.test_jobs import started, work
 
 Json = Any
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Threads(ThreadingMixIn, WSGIServer):
