@@ -120,3 +120,29 @@ class Variable(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Binding(models.Model):
+    """Which connection a name in flows stands for: in all of them (no flow), or in one, which comes first.
+
+    `test` counts in runs started as tests, `live` in all others; "" leaves it to what comes after.
+    """
+
+    flow = models.ForeignKey(Flow, models.CASCADE, null=True, blank=True, related_name="bindings")
+    name = models.CharField(max_length=64)
+    test = models.CharField(max_length=64, blank=True, default="")
+    live = models.CharField(max_length=64, blank=True, default="")
+    updated_by = models.ForeignKey(USER, models.PROTECT, null=True, related_name="+")
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name"], condition=Q(flow__isnull=True), name="binding_of_workspace_once"),
+            models.UniqueConstraint(
+                fields=["flow", "name"], condition=Q(flow__isnull=False), name="binding_of_flow_once"
+            ),
+            models.CheckConstraint(condition=~Q(test="", live=""), name="binding_says_something"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

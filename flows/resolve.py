@@ -1,7 +1,7 @@
 """What a step will do, worked out before it does it: the config rendered, checked and completed.
 
 The same Action is shown to reviewers, digested, and executed. It never holds a secret. No I/O but reading the
-connection.
+connection, and the binding that says which one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from flows.bindings import connection_for
 from flows.definition import expr
+from flows.definition.bindings import Place
 from flows.definition.plan import ForEach, Plan
 from flows.steps.base import Action, Refused, StepError
 from flows.steps.configs import ConfigError, parse_config
@@ -21,6 +23,8 @@ from resources.errors import NotFound, OrchestraError
 
 Json = Any
 MAX_ITEMS = 10_000
+#: of no flow: names stand for what they do in live runs of all flows
+ANYWHERE = Place()
 #: the key that marks a reference to a resource in place of a value
 REF = "$res"
 
@@ -37,16 +41,22 @@ class ResolveError(OrchestraError):
 
 
 def resolve_actions(
-    plan: Plan, step_id: str, scope: Mapping[str, Json], *, item: int | Literal["all"] | None = None
+    plan: Plan,
+    step_id: str,
+    scope: Mapping[str, Json],
+    *,
+    item: int | Literal["all"] | None = None,
+    place: Place = ANYWHERE,
 ) -> list[Action]:
-    """The actions of a step: one, or with `item="all"` one for each item of its `for_each`.
+    """The actions of a step: one, or with `item="all"` one for each item of its `for_each`. `place`: whose bindings
+    say what the names of connections stand for.
 
     `item` a number: that item alone; `scope` may bring it along as `item`, else the items are worked out.
     Without `for_each`, "all" and None are the same. Raises ResolveError; KeyError for an unknown step.
     """
     step = plan.step(step_id)
     if step.for_each is None or item is None:
-        return [resolve_action(step_id, step.family, step.config, scope)]
+        return [resolve_action(step_id, step.family, step.config, scope, place=place)]
     base = _scope(step_id, scope)
     if item != "all" and "item" in scope:
         numbered = [(item, scope["item"])]
@@ -54,7 +64,7 @@ def resolve_actions(
         items = list(enumerate(resolve_items(step_id, step.for_each, base)))
         numbered = items if item == "all" else [items[item]]
     return [
-        resolve_action(step_id, step.family, step.config, _with_item(base, value, index), item=index)
+        resolve_action(step_id, step.family, step.config, _with_item(base, value, index), item=index, place=place)
         for index, value in numbered
     ]
 
@@ -66,12 +76,15 @@ def resolve_action(
     scope: Mapping[str, Json] | expr.Scope,
     *,
     item: int | None = None,
+    place: Place = ANYWHERE,
 ) -> Action:
     """One action of a family with this config; also a step's fallback. Raises ResolveError."""
     member = family(family_name)
     try:
         parsed = parse_config(family_name, expr.render(member.at_start(config), scope))
-        connection, settings = _connection(getattr(parsed, "connection", None))
+        connection, settings = _connection(getattr(parsed, "connection", None), place)
+        if connection is not None:  # what people read and approve names the connection, not what the flow calls it
+            parsed = parsed.model_copy(update={"connection": connection["name"]})
         ready = member.pin(member.prepare(parsed, settings))
     except expr.ExprError as e:
         raise of_expression(step_id, e) from e
@@ -132,14 +145,16 @@ def _with_item(scope: expr.Scope, value: Json, index: int) -> expr.Scope:
     return expr.Scope({**scope.values, "item": value, "item_index": index})
 
 
-def _connection(name: str | None) -> tuple[dict[str, Json] | None, BaseModel | None]:
-    """(what an action says of it, its settings) of a connection. Raises Refused when there is none."""
+def _connection(name: str | None, place: Place) -> tuple[dict[str, Json] | None, BaseModel | None]:
+    """(what an action says of it, its settings) of what a name stands for. Raises Refused when there is none."""
     if name is None:
         return None, None
+    real = connection_for(name, place)
     try:
-        ref = connections.resolve(name)
+        ref = connections.resolve(real)
     except NotFound as e:
-        raise Refused(f"There is no connection {name!r}; create it under Connections") from e
+        why = f", which {name!r} stands for in {'test' if place.test else 'live'} runs" if real != name else ""
+        raise Refused(f"There is no connection {real!r}{why}; create it under Connections") from e
     return ref.to_json(), ref.settings
 
 

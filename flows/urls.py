@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from flows import binding_views as bindings
 from flows import variable_views as variables
 from flows import views
 from flows.template_views import template_page
@@ -15,6 +16,12 @@ urlpatterns = [
     path("variables/<str:name>/delete", variables.variable_delete, name="variable-delete"),
     path("flows/<str:flow>/variables/<str:name>/edit", variables.variable_edit, name="variable-of-flow"),
     path("flows/<str:flow>/variables/<str:name>/delete", variables.variable_delete, name="variable-of-flow-delete"),
+    path("bindings", bindings.binding_list, name="bindings"),
+    path("bindings/new", bindings.binding_edit, name="binding-new"),
+    path("bindings/<str:name>/edit", bindings.binding_edit, name="binding"),
+    path("bindings/<str:name>/delete", bindings.binding_delete, name="binding-delete"),
+    path("flows/<str:flow>/bindings/<str:name>/edit", bindings.binding_edit, name="binding-of-flow"),
+    path("flows/<str:flow>/bindings/<str:name>/delete", bindings.binding_delete, name="binding-of-flow-delete"),
     path("flows/new", views.new_flow, name="flow-new"),
     path("flows/check", views.check_source, name="flow-check"),
     path("flows/schema.json", views.schema, name="flow-schema"),

@@ -4,12 +4,15 @@ deleted: they are looked for in the texts that hold their name."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import Count, Q
 
+from flows import bindings
 from flows.definition import yaml_source
+from flows.definition.bindings import Bindings, Place, stands_for
 from flows.definition.plan import Plan
 from flows.definition.template import has_expression
 from flows.models import ConnectionUse, Flow
@@ -81,15 +84,45 @@ def keep(flow: Flow, names: frozenset[str], *, live: bool) -> None:
 
 
 def using_connection(name: str) -> list[Use]:
-    """Registered with resources.usage: a flow whose live release names it keeps it; a draft alone does not."""
-    rows = ConnectionUse.objects.filter(name=name).order_by("flow__slug", "-live").values_list("flow__slug", "live")
-    found: dict[str, bool] = {}
-    for slug, live in rows:
-        found[slug] = found.get(slug, False) or live
-    return [
-        Use(f"flow {slug}" if live else f"draft of flow {slug}", f"/flows/{slug}", blocks=live)
-        for slug, live in found.items()
-    ]
+    """Registered with resources.usage: a flow keeps the connection that its live release reaches in live runs, and so
+    does a binding of a flow that is live; drafts, tests and other bindings do not."""
+    names = bindings.reaching(name) | {name}
+    bound = bindings.read(names=names)
+    rows = ConnectionUse.objects.filter(name__in=names).order_by("flow__slug", "-live")
+    found: dict[str, str] = {}
+    for slug, called, live in rows.values_list("flow__slug", "name", "live"):
+        how = _how(name, called, slug, live, bound)
+        if how and _ORDER.index(how) < _ORDER.index(found.get(slug, _ORDER[-1])):
+            found[slug] = how
+    uses = [Use(_WORDS[how].format(slug), f"/flows/{slug}", blocks=how == "live") for slug, how in found.items()]
+    return [*uses, *_by_bindings(name, bound, {slug for slug, how in found.items() if how == "live"})]
+
+
+_ORDER: Final = ("live", "draft", "test", "")
+_WORDS: Final = {"live": "flow {}", "draft": "draft of flow {}", "test": "tests of flow {}"}
+
+
+def _how(connection: str, called: str, slug: str, live: bool, bound: Bindings) -> str:
+    """How a flow that names `called` uses the connection; "": not, a binding leads elsewhere."""
+    live_one, test_one = (stands_for(called, Place(slug, test), bound) for test in (False, True))
+    if connection not in (live_one, test_one):
+        return ""
+    if not live:
+        return "draft"
+    return "live" if connection == live_one else "test"
+
+
+def _by_bindings(connection: str, bound: Bindings, told: set[str]) -> list[Use]:
+    """The bindings that name it, but those of flows that are told as live users already."""
+    own = {slug for slug, _ in bound if slug}
+    live = set(Flow.objects.filter(slug__in=own, live__isnull=False).values_list("slug", flat=True)) if own else set()
+    uses = []
+    for (slug, name), sides in sorted(bound.items()):
+        if connection in (sides.live, sides.test) and slug not in told:
+            label = f"binding {name} of flow {slug}" if slug else f"binding {name} of all flows"
+            url = f"/flows/{slug}/bindings/{name}/edit" if slug else f"/bindings/{name}/edit"
+            uses.append(Use(label, url, blocks=sides.live == connection and slug in live))
+    return uses
 
 
 def using_secret(name: str) -> list[Use]:
@@ -105,6 +138,18 @@ def using_secret(name: str) -> list[Use]:
 
 
 def count_connections() -> Mapping[str, int]:
-    """{connection: flows that name it, live or in their draft}. Registered with resources.usage."""
-    rows = ConnectionUse.objects.values("name").annotate(flows=Count("flow", distinct=True))
-    return dict(rows.values_list("name", "flows"))
+    """{connection: flows that use it, live, in tests or by their draft}. Registered with resources.usage.
+
+    Three queries: only the flows that name something bound are looked at one by one.
+    """
+    bound = bindings.read()
+    names = {name for _, name in bound} | {real for sides in bound.values() for real in (sides.test, sides.live)}
+    plain = ConnectionUse.objects.exclude(name__in=names).values("name").annotate(flows=Count("flow", distinct=True))
+    counts = Counter(dict(plain.values_list("name", "flows")))
+    users: dict[str, set[str]] = {}
+    rows = ConnectionUse.objects.filter(name__in=names).values_list("flow__slug", "name").distinct() if bound else ()
+    for slug, called in rows:
+        for test in (False, True):
+            users.setdefault(stands_for(called, Place(slug, test), bound), set()).add(slug)
+    counts.update({name: len(slugs) for name, slugs in users.items()})
+    return counts

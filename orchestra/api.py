@@ -14,6 +14,7 @@ from ninja.security import APIKeyCookie, HttpBearer
 
 from approvals.api import router as approvals_router
 from flows.api import router as flows_router
+from flows.binding_api import router as bindings_router
 from flows.template_api import router as templates_router
 from flows.variable_api import router as variables_router
 from orchestra.load import router as load_router
@@ -94,6 +95,7 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 ROUTERS = (
+    bindings_router,
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
     uploads_router, variables_router, secrets_router, audit_router, search_router,

@@ -8,7 +8,7 @@ class RunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from flows.signals import live_changed
+        from flows.signals import bindings_changed, live_changed
         from resources import holding as resource_holding
         from resources import keeping, usage  # models exist from here on
         from resources.notices import forgetting as notices
@@ -35,6 +35,7 @@ class RunsConfig(AppConfig):
         usage.register("connection", subscriptions.using_connection, subscriptions.count_connections)
         keys.register_columns()
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
+        bindings_changed.connect(permits.on_bindings_changed, dispatch_uid="runs")
         keeper.register("limits", permits.tend, when=permits.WHEN)
         live_changed.connect(sync.on_live_changed, dispatch_uid="schedules")
         signals.run_reopened.connect(sync.on_run_reopened, dispatch_uid="schedules")

@@ -11,10 +11,11 @@ from resources.limits import gate, ledger
 from resources.limits.book import Outcome
 from resources.limits.ledger import Ledger
 from resources.models import Permit
-from runs import attempts, permits
+from runs import attempts, bound, permits
 from runs.engine import inputs as given
 from runs.engine.state import NO_ITEM, Key, State
 from runs.engine.turn import Decision, Event
+from runs.loading import place_of
 from runs.starting import Start
 from runs.store import Loaded
 
@@ -29,7 +30,7 @@ NOTHING_LEARNT: Final = frozenset({"expression", "config", "refused", "internal"
 
 
 def connection_of(plan: Plan, state: State, key: Key) -> str | None:
-    """The connection the step's next attempt uses, or None."""
+    """What the plan calls the connection that the step's next attempt uses, or None."""
     name = attempts.effective(plan, state.step(*key)).config.get("connection")
     return name if isinstance(name, str) else None
 
@@ -73,10 +74,11 @@ def concerned(loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[St
     keys = [ended.key for ended in ended_in(decisions)]
     names = {connection_of(plan, loaded.state, key) for key in keys}
     names |= {connection_of(plan, s.decision.state, s.take.key) for s in starts if s.take is not None}
-    names.discard(None)
-    if not names:
+    called = {name for name in names if name is not None}
+    if not called or not permits.limited():
         return {}
-    return {name: pk for name, pk in permits.limited().items() if name in names}
+    reached = bound.ever(place_of(loaded), called)
+    return {name: pk for name, pk in permits.limited().items() if name in reached}
 
 
 @dataclass(slots=True)
@@ -105,7 +107,8 @@ def ask(
     loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[Start], owner: str, now: float, decide: Decide
 ) -> Asked:
     """Inside the transaction of the commit, the run locked: give permits back, ask for those of `starts`."""
-    run_id, plan = loaded.state.run_id, loaded.plan
+    run_id, plan, place = loaded.state.run_id, loaded.plan, place_of(loaded)
+    bound.refresh(place)
     books = {book.name: book for book in ledger.lock(concerned(loaded, decisions, starts).values(), now)}
     asked = Asked(run_id, books, owner, decide)
     mine = {(p.step, p.item): p for p in Permit.objects.filter(run_id=run_id)}
@@ -113,7 +116,10 @@ def ask(
     state = decisions[-1].state if decisions else loaded.state
     for start in starts:
         key = start.take.key if start.take is not None else None
-        book = books.get(connection_of(plan, start.decision.state, key) or "") if key is not None else None
+        name = connection_of(plan, start.decision.state, key) if key is not None else None
+        book = books.get(bound.real(place, name) or "")
+        if key is not None:
+            _leave_another(books, mine, key, book)
         if key is None or book is None:
             asked.starts.append(start)
         elif not _ask_one(asked, book, _ticket(asked, book, mine.get(key), key), plan, state, start):
@@ -133,6 +139,14 @@ def _give_back(books: Mapping[str, Ledger], mine: dict[Key, Permit], ended: Sequ
         book = by_id.get(permit.connection_id) if permit is not None else None
         if book is not None and permit is not None and permit.attempt == one.attempt and permit.taken_at is not None:
             book.end(mine.pop(one.key), one.outcome, one.after)
+
+
+def _leave_another(books: Mapping[str, Ledger], mine: dict[Key, Permit], key: Key, book: Ledger | None) -> None:
+    """Give up the place before a connection that the step's name no longer stands for."""
+    known = mine.get(key)
+    for other in books.values():
+        if known is not None and other is not book and known.connection_id == other.id and known.taken_at is None:
+            other.end(mine.pop(key))
 
 
 def _ticket(asked: Asked, book: Ledger, known: Permit | None, key: Key) -> Permit:

@@ -32,6 +32,7 @@ from runs.engine.backoff import may_help, next_try
 from runs.engine.state import NO_ITEM, SUCCEEDED, State, Step, idempotency_key, scope_of
 from runs.large import storable
 from runs.live import Live
+from runs.loading import place_of
 from runs.search import in_steps
 from runs.store import Loaded
 from runs.streams import Streams
@@ -100,12 +101,13 @@ def resolve(loaded: Loaded, step: Step) -> base.Action:
     plan, state = effective(loaded.plan, step), loaded.state
     if step.item == NO_ITEM or step.id.endswith(UNDO) or not expr.names_something(plan.config):
         item = None if step.item == NO_ITEM else step.item
-        return resolve_action(step.id, plan.family, plan.config, scope_for(loaded, step), item=item)
+        scope = scope_for(loaded, step)
+        return resolve_action(step.id, plan.family, plan.config, scope, item=item, place=place_of(loaded))
     try:
-        scope = scopes.of_item(state, urls_of(loaded.plan, state), _item_of(state, step), step.item)
+        known = scopes.of_item(state, urls_of(loaded.plan, state), _item_of(state, step), step.item)
     except expr.ExprError as error:
         raise of_expression(step.id, error) from error
-    return resolve_action(step.id, plan.family, plan.config, scope, item=step.item)
+    return resolve_action(step.id, plan.family, plan.config, known, item=step.item, place=place_of(loaded))
 
 
 def granted_action(loaded: Loaded, step: Step) -> Mapping[str, Json] | None:
@@ -270,6 +272,7 @@ class Attempt:
             store=streams.store,
             fetch=streams.fetch,
             search=partial(in_steps.search, self.loaded.flow, self.loaded.folder),
+            test=place_of(self.loaded).test,
         )
 
     def _again(self, error_class: str) -> bool:
@@ -293,7 +296,7 @@ class Attempt:
     def _resolve_all(self, step_id: str) -> list[base.Action]:
         """What a protected step would do if this approval were given with its form as it is shown first."""
         shown = imagined(self.loaded, self.step.id, unfilled(self.plan.config.get("form") or {}))
-        return resolve_actions(self.loaded.plan, step_id, scope_for(shown), item="all")
+        return resolve_actions(self.loaded.plan, step_id, scope_for(shown), item="all", place=place_of(self.loaded))
 
     # -- the outcome ---------------------------------------------------------------------------------------
     def _ended(self, outcome: object) -> given.AttemptEnded:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
+from flows import binding_actions, binding_pages
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
 from flows.plans import plan_of
@@ -64,6 +65,8 @@ def flow_page(actor: Actor, flow: Flow) -> dict[str, Any]:
         "hooks": hook_pages.of_flow(flow, plan),
         "startable": startable(actor, flow, plan),
         "why_not": why_not(actor, flow, plan),
+        "bound": binding_pages.of_flow(flow),
+        "may_bind": any(binding_actions.may_set(actor, flow).values()),
         "gate": line.of_flow(flow),
         "operates": can(actor, "operator", flow.folder),
         "editable": can(actor, "author", flow.folder),

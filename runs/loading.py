@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from flows.definition.bindings import Place
 from flows.definition.plan import Plan
 from flows.models import Release
 from runs.engine.state import Key, State, Step
@@ -43,6 +44,11 @@ class Loaded:
             state, self.plan, self.flow_id, self.release_id, self.limit_key, self.placed, self.flow, self.starter_id,
             self.folder, self.priority, self.has_parent,
         )  # fmt: skip
+
+
+def place_of(loaded: Loaded) -> Place:
+    """Whose bindings say what the names of connections stand for in this run."""
+    return Place(loaded.flow, bool((loaded.state.trigger or {}).get("test")))
 
 
 @lru_cache(maxsize=256)

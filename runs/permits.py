@@ -13,11 +13,13 @@ from typing import Any, Final
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
+from flows.definition.bindings import Place
+from flows.models import Flow
 from resources.limits import gate, ledger
 from resources.limits.gate import Held
 from resources.limits.ledger import Ledger
 from resources.models import Connection, Permit
-from runs import bell, clock
+from runs import bell, bound, clock
 from runs.engine.state import CLAIMABLE, RUNNING, Key, State
 
 #: without a permit, neither promises nor orphans
@@ -40,15 +42,16 @@ def limited() -> dict[str, int]:
     return _known[1]
 
 
-def concern(names: Collection[str]) -> bool:
-    """Is any of these connections limited?"""
-    return bool(names) and any(name in limited() for name in names)
+def concern(names: Collection[str], place: Place) -> bool:
+    """Is any connection limited that these names stand for there?"""
+    return bool(names) and bool(limited()) and not limited().keys().isdisjoint(bound.ever(place, names))
 
 
 def forget() -> None:
     """Ask again at once, of another database perhaps."""
     global _known
     _known = None
+    bound.forget()
 
 
 # -- the line --------------------------------------------------------------------------------------------------
@@ -159,12 +162,12 @@ def end_owner(owner: str, run_id: str | None = None) -> None:
                 book.save()
 
 
-def follow(before: State, after: State, names: Collection[str], now: float) -> None:
+def follow(before: State, after: State, names: Collection[str], place: Place, now: float) -> None:
     """After a decision that ended no attempt of ours: steps that were cancelled, skipped, or ended with their run.
 
-    `names`: of the connections its plan uses. In the transaction of the save.
+    `names`: what its plan calls the connections it uses. In the transaction of the save.
     """
-    if not concern(names):
+    if not concern(names, place):
         return
     mine = list(Permit.objects.filter(run_id=after.run_id))
     gone = [p for p in mine if _is_over(after, p)]
@@ -204,6 +207,21 @@ def on_limits_changed(sender: object, connection_id: int, *, gone: bool = False,
         else:
             pump(book)
             book.save()
+
+
+def on_bindings_changed(sender: object, flow: str, connections: Collection[str], **_: object) -> None:
+    """Who waits for a connection that the name stood for asks again: it may stand for another now.
+
+    Those for whom it is the same one keep their place in the line.
+    """
+    bound.refresh_all()
+    more, params = " AND p.run_id IN (SELECT r.id FROM runs_run r WHERE r.flow_id = %s)", []
+    if flow:
+        params = [Flow.objects.values_list("pk", flat=True).get(slug=flow)]
+    ids = Connection.objects.filter(name__in=connections, permits__taken_at__isnull=True).values_list("pk", flat=True)
+    for book in ledger.lock(ids.distinct(), clock.now(), make=False):
+        while rows := _waiting(book, more if flow else "", params):
+            _wake([[book.now, "", work] for _, work in rows])
 
 
 _ORPHANS = """

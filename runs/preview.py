@@ -9,6 +9,7 @@ from flows.resolve import resolve_actions
 from flows.steps.approval.step import shown_action
 from resources.errors import NotFound
 from runs import attempts, store
+from runs.loading import place_of
 
 Json = Any
 
@@ -24,6 +25,7 @@ def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, J
     scope = attempts.scope_for(attempts.imagined(loaded, approval, form))
     # in the order the request opened with: the digest is over all of them
     protects = loaded.plan.step(approval).config["protects"]
-    actions = [a for step in protects for a in resolve_actions(loaded.plan, step, scope, item="all")]
+    place = place_of(loaded)
+    actions = [a for step in protects for a in resolve_actions(loaded.plan, step, scope, item="all", place=place)]
     shown = [shown_action(a, irreversible=loaded.plan.step(a.step).irreversible) for a in actions]
     return shown, digest([a.to_json() for a in actions])

@@ -17,7 +17,7 @@ from runs import bell, children, hot, limits, permits, queue_rows, statements, w
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
-from runs.loading import Loaded, load, load_some, plan_of
+from runs.loading import Loaded, load, load_some, place_of, plan_of
 from runs.named import matching
 from runs.queue import Claim
 from runs.queue_rows import Hold, Line
@@ -80,7 +80,7 @@ def save(loaded: Loaded, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:
             for decision in saving.decisions:
                 rings |= waits.carry_out(loaded, state, decision.commands, saving.now)
             if loaded.plan.connections:
-                permits.follow(loaded.state, state, loaded.plan.connections, saving.now)
+                permits.follow(loaded.state, state, loaded.plan.connections, place_of(loaded), saving.now)
             if state.ended and not loaded.state.ended:
                 rings |= limits.free(loaded.flow_id, loaded.limit_key, loaded.placed, saving.now)
                 if loaded.has_parent:

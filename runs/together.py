@@ -18,6 +18,7 @@ from runs import statements as st
 from runs.batch import Batch, Check, Row
 from runs.engine import turn as cmd
 from runs.engine.state import Key, State
+from runs.loading import place_of
 from runs.queue import Claim
 from runs.queue_rows import Fenced
 from runs.races import Stale
@@ -74,7 +75,8 @@ def record(loaded: Loaded, saving: Save) -> Record | None:
     after = saving.decisions[-1].state
     if saving.hold is None or saving.connections or (after.ended and (loaded.limit_key or loaded.has_parent)):
         return None
-    if permits.concern(loaded.plan.connections):  # steps that wait for one may end with this, and with them their place
+    # steps that wait for a limited connection may end with this, and with them their place
+    if permits.concern(loaded.plan.connections, place_of(loaded)):
         return None
     if not all(isinstance(c, _PLAIN) for d in saving.decisions for c in d.commands):
         return None

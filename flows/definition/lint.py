@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from flows.definition import (
     lint_approvals,
+    lint_connections,
     lint_contracts,
     lint_expressions,
     lint_functions,
@@ -17,6 +19,7 @@ from flows.definition import (
     lint_time,
     lint_webhooks,
 )
+from flows.definition.bindings import Bindings
 from flows.definition.build import build_plan, build_steps
 from flows.definition.plan import Plan
 from flows.definition.problems import Problem, in_order
@@ -27,12 +30,14 @@ from flows.definition.reader import read
 class Known:
     """Names that exist in this workspace. None: not checked."""
 
-    connections: frozenset[str] | set[str] | None = None
+    connections: Mapping[str, str] | None = None  # name -> kind
     secrets: frozenset[str] | set[str] | None = None
     groups: frozenset[str] | set[str] | None = None
     users: frozenset[str] | set[str] | None = None
     variables: frozenset[str] | set[str] | None = None  # that have a value, in the workspace or for some flow
     flows: frozenset[str] | set[str] | None = None  # that have a live release
+    bindings: Bindings = field(default_factory=dict)
+    kinds: Mapping[str, Sequence[str]] = field(default_factory=dict)  # family -> kinds of connections it takes
 
 
 def lint(source: str, *, known: Known | None = None) -> list[Problem]:
@@ -59,6 +64,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
         lint_webhooks.check(document)
         if known is not None:
             lint_text.check_names(document, known)
+            lint_connections.check(document, known)
             lint_text.check_variables(document, known)
     plan = build_plan(document, build_steps(document)) if document.whole else None
     return plan, in_order(document.problems)

@@ -26,8 +26,6 @@ class Names(Protocol):
     """What exists; None: not checked."""
 
     @property
-    def connections(self) -> frozenset[str] | set[str] | None: ...
-    @property
     def secrets(self) -> frozenset[str] | set[str] | None: ...
     @property
     def groups(self) -> frozenset[str] | set[str] | None: ...
@@ -209,7 +207,7 @@ def _check_form(document: Document, doc: StepDoc) -> None:
 
 
 def check_names(document: Document, known: Names) -> None:
-    """Report connections, secrets, groups and users that do not exist."""
+    """Report secrets, groups and users that do not exist."""
     for kind, names, path, name in _named(document, known):
         if names is not None and isinstance(name, str) and not has_expression(name) and name not in names:
             said = f"There is no {kind} `{name}`."
@@ -228,17 +226,6 @@ def check_variables(document: Document, known: Names) -> None:
 
 def _named(document: Document, known: Names) -> Iterator[tuple[str, frozenset[str] | set[str] | None, Path, Json]]:
     for doc in document.steps:
-        if doc.family in _CONNECTED:
-            path: Path = (*doc.path, doc.family, "connection")
-            yield "connection", known.connections, path, doc.config.get("connection")
-        for key, family, config in (
-            ("fallback", doc.fallback_family, doc.fallback_config),
-            ("already_done", doc.done_family, doc.done_config),
-            ("compensate", doc.undo.family, doc.undo.config) if doc.undo is not None else ("compensate", None, None),
-        ):
-            if family in _CONNECTED and config:
-                path = (*doc.path, key, family, "connection")
-                yield ("connection", known.connections, path, config.get("connection"))
         if doc.family == "call":
             yield "flow", _and_itself(document, known.flows), (*doc.path, "call", "flow"), doc.config.get("flow")
         if doc.family == "approval":

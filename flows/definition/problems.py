@@ -74,6 +74,7 @@ RULES: Mapping[str, str] = {
     "effect-contradiction": "What a step declares of its effect contradicts itself.",
     "already-done-acts": "The question whether something happened would act itself.",
     "unknown-connection": "The connection does not exist.",
+    "wrong-connection-kind": "The connection is of a kind that the step cannot use.",
     "unknown-secret": "The secret does not exist.",
     "unknown-group": "The group does not exist.",
     "unknown-user": "The user does not exist.",

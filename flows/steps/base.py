@@ -215,6 +215,8 @@ class StepContext:
     again: Callable[[str], bool] = field(default=lambda cls: False)
     #: keep JSON of at most 64 KiB for the next attempt, should this one end early; raises Refused where it is larger
     checkpoint: Callable[[Json], None] = field(default=lambda value: None)
+    #: of a run started as a test: names of connections may stand for others
+    test: bool = False
 
     def heartbeat(self) -> bool:
         """Still going on: no stall is counted. False when asked to stop: a loop can be `while ctx.heartbeat():`.

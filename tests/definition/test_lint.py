@@ -447,7 +447,7 @@ def test_every_rule_that_is_not_of_yaml_or_names_is_in_the_table() -> None:
     elsewhere = (
         {r for r in RULES if r.startswith("yaml-")}
         | {f"unknown-{n}" for n in ("connection", "secret", "group", "user", "flow")}
-        | {"not-available", "unset-variable"}
+        | {"not-available", "unset-variable", "wrong-connection-kind"}
     )
     assert {t[2] for t in TABLE} | elsewhere == set(RULES)
 
@@ -501,12 +501,12 @@ def test_a_typo_gets_the_right_key() -> None:
 
 
 def test_the_demo_flow_has_no_problem() -> None:
-    known = Known({"world"}, {"github-hook"}, {"reviewers"}, set())
+    known = Known({"world": "http"}, {"github-hook"}, {"reviewers"}, set())
     assert lint(DEMO, known=known) == []
 
 
 def test_names_that_do_not_exist_are_reported_where_it_is_known() -> None:
-    problems = lint(DEMO, known=Known(set(), {"github-hoook"}, set(), set()))
+    problems = lint(DEMO, known=Known({}, {"github-hoook"}, set(), set()))
     assert {p.rule for p in problems} == {"unknown-connection", "unknown-secret", "unknown-group"}
     assert next(p for p in problems if p.rule == "unknown-secret").hint == "Did you mean `github-hoook`?"
     assert lint(DEMO, known=Known()) == []

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flows.binding_actions import set_binding
 from resources import artifacts, kv
 from resources.access import Actor
 from resources.connections import create_connection
@@ -21,7 +22,7 @@ ADMIN = Actor.system("tests")
 LISTS = (
     "/", "/runs", "/flows", "/inbox", "/dead-letters", "/dead-letters/replays", "/quarantine", "/connections",
     "/secrets", "/resources", "/system", "/api/v1/runs", "/api/v1/dead-letters", "/api/v1/quarantine",
-    "/api/v1/connections", "/api/v1/resources",
+    "/api/v1/connections", "/api/v1/resources", "/bindings", "/api/v1/bindings",
 )  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def _grow(first: int, last: int) -> None:
         auth = {"type": "bearer", "secret": f"secret-{n}"}
         settings = {"base_url": f"https://c{n}.example.com", "auth": auth}
         create_connection(actor=ADMIN, name=f"connection-{n}", kind="http", settings=settings)
+        set_binding(actor=ADMIN, name=f"name-{n}", flow=flow.slug, live=f"connection-{n}")
+        set_binding(actor=ADMIN, name=f"shared-{n}", flow="flow-0", live=f"connection-{n}")
         kv.set(namespace=f"flow:flow-{n}", key="k", value=n, now=0)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from flows.definition.bindings import Place
 from flows.definition.inputs import validate_input
 from flows.definition.jsonguard import JsonError, check_json
 from flows.steps.base import Action, Done, Fail, Retry, StepContext
@@ -63,7 +64,9 @@ def _execute(ctx: StepContext, tool: Mapping[str, Json], args: Json, number: int
 
     ((name, config),) = opened(tool["do"]).items()
     try:
-        action = resolve_action(ctx.step, name, config, {"args": args, "given": tool["given"]})
+        action = resolve_action(
+            ctx.step, name, config, {"args": args, "given": tool["given"]}, place=Place(ctx.flow, ctx.test)
+        )
     except ResolveError as e:
         raise Misused(e.message) from e
     if family(name).changes(action):
