@@ -14,20 +14,24 @@ from flows.starters import STARTERS, Starter
 BY_NAME: Final[Mapping[str, Starter]] = {starter.name: starter for starter in (*STARTERS, *EXAMPLES)}
 #: `connection shop (postgres): an account that may …`, and indented lines that go on
 _NEED = re.compile(
-    r"^#   (connection|secret|group|variable) ([a-z0-9_-]+)(?: \(([a-z]+)\))?: (.+(?:\n#     .+)*)$", re.MULTILINE
+    r"^#   (connection|secret|group|variable|runner) ([a-z0-9_-]+)(?: \(([a-z]+)\))?: (.+(?:\n#     .+)*)$",
+    re.MULTILINE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """`kind`: connection, secret, group or variable; `type` of a connection, else empty; `why` in one sentence."""
+    """What must be there. `type` is a connection's kind, else empty; `why` says what it must be able to do."""
 
     kind: str
     name: str
     type: str
     why: str
 
-    def is_there(self, known: Known) -> bool:
+    def is_there(self, known: Known) -> bool | None:
+        """None: runners come and go, and are not looked for."""
+        if self.kind == "runner":
+            return None
         places = {
             "connection": known.connections, "secret": known.secrets, "group": known.groups,
             "variable": known.variables,

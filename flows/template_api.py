@@ -16,11 +16,11 @@ router = Router(tags=["flows"])
 
 
 class NeedOut(Schema):
-    kind: Literal["connection", "secret", "group", "variable"]
+    kind: Literal["connection", "secret", "group", "variable", "runner"]
     name: str
     type: str = Field(description="The kind of the connection, else empty.")
     why: str
-    there: bool = Field(description="One of this name exists.")
+    there: bool | None = Field(description="One of this name exists; null: of a runner, which is not known.")
 
 
 class TemplateOut(Schema):

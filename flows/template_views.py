@@ -50,7 +50,7 @@ def choices() -> list[dict[str, Any]]:
     """The templates as the page of a new flow offers them."""
     known = known_names()
     return [
-        {"starter": starter, "missing": sum(not need.is_there(known) for need in needs), "needs": needs}
+        {"starter": starter, "missing": sum(need.is_there(known) is False for need in needs), "needs": needs}
         for starter in BY_NAME.values()
         for needs in [needs_of(starter.text)]
     ]

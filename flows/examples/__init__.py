@@ -22,6 +22,12 @@ EXAMPLES = (
         HERE,
     ),
     Starter(
+        "incident",
+        "Work on an incident",
+        "Takes signed alerts, has a model sum them up, asks the people on call, and has a runner do what they choose.",
+        HERE,
+    ),
+    Starter(
         "reconcile",
         "Compare two databases each night",
         "Reads both side by side, compares them in a function, and tells people where they differ.",
