@@ -6,10 +6,11 @@ class ApprovalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from approvals import holding, opening
+        from approvals import holding, opening, telling
         from resources import holding as resource_holding
-        from runs import signals
+        from runs import keeper, signals
 
         signals.wait_opened.connect(opening.wait_opened, dispatch_uid="approvals")
         signals.wait_closed.connect(opening.wait_closed, dispatch_uid="approvals")
         resource_holding.register(holding.by_requests)
+        keeper.register("notices: approvals", telling.Duty().turn, when=keeper.NEVER)

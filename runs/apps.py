@@ -13,7 +13,7 @@ class RunsConfig(AppConfig):
         from resources import keeping, usage  # models exist from here on
         from resources.notices import forgetting as notices
         from resources.signals import limits_changed
-        from runs import holding, keeper, overdue, permits, releases, retention, signals
+        from runs import holding, keeper, overdue, permits, releases, retention, signals, telling
         from runs.dead import duty as replays
         from runs.dead import poison
         from runs.incoming import deliveries
@@ -47,5 +47,6 @@ class RunsConfig(AppConfig):
         keeper.register("jobs", claims.expire, when=claims.WHEN)
         keeper.register("logs of jobs", logs.prune, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)
+        keeper.register("notices: runs", telling.Duty().turn, when=keeper.NEVER)
         keeper.register("notices", notices.turn, when=keeper.NEVER)
         keeper.register("search", search.Duty().turn, when=search.WHEN)

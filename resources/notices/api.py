@@ -42,7 +42,9 @@ class MarkedOut(Schema):
 
 
 class SettingsIn(Input):
-    muted: list[Literal["message"]] = Field(max_length=20, description="Kinds not to be told of.")
+    muted: list[Literal["message", "approval", "run_failed"]] = Field(
+        max_length=20, description="Kinds not to be told of."
+    )
 
 
 class SettingsOut(Schema):

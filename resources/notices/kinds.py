@@ -7,4 +7,6 @@ from typing import Final
 
 KINDS: Final[Mapping[str, str]] = {
     "message": "Messages that flows send",
+    "approval": "Approvals that name me",
+    "run_failed": "Runs I started that gave up",
 }
