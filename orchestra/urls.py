@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("logout", LogoutView.as_view(), name="logout"),
     path("", include("runs.urls")),
     path("", include("runs.outbound.urls")),
+    path("", include("runs.search.urls")),
     path("", include("runs.dead.urls")),
     path("", include("approvals.urls")),
     path("api/v1/", api.urls),

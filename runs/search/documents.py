@@ -105,7 +105,7 @@ def _run(run: Run) -> Document:
         bounded(texts(hide(run.output)), MAX_JSON),
     ]
     return Document(
-        Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], masker.text(" · ".join(filter(None, parts))),
+        Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], masker.text(" · ".join(filter(None, map(str.strip, parts)))),
         run.created_at, flow=run.flow.slug, status=run.status if run.status in ENDED else "open",
         mark=mark_of_run(run.status),
     )  # fmt: skip
