@@ -104,8 +104,9 @@ def _run(run: Run) -> Document:
         bounded(texts(hide(sensitive.blank(run.input, schema))), MAX_JSON),
         bounded(texts(hide(run.output)), MAX_JSON),
     ]
+    body = masker.text(" · ".join(filter(None, map(str.strip, parts))))
     return Document(
-        Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], masker.text(" · ".join(filter(None, map(str.strip, parts)))),
+        Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], body,
         run.created_at, flow=run.flow.slug, status=run.status if run.status in ENDED else "open",
         mark=mark_of_run(run.status),
     )  # fmt: skip

@@ -38,6 +38,7 @@ MARKS = {
     "m": "masking the values of secrets",
     "n": "1,000 http steps of 100 ms, 8 workers",
     "o": "what a worker imports before it works",
+    "p": "a search among 100,000 resources",
 }
 #: the heavy ones run when they are asked for
 USUAL = "a,b,c,d,e,f,i,j,k,m,n,o"
@@ -86,8 +87,8 @@ def header() -> str:
 
 def groups(marks: list[str]) -> list[tuple[int, list[str]]]:
     """(workers, marks): those of one stack together; what leaves much behind has one of its own."""
-    common = [mark for mark in marks if mark not in "ghin"]
-    alone = [(OTHERS.get(mark, WORKERS), [mark]) for mark in marks if mark in "ghin"]
+    common = [mark for mark in marks if mark not in "ghinp"]
+    alone = [(OTHERS.get(mark, WORKERS), [mark]) for mark in marks if mark in "ghinp"]
     return [(WORKERS, common), *alone] if common else alone
 
 

@@ -27,7 +27,7 @@ from resources.access import Actor  # noqa: E402
 from resources.secrets import set_secret  # noqa: E402
 from runs.actions import start_run  # noqa: E402
 from runs.models import RunEvent  # noqa: E402
-from tests.bench import families, feed  # noqa: E402
+from tests.bench import families, feed  # noqa: E402, search
 from tests.bench import scale as large  # noqa: E402
 from tests.bench.tools import SYSTEM, chain, flow, quantile, wait_for  # noqa: E402
 
@@ -166,6 +166,7 @@ MEASURES: dict[str, Callable[[float], dict[str, Any]]] = {
     "h": large.finished,
     "n": families.calls,
     "o": families.imports,
+    "p": search.found,
 }
 
 if __name__ == "__main__":
