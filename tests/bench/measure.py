@@ -27,7 +27,7 @@ from resources.access import Actor  # noqa: E402
 from resources.secrets import set_secret  # noqa: E402
 from runs.actions import start_run  # noqa: E402
 from runs.models import RunEvent  # noqa: E402
-from tests.bench import families, feed  # noqa: E402, search
+from tests.bench import families, feed, search  # noqa: E402
 from tests.bench import scale as large  # noqa: E402
 from tests.bench.tools import SYSTEM, chain, flow, quantile, wait_for  # noqa: E402
 
