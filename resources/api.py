@@ -61,7 +61,9 @@ def moment(text: str, path: str) -> float:
         found = datetime.fromisoformat(text)
         if found.tzinfo is None:
             raise ValueError
-        return found.timestamp()
+        at = found.timestamp()
+        datetime.fromtimestamp(at, UTC)  # rounded up, the last moment of 9999 is no time any more
+        return at
     except (ValueError, OverflowError):
         message = "Give a time with its zone, such as 2026-01-31T08:00:00Z."
         raise BadInput(message, details=[{"path": path, "message": message}]) from None

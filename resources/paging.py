@@ -33,7 +33,11 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
         place = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         place = None
-    if not isinstance(place, list) or [type(v) for v in place] != list(types):
+    texts = "".join(v for v in place if isinstance(v, str)) if isinstance(place, list) else ""
+    storable = not any(
+        c == "\0" or "\ud800" <= c <= "\udfff" for c in texts
+    )  # JSON has them, no database looks for them
+    if not isinstance(place, list) or [type(v) for v in place] != list(types) or not storable:
         raise BadInput("The cursor is not one we gave out.", code="bad_cursor", hint="Start again without a cursor.")
     return tuple(place)
 
