@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("runs.outbound.urls")),
     path("", include("runs.search.urls")),
     path("", include("runs.dead.urls")),
+    path("", include("runs.jobs.urls")),
     path("", include("approvals.urls")),
     path("api/v1/", api.urls),
     path("", include("runs.urls_hooks")),

@@ -55,3 +55,25 @@ def held(run_ids: Collection[str], now: float) -> list[tuple[Job, str]]:
     lonely = nobody_has(found, now)
     said = {True: "no runner with labels", False: "runners that are busy, with labels"}
     return [(job, f"{said[job.pk in lonely]} {', '.join(job.labels)}") for job in found]
+
+
+def at_work(actor: Actor, now: float) -> list[dict[str, Json]]:
+    """[{runner, away, jobs}] for the page."""
+    found = runners(actor)
+    held = list(Job.objects.filter(runner__in=found, state=Job.State.CLAIMED).defer("spec", "result"))
+    return [
+        {"runner": one, "away": one.seen_at < now - AWAY, "jobs": [job for job in held if job.runner_id == one.pk]}
+        for one in found
+    ]
+
+
+def lines(actor: Actor, now: float) -> list[dict[str, Json]]:
+    """[{labels, jobs, alone}] of what is in line, by labels; the first thousand jobs."""
+    queued = list(jobs(actor).filter(state=Job.State.QUEUED).order_by("-priority", "created_at")[:1000])
+    lonely = nobody_has(queued, now)
+    found: dict[str, dict[str, Json]] = {}
+    for job in queued:
+        line = found.setdefault(job.label_key, {"labels": ", ".join(job.labels), "jobs": 0, "alone": False})
+        line["jobs"] += 1
+        line["alone"] |= job.pk in lonely
+    return list(found.values())
