@@ -18,7 +18,7 @@ from ninja import Field, Router, Schema
 
 from orchestra.supervisor.scale import Signal, wanted
 from resources import warnings
-from resources.access import Actor, can
+from resources.access import Actor, can, folders_for
 from resources.api import actor_of, declared, iso
 from resources.errors import NotAllowed
 from runs import load
@@ -74,10 +74,7 @@ def system(request: HttpRequest) -> HttpResponse:
 
 def operates(actor: Actor) -> bool:
     """Is the actor an operator or an admin anywhere?"""
-    if actor.kind == "system":
-        return True
-    folders = [where for held, where in actor.grants() if held in ("operator", "admin")]
-    return any(can(actor, "operator", folder) for folder in folders)
+    return folders_for(actor, "operator") != []
 
 
 def measure(actor: Actor) -> dict[str, Any]:
