@@ -29,6 +29,7 @@ ROW: Final = re.compile(r"\| ((?:GET|POST|PUT|PATCH|DELETE) \S+) \| ([a-z ]+?) \
 OPEN: Final = {"POST /login", "POST /logout", "POST /hooks/<slug>/<trigger>", "POST /callbacks/<token>"}
 #: have no row yet: their own tests try who may use them
 LATER: Final = {
+    "POST /runners/tokens", "POST /runners/tokens/<token_id>/revoke",
     "GET /bindings", "DELETE /bindings/{name}", "GET /bindings/{name}", "GET /flows/{slug}/connections",
     "PUT /bindings/{name}", "POST /bindings/new", "POST /flows/<flow>/bindings/<name>/edit",
     "POST /bindings/<name>/delete", "POST /bindings/<name>/edit", "POST /flows/<flow>/bindings/<name>/delete",
