@@ -42,6 +42,8 @@ def _made_at(need: Need) -> str:
             return reverse("secret-new")
         case "variable":
             return reverse("variable-new")
+        case "runner":
+            return reverse("runners")
         case _:
             return ""
 
