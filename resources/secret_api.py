@@ -83,14 +83,14 @@ class SecretsOut(Schema):
     next_cursor: str | None
 
 
-class NoticeOut(Schema):
+class WarningOut(Schema):
     code: str
     message: str
     hint: str
 
 
-class NoticesOut(Schema):
-    items: list[NoticeOut]
+class WarningsOut(Schema):
+    items: list[WarningOut]
 
 
 @router.get("/secrets", response=declared((200, SecretsOut)))
@@ -167,7 +167,7 @@ def delete_secret(request: HttpRequest, name: Text) -> Status[None]:
     return Status(204, None)
 
 
-@router.get("/system/notices", response=declared((200, NoticesOut)))
+@router.get("/system/notices", response=declared((200, WarningsOut)))
 def list_notices(request: HttpRequest) -> dict[str, Json]:
     """What an admin should look at, the most urgent first. Admins."""
     require(actor_of(request), Role.ADMIN)

@@ -138,7 +138,7 @@ GREET, OK = b"220 hello\r\n", b"250 ok\r\n"
         ((b"421 busy\r\n",), {}, "rate_limited", "421 busy"),
         ((b"220 \xff\xfe\x00 hi\r\n", b"500 \xff\xfe\x1b[31m\r\n"), {}, "refused", "does not speak SMTP"),
         ((GREET, OK, b"550 not you\r\n"), {}, "refused", "does not take mail from orchestra@example.com: 550"),
-        ((GREET, OK, OK, b""), {}, "timeout", "no answer"),
+        ((GREET, OK, OK), {"hold": True}, "timeout", "no answer"),
         ((GREET, OK, OK, OK, b"452 full\r\n"), {}, "rate_limited", "does not take the message: 452 full"),
     ],
 )

@@ -201,7 +201,7 @@ def subscribed(page: Any) -> list[str]:
 def test_a_step_that_ends_is_on_the_page_without_a_reload(visit: Callable[..., Any], lively: dict[str, Any]) -> None:
     story = lively["running"]
     page = visit(f"/runs/{story.run.pk}?step=build")
-    assert subscribed(page) == ["inbox", f"run:{story.run.pk}"]
+    assert subscribed(page) == ["inbox", f"run:{story.run.pk}", "runs"]  # the bell hears of all runs
     events = page.locator("#events > li").count()
     story.steps["build"].status = "succeeded"
     story.steps["build"].save(update_fields=["status"])
