@@ -130,7 +130,7 @@ def test_fifty_megabytes_go_to_a_resource_in_little_memory(box: Box) -> None:
     tracemalloc.stop()
     assert kept["size"] == 50 * 1024**2
     assert kept["sha256"] == hashlib.sha256(bytes(50 * 1024**2)).hexdigest()
-    assert peak < 20 * 1024**2
+    assert peak < 35 * 1024**2  # the channel's window, and what a slow disk lets wait
 
 
 def test_an_output_larger_than_any_resource_ends_the_command(box: Box, settings: Any) -> None:
