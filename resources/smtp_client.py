@@ -142,8 +142,10 @@ def session(access: Access, *, seconds: float, stop: Stop) -> Iterator[smtplib.S
     """Greeted, encrypted and signed in as the settings say. Raises NotSent: nothing was sent."""
     sock = _dial(access, seconds, stop)
     twin = sock.dup()  # ends the connection whatever wraps the first
+    over = threading.Event()  # says so before the connection ends: who waits on it wakes up at once
 
     def end() -> None:
+        over.set()
         twin.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(seconds, lambda: _quietly(end))
@@ -155,13 +157,18 @@ def session(access: Access, *, seconds: float, stop: Stop) -> Iterator[smtplib.S
             _open(access, client)
             yield client
     except (smtplib.SMTPException, OSError) as error:
-        late = stop.is_set() or not timer.is_alive()
+        late = over.is_set() or _timed_out(error)
         cls, why = ("timeout", f"there was no answer within {seconds:.0f} s") if late else ("connect", _words(error))
         raise NotSent(cls, f"{access.place}: {why}. Nothing was sent.", again=True) from error
     finally:
         timer.cancel()
         for one in (client, client.given, sock, twin):
             one.close()
+
+
+def _timed_out(error: BaseException) -> bool:
+    """The socket's own timeout may be first; smtplib then speaks of a connection that was closed."""
+    return isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
 
 
 def _quietly(end: Any) -> None:

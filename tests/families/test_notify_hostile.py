@@ -12,15 +12,18 @@ import pytest
 
 from flows.resolve import ResolveError
 from flows.steps.base import Fail, Retry
-from resources import probe
+from resources import probe, smtp_client
 from resources.access import Actor
 from resources.connections import parse_settings
 from resources.errors import BadInput
+from resources.kinds.notify import SmtpSettings
 from resources.models import NoticeDelivery
+from resources.not_sent import NotSent
+from resources.stop import Stop
 from tests.families.attempt import attempt, error, resolve
 from tests.families.mailserver import serving
 from tests.families.outside import Outside
-from tests.families.test_notify import chat_connection, mail_connection
+from tests.families.test_notify import LOOPBACK, chat_connection, mail_connection
 
 pytestmark = pytest.mark.db_matrix
 Json = Any
@@ -152,6 +155,42 @@ def test_a_hostile_server_ends_as_an_error_and_nothing_was_sent(
     assert said in failed.stored["message"] and failed.stored["message"].isprintable()
     assert not isinstance(failed.outcome, Retry) or failed.outcome.acted is False
     assert NoticeDelivery.objects.get().status == "failed"
+
+
+def _silent(monkeypatch: pytest.MonkeyPatch, socket_seconds: float | None, seconds: float) -> NotSent:
+    """What a server that never greets ends as: `socket_seconds` are the socket's own patience."""
+    dial = smtp_client._dial
+
+    def impatient(*known: Any) -> socket.socket:
+        sock = dial(*known)
+        sock.settimeout(socket_seconds)
+        return sock
+
+    monkeypatch.setattr(smtp_client, "_dial", impatient)
+    with peer(hold=True) as port:
+        place = {"host": "127.0.0.1", "port": port, "tls": "off", "allow_networks": LOOPBACK}
+        access = smtp_client.Access(SmtpSettings.model_validate({**SMTP, **place}))
+        with pytest.raises(NotSent) as raised, smtp_client.session(access, seconds=seconds, stop=Stop()):
+            pass
+    return raised.value
+
+
+def test_a_silent_server_is_a_timeout_when_the_socket_is_out_of_patience_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = _silent(monkeypatch, socket_seconds=0.05, seconds=60.0)
+    assert failed.cls == "timeout" and "no answer" in failed.message
+
+
+def test_a_silent_server_is_a_timeout_though_the_clock_that_hung_up_still_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, quietly = threading.Event(), smtp_client._quietly
+
+    def slowly(end: Callable[[], None]) -> None:
+        quietly(end)
+        seen.wait(30)
+
+    monkeypatch.setattr(smtp_client, "_quietly", slowly)
+    failed = _silent(monkeypatch, socket_seconds=None, seconds=0.05)
+    seen.set()
+    assert failed.cls == "timeout" and "no answer" in failed.message
 
 
 def test_a_server_that_is_silent_after_the_message_leaves_an_unknown_outcome(db: None) -> None:
