@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from resources import artifacts
+from resources.models import Artifact, Upload
 from tests.pages.test_browser import axe, lively, visit
 
 pytestmark = pytest.mark.browser
@@ -66,3 +67,26 @@ def test_an_image_is_drawn_and_a_link_can_be_copied(visit: Callable[..., Any], s
     page.click("text=Copy link")
     assert "/shared/" in page.input_value("#link")
     assert page.complaints == []
+
+
+def test_a_file_goes_in_parts_and_goes_on_where_it_was_after_a_reload(
+    visit: Callable[..., Any], live_server: Any, shelf: dict[str, str], tmp_path: Path, settings: Any
+) -> None:
+    settings.MAX_UPLOAD_BYTES, body = 100_000, os.urandom(250_011)
+    (tmp_path / "big.bin").write_bytes(body)
+    page = visit("/resources/upload")
+    page.route("**/api/v1/uploads/*?offset=100000", lambda route: route.fulfill(status=403, json=REFUSED))
+    page.set_input_files("input[type=file]", tmp_path / "big.bin")
+    page.click("text=Upload the file")
+    page.wait_for_selector("text=Not now.")
+    assert Upload.objects.get().received == 100_000
+    page.unroute("**/api/v1/uploads/*?offset=100000")
+    page.reload()
+    page.set_input_files("input[type=file]", tmp_path / "big.bin")
+    page.click("text=Upload the file")
+    page.wait_for_url("**/resources/0*")
+    made = Artifact.objects.get(name="big.bin")
+    assert (artifacts.read(made), Upload.objects.count()) == (body, 0)
+
+
+REFUSED = {"error": {"code": "not_allowed", "message": "Not now.", "hint": ""}}
