@@ -12,9 +12,10 @@ from typing import Any, BinaryIO, cast
 from django.conf import settings
 
 from resources import blobs
+from resources.access import Actor, can
 from resources.blobs import ArtifactDamaged as ArtifactDamaged
 from resources.errors import NotFound, TooLarge
-from resources.models import Artifact, Blob
+from resources.models import Artifact, Blob, Role
 
 PREFIX = "res://"
 PREVIEW_BYTES = 64 * 1024
@@ -101,8 +102,20 @@ def get(artifact_id: str) -> Artifact:
     rows = Artifact.objects.select_related("blob").filter(condemned_at__isnull=True)
     artifact = rows.filter(pk=artifact_id.removeprefix(PREFIX)).first()
     if artifact is None:
-        raise NotFound("There is no such resource.", hint="It may have been removed with its run.")
+        raise _absent()
     return artifact
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such resource, or you may not see it.", hint="It may have been removed with its run.")
+
+
+def seen(actor: Actor, artifact_id: str) -> Artifact:
+    """As `get`, for a viewer of its folder: to anybody else it is not there. Raises NotFound."""
+    found = get(artifact_id)
+    if not can(actor, Role.VIEWER, found.folder):
+        raise _absent()
+    return found
 
 
 def open_(artifact_id: str) -> BinaryIO:

@@ -89,8 +89,7 @@ def delete_resource(*, actor: Actor, artifact_id: str, now: float) -> None:
 
 
 def _locked(actor: Actor, artifact_id: str) -> Artifact:
-    found = artifacts.get(artifact_id)
-    require(actor, Role.VIEWER, found.folder)
+    found = artifacts.seen(actor, artifact_id)
     require(actor, Role.OPERATOR, found.folder)
     rows = Artifact.objects.select_for_update(of=("self",)).select_related("blob")
     row = rows.filter(pk=found.pk, condemned_at__isnull=True).first()

@@ -10,10 +10,9 @@ from django.http import HttpRequest, HttpResponseBase
 from ninja import Field, P, Query, Router, Schema, Status
 
 from resources import artifacts, catalogue, keeping, links, serve, uploads
-from resources.access import require
 from resources.api import Input, Text, actor_of, declared, iso, moment
 from resources.errors import BadInput
-from resources.models import Artifact, Role
+from resources.models import Artifact
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT
 
 router = Router(tags=["resources"])
@@ -140,11 +139,18 @@ BYTES = {
         416: {"description": "The range is outside."},
     }
 }
+HEADERS = {"responses": {200: {"description": "No bytes."}, 304: {"description": "The client has it."}}}
 
 
 @router.get("/resources/{resource_id}/content", response=declared(), openapi_extra=BYTES)
 def get_content(request: HttpRequest, resource_id: Text) -> HttpResponseBase:
-    """The bytes. Takes Range and If-None-Match."""
+    """The bytes. Takes Range, If-Range and If-None-Match."""
+    return serve.respond(request, _seen(request, resource_id))
+
+
+@router.api_operation(["HEAD"], "/resources/{resource_id}/content", response=declared(), openapi_extra=HEADERS)
+def head_content(request: HttpRequest, resource_id: Text) -> HttpResponseBase:
+    """What GET would say of the bytes: their type, length and ETag."""
     return serve.respond(request, _seen(request, resource_id))
 
 
@@ -175,9 +181,7 @@ def pieces(request: HttpRequest) -> Iterator[bytes]:
 
 
 def _seen(request: HttpRequest, resource_id: str) -> Artifact:
-    row = artifacts.get(resource_id)
-    require(actor_of(request), Role.VIEWER, row.folder)
-    return row
+    return artifacts.seen(actor_of(request), resource_id)
 
 
 def out(row: Artifact) -> dict[str, Json]:

@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from resources import artifacts, catalogue, keeping, links, previews, serve, uploads
-from resources.access import Actor, can, folders_for, require, require_some_role
+from resources.access import Actor, can, folders_for, require_some_role
 from resources.errors import Conflict, NotFound, OrchestraError
 from resources.models import Artifact, Role
 from resources.resource_forms import KeepForm, UploadForm
@@ -47,9 +47,7 @@ def resource_list(request: HttpRequest) -> HttpResponse:
 
 
 def _seen(request: HttpRequest, artifact_id: str) -> Artifact:
-    row = artifacts.get(artifact_id)
-    require(Actor.of(request), Role.VIEWER, row.folder)
-    return row
+    return artifacts.seen(Actor.of(request), artifact_id)
 
 
 @login_required
@@ -156,4 +154,5 @@ def upload(request: HttpRequest) -> HttpResponse:
             form.show(error)
     form.mark()
     context = {"form": form, "section": "resources", "most": settings.MAX_UPLOAD_BYTES}
+    context["largest"] = settings.MAX_RESOURCE_BYTES
     return render(request, "resources/upload.html", context, status=422 if form.errors else 200)

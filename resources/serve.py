@@ -26,7 +26,8 @@ def respond(request: HttpRequest, row: Artifact, *, inline: bool = False) -> Htt
     Raises ArtifactDamaged, CannotDecrypt, OSError.
     """
     etag = f'"{row.sha256}"'
-    if etag in [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]:
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
+    if etag in known or known == ["*"]:
         return _headed(HttpResponse(status=304), row, etag, inline)
     part = _part(request, row.size, etag)
     if part is None:
@@ -44,9 +45,9 @@ def respond(request: HttpRequest, row: Artifact, *, inline: bool = False) -> Htt
 
 
 def _part(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:
-    """(first, last) byte asked for; all of it for what is no single range; None: outside."""
+    """(first, last) byte asked for; all of it for what is no single range of a GET; None: outside."""
     whole = (0, size - 1)
-    found = _RANGE.fullmatch(request.headers.get("Range", "").strip())
+    found = _RANGE.fullmatch(request.headers.get("Range", "").strip()) if request.method == "GET" else None
     if found is None or not any(found.groups()) or request.headers.get("If-Range", etag) != etag:
         return whole
     first, last = found.groups()

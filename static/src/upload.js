@@ -1,102 +1,101 @@
-// Uploads a file in parts: it shows how far it is, and goes on after a lost connection or a reload. Without it the form works as it is.
-import { Sha256 } from "./_sha256.js";
+// Forms with `data-uploads`: the files chosen in them go up in parts before the form is sent. Without scripts the form is sent as it is.
+import { el } from "./_dom.js";
+import { forget, Parts, Refused, unfinished } from "./_parts.js";
 
-const PIECE = 4 * 1024 * 1024, TRIES = 12;
-const form = document.getElementById("upload"), bar = document.getElementById("upload-bar");
-const panel = document.getElementById("upload-state"), said = document.getElementById("upload-said");
-const cancel = document.getElementById("upload-cancel"), send = form.querySelector("button.btn--primary");
-let stop = null;
+const form = document.querySelector("form[data-uploads]"), panel = document.getElementById("upload-state");
+const [bar, far, said, failed] = ["bar", "far", "said", "failed"].map((name) => document.getElementById(`upload-${name}`));
+const [pause, cancel, left] = ["pause", "cancel", "left"].map((name) => document.getElementById(`upload-${name}`));
+const send = form.querySelector("button.btn--primary");
+const size = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+let parts = null, tenth = -1;
 
-class Refused extends Error {}
+const mib = (bytes) => size.format(bytes / 1024 / 1024);
 
-async function call(method, path, body) {
-  const headers = { "X-CSRFToken": form.querySelector("input[name=csrfmiddlewaretoken]").value };
-  headers["Content-Type"] = body instanceof Uint8Array ? "application/octet-stream" : "application/json";
-  const data = body === undefined || body instanceof Uint8Array ? body : JSON.stringify(body);
-  const answer = await fetch(form.dataset.uploads + path, { method, headers, body: data, signal: stop?.signal });
-  if (answer.status === 204) return null;
-  if (answer.status >= 502) throw new TypeError("not reached");
-  const found = await answer.json();
-  if (!answer.ok) throw Object.assign(new Refused(`${found.error.message} ${found.error.hint ?? ""}`.trim()), { error: found.error });
-  return found;
+/** Shown at once; said to those who listen only at every tenth, and when there is news. */
+function told(name, sent, all, text) {
+  if (all !== null) {
+    const percent = all ? Math.floor((sent * 100) / all) : 100;
+    bar.value = percent;
+    far.textContent = `${mib(sent)} of ${mib(all)} MiB of ${name}`;
+    if (!text && Math.floor(percent / 10) !== tenth) said.textContent = `${percent} % of ${name} is uploaded.`;
+    tenth = Math.floor(percent / 10);
+  }
+  if (text) said.textContent = text;
 }
 
-/** A call that is made again while the server is not reached, TRIES times. */
-async function patient(method, path, body) {
-  for (let tried = 1; ; tried += 1) {
-    try {
-      return await call(method, path, body);
-    } catch (error) {
-      if (error instanceof Refused || error.name === "AbortError") throw error;
-      if (tried === TRIES) throw new Refused("The server is not reached. Upload the file again later: it goes on where it was.");
-      said.textContent = "The connection is lost; it is tried again.";
-      await new Promise((then) => setTimeout(then, Math.min(10000, 500 * 2 ** tried)));
-    }
-  }
+function busy(on) {
+  panel.hidden = false;
+  panel.setAttribute("aria-busy", String(on));
+  [pause, cancel].forEach((button) => { button.hidden = !on; });
+  [...form.elements].filter((field) => field.type === "file").forEach((field) => { field.disabled = on; });
+  send.setAttribute("aria-disabled", String(on));
+  if (!on) return;
+  failed.hidden = left.hidden = true;
+  bar.value = 0;
+  pause.textContent = "Pause";
 }
 
-const keyOf = (file, folder) => `upload:${folder}:${file.name}:${file.size}:${file.lastModified}`;
-
-async function begun(file, folder) {
-  const known = localStorage.getItem(keyOf(file, folder));
-  if (known) {
-    try {
-      return await patient("GET", `/${known}`);
-    } catch (error) {
-      if (error.error?.code !== "not_found") throw error;
-    }
-  }
-  const made = await patient("POST", "", { size: file.size, name: file.name, content_type: file.type || "application/octet-stream", folder });
-  localStorage.setItem(keyOf(file, folder), made.id);
-  return made;
+function fail(message) {
+  said.textContent = "";
+  failed.hidden = false;
+  failed.querySelector("div").textContent = message;
+  send.focus();
 }
 
-async function upload(file, folder) {
-  let state = await begun(file, folder);
-  const digest = new Sha256(), step = Math.min(PIECE, state.max_part_bytes);
-  cancel.dataset.id = state.id;
-  for (let at = 0; at < file.size; at += step) {
-    const piece = new Uint8Array(await file.slice(at, at + step).arrayBuffer());
-    digest.update(piece);
-    while (state.offset < at + piece.length) state = await sent(state, piece.subarray(state.offset - at));
-    bar.value = Math.floor(((at + piece.length) * 100) / file.size);
-    said.textContent = `${bar.value} % of ${file.name} is uploaded.`;
-  }
-  const made = await patient("POST", `/${state.id}/complete`, { sha256: digest.hex() });
-  localStorage.removeItem(keyOf(file, folder));
-  window.location.assign(form.dataset.resources + made.id);
+/** Sends one file; the id of its resource. */
+async function sent(file, folder) {
+  tenth = -1;
+  const token = form.querySelector("input[name=csrfmiddlewaretoken]").value;
+  parts = new Parts({ address: form.dataset.uploads, token, told: (...news) => told(file.name, ...news) });
+  return parts.send(file, folder);
 }
 
-/** The upload after this part. One that had arrived although its answer was lost is not sent twice. */
-async function sent(state, part) {
-  try {
-    return await patient("PUT", `/${state.id}?offset=${state.offset}`, part);
-  } catch (error) {
-    if (error.error?.code !== "wrong_offset" || error.error.details.offset <= state.offset) throw error;
-    return { ...state, offset: error.error.details.offset };
+async function sendAll(inputs) {
+  const folder = form.dataset.folder ?? form.elements.folder.value.trim();
+  for (const input of inputs) {
+    const id = await sent(input.files[0], folder);
+    if (form.dataset.then) return window.location.assign(form.dataset.then + id);
+    form.elements[input.name.replace(/\.file$/, "")].value = `res://${id}`;
+    input.value = "";
   }
+  said.textContent = "Everything is uploaded.";
+  form.submit();
+  return undefined;
 }
 
 form.addEventListener("submit", async (event) => {
-  const file = form.elements.file.files[0], folder = form.elements.folder.value.trim();
-  if (!file) return;
+  if (send.getAttribute("aria-disabled") === "true") return event.preventDefault();
+  const inputs = [...form.elements].filter((field) => field.type === "file" && field.files.length);
+  if (!inputs.length) return undefined;
   event.preventDefault();
-  stop = new AbortController();
-  panel.hidden = false;
-  send.disabled = true;
-  bar.value = 0;
+  busy(true);
   try {
-    await upload(file, folder);
+    await sendAll(inputs);
   } catch (error) {
-    said.textContent = error.name === "AbortError" ? "Cancelled. Nothing was kept." : error.message;
-    if (error.name === "AbortError") localStorage.removeItem(keyOf(file, folder));
-    send.disabled = false;
+    busy(false);
+    if (error.name === "AbortError") said.textContent = "Cancelled. Nothing of it is kept.";
+    else fail(error instanceof Refused ? error.message : "Something broke in this page. Reload it and choose the file again: it goes on where it was.");
+    if (!(error instanceof Refused) && error.name !== "AbortError") throw error;
   }
+  return undefined;
 });
 
-cancel.addEventListener("click", async () => {
-  const id = cancel.dataset.id;
-  stop?.abort();
-  stop = null;
-  if (id) await patient("DELETE", `/${id}`).catch((error) => { said.textContent = error.message; });
+pause.addEventListener("click", () => {
+  const stopped = !parts?.paused;
+  if (stopped) parts?.pause();
+  else parts.resume();
+  pause.textContent = stopped ? "Go on" : "Pause";
+  said.textContent = stopped ? "Paused. What is uploaded stays for a day." : "It goes on.";
 });
+
+cancel.addEventListener("click", () => parts?.cancel().catch((error) => fail(error.message)));
+
+// what a reload, or a closed page, broke off
+for (const one of unfinished()) {
+  const drop = el("button", { class: "btn btn--small", type: "button" }, "Forget it");
+  const line = el("p", { class: "small row" }, `${one.name} is not complete: choose the same file again and it goes on where it was.`, drop);
+  drop.addEventListener("click", () => { forget(one.key); line.remove(); left.hidden = !left.childElementCount; });
+  left.append(line);
+  left.hidden = panel.hidden = false;
+  [pause, cancel].forEach((button) => { button.hidden = true; });
+}

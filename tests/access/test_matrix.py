@@ -24,7 +24,7 @@ from resources.tokens import create_token
 from tests.access import place as stage
 
 pytestmark = [pytest.mark.db_matrix, pytest.mark.django_db]
-ROW: Final = re.compile(r"\| ((?:GET|POST|PUT|PATCH|DELETE) \S+) \| ([a-z ]+?) \| ([a-z]*) ?\|")
+ROW: Final = re.compile(r"\| ((?:GET|HEAD|POST|PUT|PATCH|DELETE) \S+) \| ([a-z ]+?) \| ([a-z]*) ?\|")
 #: take a POST without a role
 OPEN: Final = {"POST /login", "POST /logout", "POST /hooks/<slug>/<trigger>", "POST /callbacks/<token>"}
 #: have no row yet: their own tests try who may use them

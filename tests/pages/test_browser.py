@@ -43,11 +43,12 @@ def visit(browser: Any, live_server: Any, lively: dict[str, Any]) -> Iterator[Ca
     """Opens a path as somebody; `page.complaints` gathers what the browser says against it."""
     contexts = []
 
-    def go(path: str, *, name: str = "ana", theme: str = "light", size: str = "wide") -> Any:
+    def go(path: str, *, name: str = "ana", theme: str = "light", size: str = "wide", scripts: bool = True) -> Any:
         width, height = SIZES[size]
         context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce"
-        )
+            viewport={"width": width, "height": height}, color_scheme=theme, reduced_motion="reduce",
+            java_script_enabled=scripts,
+        )  # fmt: skip
         contexts.append(context)
         client = Client()
         client.force_login(lively["people"][name])

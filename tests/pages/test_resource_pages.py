@@ -82,7 +82,27 @@ def test_ranges_outside_and_copies_that_are_still_good(browser: Client) -> None:
     assert (outside.status_code, outside["Content-Range"]) == (416, f"bytes */{len(BODY)}")
     etag = browser.head(path)["ETag"]
     assert browser.get(path, headers={"If-None-Match": etag}).status_code == 304
-    assert browser.get(path, headers={"If-Range": '"old"', "Range": "bytes=0-1"}).status_code == 200
+    for known in ("*", f'"old", W/{etag}'):
+        assert browser.get(path, headers={"If-None-Match": known}).status_code == 304
+    for version, status in ((etag, 206), ('"old"', 200), (f"W/{etag}", 200), ("Sat, 21 Nov 2026 10:00:00 GMT", 200)):
+        assert browser.get(path, headers={"If-Range": version, "Range": "bytes=0-1"}).status_code == status
+
+
+@pytest.mark.parametrize("way", ["/resources/{}/download", "/api/v1/resources/{}/content", "link"])
+def test_each_way_to_the_bytes_answers_head_ranges_and_etags(way: str, browser: Client) -> None:
+    made = make()
+    path = way.format(made.pk)
+    if way == "link":
+        path = "/shared/" + api(browser, "post", f"/resources/{made.pk}/links", {}).json()["url"].rsplit("/shared/")[1]
+    head = browser.head(path, headers={"Range": "bytes=0-3"})  # a range is for GET
+    assert (head.status_code, head["Content-Length"], head["Accept-Ranges"]) == (200, str(len(BODY)), "bytes")
+    assert head.content == b""
+    assert browser.head(path, headers={"If-None-Match": head["ETag"]}).status_code == 304
+    part: Any = browser.get(path, headers={"Range": "bytes=-2", "If-Range": head["ETag"]})
+    assert (part.status_code, part["Content-Range"]) == (206, f"bytes 102398-102399/{len(BODY)}")
+    assert (part.getvalue(), part["Content-Length"], part.streaming) == (BODY[-2:], "2", True)
+    outside = browser.get(path, headers={"Range": "bytes=102400-"})
+    assert (outside.status_code, outside["Content-Range"], outside.content) == (416, f"bytes */{len(BODY)}", b"")
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/javascript"])
@@ -171,10 +191,24 @@ def test_somebody_without_the_folder_sees_links_changes_and_deletes_nothing(clie
     made = make(name="hidden.csv")
     assert "hidden.csv" not in text(client.get("/resources"))
     for path in ("", "/download", "/image"):
-        assert client.get(f"/resources/{made.pk}{path}").status_code == 403
+        assert client.get(f"/resources/{made.pk}{path}").status_code == 404
     for path in ("/link", "/revoke", "/change", "/delete"):
-        assert client.post(f"/resources/{made.pk}{path}", {"keep": "forever"}).status_code == 403
+        assert client.post(f"/resources/{made.pk}{path}", {"keep": "forever"}).status_code == 404
+    for method, path in (
+        ("get", ""),
+        ("get", "/content"),
+        ("head", "/content"),
+        ("post", "/links"),
+        ("delete", "/links"),
+        ("delete", ""),
+    ):
+        answer = api(client, method, f"/resources/{made.pk}{path}", {} if method == "post" else None)
+        missing = api(client, method, f"/resources/{'0' * 26}{path}", {} if method == "post" else None)
+        # what there is and what there is not look the same
+        assert (answer.status_code, answer.content) == (missing.status_code, missing.content), path
+        assert answer.status_code == 404
     assert Artifact.objects.get().condemned_at is None
+    assert not AuditEntry.objects.filter(object_type="resource").exists()
 
 
 def test_filters_and_pages_of_the_list(browser: Client) -> None:
@@ -267,5 +301,5 @@ def test_the_run_page_leads_to_the_resources_that_it_names(
 def test_an_actor_without_the_role_gets_no_link() -> None:
     made = make()
     outsider = Actor.of_user(make_user("otto"))
-    with pytest.raises(Exception, match="viewer"):
+    with pytest.raises(NotFound):
         links.issue_link(actor=outsider, artifact_id=made.pk, now=0.0)
