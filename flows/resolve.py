@@ -85,7 +85,10 @@ def resolve_action(
         connection, settings = _connection(getattr(parsed, "connection", None), place)
         if connection is not None:  # what people read and approve names the connection, not what the flow calls it
             parsed = parsed.model_copy(update={"connection": connection["name"]})
-        ready = member.pin(member.prepare(parsed, settings))
+        ready = member.prepare(parsed, settings)
+        if more := member.more_connections(parsed):
+            ready = member.with_connections(ready, [_known(name, place) for name in more])
+        ready = member.pin(ready)
     except expr.ExprError as e:
         raise of_expression(step_id, e) from e
     except ConfigError as e:
@@ -149,6 +152,10 @@ def _connection(name: str | None, place: Place) -> tuple[dict[str, Json] | None,
     """(what an action says of it, its settings) of what a name stands for. Raises Refused when there is none."""
     if name is None:
         return None, None
+    return _known(name, place)
+
+
+def _known(name: str, place: Place) -> tuple[dict[str, Json], BaseModel]:
     real = connection_for(name, place)
     try:
         ref = connections.resolve(real)

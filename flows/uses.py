@@ -12,7 +12,7 @@ from django.db.models import Count, Q
 
 from flows import bindings
 from flows.definition import yaml_source
-from flows.definition.bindings import Bindings, Place, stands_for
+from flows.definition.bindings import Bindings, Place, places_in, stands_for
 from flows.definition.plan import Plan
 from flows.definition.template import has_expression
 from flows.models import ConnectionUse, Flow
@@ -40,7 +40,7 @@ def _of_step(step: Any) -> Iterator[Any]:
         return
     for key, value in step.items():
         if isinstance(value, dict):
-            yield value.get("connection")
+            yield from (name for _, name in places_in(value))
             if key in _INNER:
                 yield from _of_step(value)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from flows.definition.plan import UNDO, Plan
 from resources.limits import gate, ledger
-from resources.limits.book import Outcome
+from resources.limits.book import Outcome, outcome_of
 from resources.limits.ledger import Ledger
 from resources.models import Permit
 from runs import attempts, bound, permits
@@ -21,12 +21,6 @@ from runs.store import Loaded
 
 Json = Any
 Decide = Callable[[State, given.Input, float], Decision]
-
-#: error classes that say the other side is not well
-FAILURES: Final = frozenset({"connect", "timeout", "network", "http_5xx"})
-THROTTLES: Final = frozenset({"http_429", "rate_limited"})
-#: of a step that sent nothing, or not because of the other side
-NOTHING_LEARNT: Final = frozenset({"expression", "config", "refused", "internal", "limit", "lost", "circuit_open"})
 
 
 def connection_of(plan: Plan, state: State, key: Key) -> str | None:
@@ -60,12 +54,7 @@ def ended_in(decisions: Sequence[Decision]) -> list[Ended]:
 def _outcome(data: Any) -> Outcome:
     if data["outcome"] in ("done", "wait"):
         return "ok"
-    cls = (data.get("error") or {}).get("class", "")
-    if cls in FAILURES:
-        return "failed"
-    if cls in THROTTLES:
-        return "throttled"
-    return "unknown" if cls in NOTHING_LEARNT else "ok"
+    return outcome_of((data.get("error") or {}).get("class", ""))
 
 
 def concerned(loaded: Loaded, decisions: Sequence[Decision], starts: Sequence[Start]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from flows.definition.plan import Plan
 from flows.resolve import ResolveError
+from flows.steps.registry import family
 from runs import attempts, queue_rows
 from runs.engine import inputs as given
 from runs.engine.state import CLAIMABLE, READY, RUNNING, Key, State, Step
@@ -138,6 +139,6 @@ def _checked_start(loaded: Loaded, step: Step, owner: str) -> tuple[given.Input,
         if granted is None or granted["digest"] != digest:
             return given.ActionChanged(step.id, step.item, approval), ()
         digests[approval] = digest
-    connection = action.connection if action is not None else None
-    versions = ((int(connection["id"]), int(connection["version"])),) if connection else ()
+    named = family(action.family).connections(action) if action is not None else []
+    versions = tuple((int(one["id"]), int(one["version"])) for one in named)
     return given.AttemptStarted(step.id, step.item, owner, digests), versions

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,17 @@ class Sides:
 #: {(flow, or "" for all flows; name in the flow): sides}
 Bindings = Mapping[tuple[str, str], Sides]
 _NONE = Sides()
+
+
+def places_in(config: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """(path, what stands there) of every place of a step's config that names a connection."""
+    if not isinstance(config, Mapping):
+        return
+    yield ("connection",), config.get("connection")
+    channels = config.get("channels")
+    for index, channel in enumerate(channels if isinstance(channels, list) else ()):
+        if isinstance(channel, Mapping):
+            yield ("channels", index, "connection"), channel.get("connection")
 
 
 def stands_for(name: str, place: Place, bindings: Bindings) -> str:

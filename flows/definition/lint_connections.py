@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flows.definition.bindings import Bindings, Place, stands_for
+from flows.definition.bindings import Bindings, Place, places_in, stands_for
 from flows.definition.lint_graph import did_you_mean
 from flows.definition.problems import Severity
 from flows.definition.reader import Document, StepDoc
@@ -74,9 +74,9 @@ def _named(document: Document) -> Iterator[_Named]:
     """Every connection that stands there as a plain name."""
     for doc in document.steps:
         for path, family, config in _configs(doc):
-            name = config.get("connection") if isinstance(config, Mapping) else None
-            if isinstance(name, str) and name and not has_expression(name):
-                yield _Named((*path, family, "connection"), family, name)
+            for inside, name in places_in(config):
+                if isinstance(name, str) and name and not has_expression(name):
+                    yield _Named((*path, family, *inside), family, name)
 
 
 def _configs(doc: StepDoc) -> Iterator[tuple[Path, str, Json]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from flows.definition import waiting
+from flows.definition.bindings import places_in
 from flows.definition.inputs import schema_problems, validate_input
 from flows.definition.lint_graph import did_you_mean
 from flows.definition.models_webhook import WebhookTrigger
@@ -156,7 +157,7 @@ def _check_defaults(document: Document) -> None:
 
 def _check_limits(document: Document, doc: StepDoc) -> None:
     defaults = document.flow.defaults if document.flow else None
-    reaches = doc.family in _CONNECTED and (doc.family != "notify" or doc.config.get("connection"))
+    reaches = doc.family in _CONNECTED and (doc.family != "notify" or any(name for _, name in places_in(doc.config)))
     if reaches and doc.model.timeout is None and not (defaults and defaults.timeout):
         said = f"The step `{doc.id}` has no timeout; 30 seconds are used."
         hint = "Add `timeout: 30s` here or under `defaults`."

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from flows.definition import routing, waiting
+from flows.definition.bindings import places_in
 
 Json = Any  # None | bool | int | float | str | list | dict with str keys
 
@@ -240,10 +241,10 @@ class Plan:
     def connections(self) -> frozenset[str]:
         """Every connection its steps may use, with their fallbacks, compensations and checks."""
         parts = [p for s in self.steps for p in (s, s.fallback, s.compensate, s.already_done) if p is not None]
-        named = [(p.config or {}).get("connection") for p in parts]
+        configs: list[Json] = [p.config for p in parts]
         tools = [t for s in self.steps if s.family == "llm" for t in s.config.get("tools", ())]
-        named += [config.get("connection") for t in tools for config in t["do"].values() if isinstance(config, Mapping)]
-        return frozenset(name for name in named if isinstance(name, str))
+        configs += [config for t in tools for config in t["do"].values()]
+        return frozenset(name for config in configs for _, name in places_in(config) if isinstance(name, str))
 
     def step(self, step_id: str) -> StepPlan:
         """The step of that id; `<id>~` is the one that undoes it. Raises KeyError."""

@@ -7,7 +7,7 @@ engine fails the step loudly. Families do I/O; they never touch run tables.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Protocol
 
@@ -258,6 +258,20 @@ class Family(ABC):
         `connection`: the settings of the connection it names. Pure; raises Refused for what no step may do.
         """
         return config.model_dump(mode="json", by_alias=True)
+
+    def more_connections(self, config: BaseModel) -> Sequence[str]:
+        """The connections that a config names beside its own `connection`, in order. Pure."""
+        return ()
+
+    def with_connections(
+        self, ready: dict[str, Json], found: Sequence[tuple[dict[str, Json], BaseModel]]
+    ) -> dict[str, Json]:
+        """The prepared config with what those are: what an action says of each, its settings. Pure; raises Refused."""
+        return ready
+
+    def connections(self, action: Action) -> list[Mapping[str, Json]]:
+        """All connections that an action goes by, each as an action says it."""
+        return [action.connection] if action.connection is not None else []
 
     def pin(self, config: dict[str, Json]) -> dict[str, Json]:
         """The prepared config with what must not change between an approval and the attempt. May read the database.

@@ -16,6 +16,12 @@ HALF_OPEN: Final = "half_open"
 #: throttled: it asked for fewer; unknown: nothing was learnt (a lost worker, a step that sent nothing)
 Outcome = Literal["ok", "failed", "throttled", "unknown"]
 
+#: error classes that say the other side is not well
+FAILURES: Final = frozenset({"connect", "timeout", "network", "http_5xx"})
+THROTTLES: Final = frozenset({"http_429", "rate_limited"})
+#: of a step that sent nothing, or not because of the other side
+NOTHING_LEARNT: Final = frozenset({"expression", "config", "refused", "internal", "limit", "lost", "circuit_open"})
+
 _SLOTS: Final = 10  # parts of the breaker's window that are counted apart
 _SHRINK_429: Final = 0.5
 _SHRINK_SLOW: Final = 0.9
@@ -44,6 +50,15 @@ class Book:
     opened: int = 0  # times the breaker opened
     admitted: int = 0
     throttled: int = 0
+
+
+def outcome_of(cls: str) -> Outcome:
+    """What an error class says of the other side; "": there was no error."""
+    if cls in FAILURES:
+        return "failed"
+    if cls in THROTTLES:
+        return "throttled"
+    return "unknown" if cls in NOTHING_LEARNT else "ok"
 
 
 def tick(limits: Limits, book: Book, now: float) -> Book:

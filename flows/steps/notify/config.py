@@ -13,6 +13,7 @@ MAX_RECIPIENTS = 1000
 MAX_TITLE = 300
 MAX_TEXT = 100_000
 MAX_ATTACHMENTS = 10
+MAX_CHANNELS = 10
 
 
 #: what may stand in an envelope and in a header as it is: no name, no quotes, no blanks, ASCII
@@ -53,8 +54,16 @@ class People(Config):
         return self
 
 
+class Channel(Config):
+    """One way to the outside."""
+
+    connection: Name = Field(description="name of an smtp or apprise connection")
+    to: Addresses = Field(default_factory=list, description="as `to` beside `connection`")
+    cc: Addresses = Field(default_factory=list, description="as `cc` beside `connection`")
+
+
 class NotifyConfig(Config):
-    """`people` in the product, `connection` outside of it, or both."""
+    """`people` in the product, `connection` or `channels` outside of it, or both."""
 
     connection: Name | None = Field(default=None, description="name of an smtp or apprise connection")
     people: People | None = Field(default=None, description="who finds the message in the product")
@@ -62,6 +71,9 @@ class NotifyConfig(Config):
         default_factory=list, description=f"smtp: addresses; with `cc` at most {MAX_RECIPIENTS}, each seen by all"
     )
     cc: Addresses = Field(default_factory=list, description="smtp: addresses of those who get a copy")
+    channels: Annotated[list[Channel], Field(max_length=MAX_CHANNELS)] = Field(
+        default_factory=list, description="instead of `connection`: several, each sent and recorded by itself"
+    )
     title: Annotated[str, Field(min_length=1, max_length=MAX_TITLE), AfterValidator(_one_line), Templated()] = Field(
         description="one line: the subject of an e-mail, the heading elsewhere"
     )
@@ -78,10 +90,13 @@ class NotifyConfig(Config):
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> NotifyConfig:
-        if self.connection is None and self.people is None:
+        outside = self.connection is not None or bool(self.channels)
+        if self.channels and (self.connection is not None or self.to or self.cc):
+            raise ValueError("give `connection` with to and cc, or `channels`, each with its own")
+        if not outside and self.people is None:
             raise ValueError("say who is told: `people`, a `connection`, or both")
-        if self.connection is None and (self.to or self.cc or self.attachments):
+        if not outside and (self.to or self.cc or self.attachments):
             raise ValueError("to, cc and attachments go with an smtp `connection`")
-        if self.connection is None and self.repeat_unknown:
+        if not outside and self.repeat_unknown:
             raise ValueError("repeat_unknown goes with a `connection`; in the product nothing comes twice")
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -12,6 +11,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from flows.steps.base import Json, Refused, StepContext
+from flows.steps.notify.channels import Way
 from resources.kinds.notify import SmtpSettings
 from resources.markdown import html_of
 
@@ -23,16 +23,17 @@ def message_id(key: str, sender: str) -> str:
     return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
 
 
-def build(ctx: StepContext, settings: SmtpSettings, config: Mapping[str, Json]) -> bytes:
+def build(ctx: StepContext, way: Way, settings: SmtpSettings) -> bytes:
     """The message as it goes over the wire. Raises Refused for attachments that are too large or cannot be read."""
+    config = ctx.action.config
     message = EmailMessage(policy=SMTP)
     message["From"] = Address(settings.sender_name, addr_spec=settings.sender)
-    for header in ("to", "cc"):
-        if config[header]:
-            message[header.capitalize()] = tuple(Address(addr_spec=one) for one in config[header])
+    for header, addresses in (("To", way.to), ("Cc", way.cc)):
+        if addresses:
+            message[header] = tuple(Address(addr_spec=one) for one in addresses)
     message["Subject"] = config["title"]
     message["Date"] = format_datetime(datetime.fromtimestamp(ctx.now, UTC))
-    message["Message-ID"] = message_id(ctx.key, settings.sender)
+    message["Message-ID"] = message_id(way.key(ctx.key), settings.sender)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(config["text"] or config["title"], cte="quoted-printable")
     if config["text"]:

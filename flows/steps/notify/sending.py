@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from flows.steps.base import Json, Refused, StepContext
 from flows.steps.notify import mail
+from flows.steps.notify.channels import Way
+from resources import health
 from resources.connections import ConnectionRef
 from resources.errors import OrchestraError
 from resources.kinds.notify import AppriseSettings, SmtpSettings
+from resources.limits import passing
 from resources.not_sent import NotSent
 from resources.notices import deliveries
 from resources.notices.deliveries import Sender
+
+#: error classes that a connection's health tells of
+ITS_FAULT: Final = frozenset({"connect", "network", "timeout", "http_429", "http_5xx", "refused", "rate_limited"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,66 +32,88 @@ def sender_of(ctx: StepContext) -> Sender:
     return Sender(ctx.key, ctx.run_id, ctx.step, ctx.item)
 
 
-def deliver(ctx: StepContext, ref: ConnectionRef) -> NotSent | None:
-    """Send by the connection unless that was done; the record says what became of it. What failed, or None."""
-    sender, config = sender_of(ctx), ctx.action.config
-    count = len(set(config["to"] + config["cc"])) if ref.kind == "smtp" else 1
-    repeat = config["repeat_unknown"]
-    before = deliveries.begin(sender, channel=ref.name, kind=ref.kind, recipients=count, now=ctx.now, repeat=repeat)
+def outside(ctx: StepContext, ways: Sequence[tuple[Way, ConnectionRef]]) -> list[NotSent]:
+    """Send by every way that has not got it yet; what failed. Each has an equal share of the time that is left."""
+    failed = []
+    for number, (way, ref) in enumerate(ways):
+        error = _deliver(ctx, way, ref, ctx.remaining() / (len(ways) - number))
+        if error is not None:
+            ctx.log(f"warning: {error.message}")
+            failed.append(error)
+        if ctx.action.connection is None:  # else the engine notes it
+            health.note_use(ref.id, ctx.now, error.message if error is not None and error.cls in ITS_FAULT else "")
+    return failed
+
+
+def _deliver(ctx: StepContext, way: Way, ref: ConnectionRef, seconds: float) -> NotSent | None:
+    """Send this way unless that was done; the record says what became of it. What failed, or None."""
+    sender, repeat = sender_of(ctx), ctx.action.config["repeat_unknown"]
+    count = len(way.recipients) if ref.kind == "smtp" else 1
+    before = deliveries.begin(sender, channel=way.name, kind=ref.kind, recipients=count, now=ctx.now, repeat=repeat)
     if before == "sent":
         return None
     if before == "unknown":
-        said = f"{ref.name}: an earlier attempt may have sent this, so it was not sent again."
+        said = f"{way.name}: an earlier attempt may have sent this, so it was not sent again."
         return NotSent("unknown_outcome", said, again=repeat, unknown=True)
     try:
-        sent = _send(ctx, ref, config)
+        sent = _limited(ctx, way, ref, seconds)
     except NotSent as error:
         status = "unknown" if error.unknown else "failed"
-        deliveries.end(sender, channel=ref.name, status=status, now=ctx.now, error=error.message)
+        deliveries.end(sender, channel=way.name, status=status, now=ctx.now, error=error.message)
         return error
     deliveries.end(
-        sender, channel=ref.name, status="sent", now=ctx.now, message_id=sent.message_id, refused=sent.refused
+        sender, channel=way.name, status="sent", now=ctx.now, message_id=sent.message_id, refused=sent.refused
     )
     return None
 
 
-def _send(ctx: StepContext, ref: ConnectionRef, config: Mapping[str, Json]) -> Sent:
+def _limited(ctx: StepContext, way: Way, ref: ConnectionRef, seconds: float) -> Sent:
+    """Of a step with one connection the engine has asked already; of the others each asks here. Raises NotSent."""
+    if ctx.action.connection is not None:
+        return _send(ctx, way, ref, seconds)
+    with passing.through(ref, ctx.now):
+        return _send(ctx, way, ref, seconds)
+
+
+def _send(ctx: StepContext, way: Way, ref: ConnectionRef, seconds: float) -> Sent:
     try:
         if isinstance(ref.settings, SmtpSettings):
-            return _by_smtp(ctx, ref, ref.settings, config)
-        return _by_apprise(ctx, ref, config)
+            return _by_smtp(ctx, way, ref, ref.settings, seconds)
+        return _by_apprise(ctx, way, ref, seconds)
     except Refused as error:
         raise NotSent("refused", str(error)) from error
     except OrchestraError as error:
         raise NotSent("refused", f"{ref.name}: {error.message}") from error
 
 
-def _by_smtp(ctx: StepContext, ref: ConnectionRef, settings: SmtpSettings, config: Mapping[str, Json]) -> Sent:
+def _by_smtp(ctx: StepContext, way: Way, ref: ConnectionRef, settings: SmtpSettings, seconds: float) -> Sent:
     from resources import smtp_client
 
     access = smtp_client.access_of(ref)
     if access.password:
         ctx.mask(access.password)
-    data = mail.build(ctx, settings, config)
-    to = list(dict.fromkeys(config["to"] + config["cc"]))
-    refused = smtp_client.send(access, settings.sender, to, data, seconds=ctx.remaining(), stop=ctx.cancelled)
+    data = mail.build(ctx, way, settings)
+    refused = smtp_client.send(
+        access, settings.sender, way.recipients, data, seconds=seconds, stop=ctx.cancelled
+    )  # fmt: skip
     for one in refused:
-        ctx.log(f"warning: {ref.name} refused {one.to}: {one.said}")
-    return Sent(mail.message_id(ctx.key, settings.sender), tuple({"to": r.to, "said": r.said} for r in refused))
+        ctx.log(f"warning: {way.name} refused {one.to}: {one.said}")
+    message_id = mail.message_id(way.key(ctx.key), settings.sender)
+    return Sent(message_id, tuple({"to": r.to, "said": r.said} for r in refused))
 
 
-def _by_apprise(ctx: StepContext, ref: ConnectionRef, config: Mapping[str, Json]) -> Sent:
+def _by_apprise(ctx: StepContext, way: Way, ref: ConnectionRef, seconds: float) -> Sent:
     from resources import apprise_client
 
     assert isinstance(ref.settings, AppriseSettings)  # noqa: S101  `prepare` has let in no other kind
-    address = apprise_client.address_of(ref)
+    config, address = ctx.action.config, apprise_client.address_of(ref)
     values = list(apprise_client.secrets_in(address))
     for value in values:
         ctx.mask(value)
     try:
         apprise_client.send(
-            address, ref.settings, config["title"], config["text"] or config["title"], key=ctx.key,
-            seconds=ctx.remaining(), stop=ctx.cancelled,
+            address, ref.settings, config["title"], config["text"] or config["title"], key=way.key(ctx.key),
+            seconds=seconds, stop=ctx.cancelled,
         )  # fmt: skip
     except NotSent as error:
         from resources.masking import Masker

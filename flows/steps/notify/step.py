@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 from django.db import OperationalError, transaction
 from pydantic import BaseModel
 
 from flows.steps.base import Action, Done, Fail, Family, Json, Outcome, Refused, Retry, StepContext, StepError
-from flows.steps.connecting import Changed, connection_of
-from flows.steps.notify.config import MAX_RECIPIENTS, NotifyConfig
-from flows.steps.notify.sending import deliver, sender_of
+from flows.steps.connecting import Changed, as_named
+from flows.steps.notify import channels
+from flows.steps.notify.config import NotifyConfig
+from flows.steps.notify.sending import outside, sender_of
 from flows.steps.pinning import pinned
-from resources.kinds.notify import AppriseSettings, SmtpSettings
 from resources.not_sent import NotSent
 from resources.notices import deliveries, people
 
@@ -31,17 +32,23 @@ class NotifyFamily(Family):
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
         config = cast(NotifyConfig, config)
         ready = config.model_dump(mode="json", exclude={"connection"})
+        if not ready["channels"]:
+            del ready["channels"]  # what was approved before there were any has none
         if config.connection is None:
             return ready
-        if isinstance(connection, SmtpSettings):
-            if not 1 <= len(config.to) + len(config.cc) <= MAX_RECIPIENTS:
-                raise Refused(f"An e-mail goes to 1 to {MAX_RECIPIENTS} addresses, `to` and `cc` together")
-            return {**ready, "from": connection.sender}
-        if not isinstance(connection, AppriseSettings):
-            raise Refused(f"The connection {config.connection!r} carries no messages (smtp or apprise)")
-        if config.to or config.cc or config.attachments:
-            raise Refused("to, cc and attachments go with an smtp connection; an apprise one names its place itself")
-        return ready
+        sender = channels.check(config.connection, connection, config.to, config.cc, bool(config.attachments))
+        return {**ready, "from": sender} if sender else ready
+
+    def more_connections(self, config: BaseModel) -> list[str]:
+        return [channel.connection for channel in cast(NotifyConfig, config).channels]
+
+    def with_connections(
+        self, ready: dict[str, Json], found: Sequence[tuple[dict[str, Json], BaseModel]]
+    ) -> dict[str, Json]:
+        return {**ready, "channels": channels.joined(ready, found)}
+
+    def connections(self, action: Action) -> list[Mapping[str, Json]]:
+        return [way.connection for way in channels.ways_of(action)]
 
     def pin(self, config: dict[str, Json]) -> dict[str, Json]:
         """Attachments by what they are, not only by their name: people approve these very bytes."""
@@ -49,21 +56,20 @@ class NotifyFamily(Family):
         return config
 
     def describe(self, action: Action) -> str:
-        config = action.config
+        config, ways = action.config, channels.ways_of(action)
         who = config["people"] or {"users": [], "groups": []}
         names = [*who["users"], *(f"the group {name}" for name in who["groups"])]
-        to = [*names, *config["to"], *config["cc"]]
+        to = [*names, *(one for way in ways for one in way.recipients)]
         listed = ", ".join(to[:5]) + (f" and {len(to) - 5} more" if len(to) > 5 else "")
-        by = f" by the connection {action.connection['name']}" if action.connection else ""
+        through = " and ".join(dict.fromkeys(str(way.connection["name"]) for way in ways))
+        by = f" by the connection{'s' if ' and ' in through else ''} {through}" if through else ""
         return f"Tells{' ' + listed[:_SHOWN] if listed else ''}{by}: {config['title']}"
 
     def execute(self, ctx: StepContext) -> Outcome:
         try:
-            ref = connection_of(ctx.action) if ctx.action.connection else None
-            failed = _in_product(ctx) if ctx.action.config["people"] else None
-            if ref is not None and (outside := deliver(ctx, ref)) is not None:
-                ctx.log(f"warning: {outside.message}")
-                failed = outside
+            ways = [(way, as_named(way.connection)) for way in channels.ways_of(ctx.action)]
+            failed = _in_product(ctx) if ctx.action.config["people"] else []
+            failed += outside(ctx, ways)
         except Refused as e:
             return Fail(StepError("refused", str(e)))
         except Changed as e:
@@ -73,21 +79,21 @@ class NotifyFamily(Family):
         return _ended(ctx, failed)
 
 
-def _ended(ctx: StepContext, failed: NotSent | None) -> Outcome:
+def _ended(ctx: StepContext, failed: Sequence[NotSent]) -> Outcome:
     """What may still go out is tried again as the step's policy says; then `must` decides."""
     config = ctx.action.config
-    if failed is not None and failed.again and (config["repeat_unknown"] or not failed.unknown):
-        # without a next attempt this is how it ends, and only `must` makes it a failure
-        if config["must"] or ctx.again(failed.cls):
-            return Retry(StepError(failed.cls, failed.message), acted=failed.unknown)
-    elif failed is not None and config["must"]:
-        return Fail(StepError("unknown_outcome" if failed.unknown else failed.cls, failed.message))
+    for one in failed:
+        if one.again and (config["repeat_unknown"] or not one.unknown) and (config["must"] or ctx.again(one.cls)):
+            # without a next attempt this is how it ends, and only `must` makes it a failure
+            return Retry(StepError(one.cls, one.message), acted=one.unknown)
+    if failed and config["must"]:
+        return Fail(StepError("unknown_outcome" if failed[0].unknown else failed[0].cls, failed[0].message))
     sent = deliveries.of_step(ctx.key)
     return Done({"failed": sum(row["status"] != "sent" for row in sent), "channels": sent})
 
 
-def _in_product(ctx: StepContext) -> NotSent | None:
-    """The rows of all people and the record of it are one transaction."""
+def _in_product(ctx: StepContext) -> list[NotSent]:
+    """What failed. The rows of all people and the record of it are one transaction."""
     config, sender = ctx.action.config, sender_of(ctx)
     ids, unknown = people.find(**config["people"])
     problem = ""
@@ -100,7 +106,7 @@ def _in_product(ctx: StepContext) -> NotSent | None:
             sender, channel="", kind=deliveries.IN_APP, recipients=len(ids), now=ctx.now, repeat=True
         )
         if before == "sent":
-            return None
+            return []
         people.tell(
             ids, key=ctx.key, kind="message", title=config["title"], text=config["text"], url=f"/runs/{ctx.run_id}",
             now=ctx.now,
@@ -110,5 +116,4 @@ def _in_product(ctx: StepContext) -> NotSent | None:
         deliveries.end(sender, channel="", status=status, now=ctx.now, error=problem, refused=refused)
     if problem:
         ctx.log(f"warning: {problem}")
-        return NotSent("input", problem)
-    return None
+    return [NotSent("input", problem)] if problem else []
