@@ -13,7 +13,7 @@ class RunsConfig(AppConfig):
         from resources import keeping, usage  # models exist from here on
         from resources.notices import forgetting as notices
         from resources.signals import limits_changed
-        from runs import holding, keeper, overdue, permits, releases, retention, signals, telling
+        from runs import holding, keeper, overdue, permits, releases, retention, signals, telling, uses
         from runs.dead import duty as replays
         from runs.dead import poison
         from runs.incoming import deliveries
@@ -33,6 +33,8 @@ class RunsConfig(AppConfig):
         keeper.register("replays", replays.turn, when=replays.WHEN)
         keeper.register("quarantine", poison.turn, when=poison.WHEN)
         usage.register("connection", subscriptions.using_connection, subscriptions.count_connections)
+        usage.register("connection", uses.using_connection)
+        usage.register("secret", uses.using_secret)
         keys.register_columns()
         limits_changed.connect(permits.on_limits_changed, dispatch_uid="runs")
         bindings_changed.connect(permits.on_bindings_changed, dispatch_uid="runs")
