@@ -224,8 +224,12 @@ def _unpacked(response: httpx2.Response, max_bytes: int) -> Iterator[bytes]:
         yield from response.iter_raw()
         return
     unpack: Any = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
+    came = False
     for chunk in response.iter_raw():
+        came = came or bool(chunk)
         try:
             yield unpack.decompress(chunk, max_bytes + 1)  # capped, or a kilobyte could become a gigabyte
         except zlib.error as error:
             raise httpx2.DecodingError(f"The body is not {encoding}: {error}.", request=response.request) from error
+    if came and not unpack.eof:  # cut off on the way: half a text must not pass for the whole
+        raise httpx2.DecodingError(f"The body ends in the middle of its {encoding}.", request=response.request)

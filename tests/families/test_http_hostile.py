@@ -62,6 +62,13 @@ def _bomb() -> bytes:
     return OK + f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
 
 
+def _cut_gzip() -> bytes:
+    """Half of a text, in an answer whose own length is right."""
+    body = gzip.compress(b" ".join(b"%d" % number for number in range(10_000)))
+    half = body[: len(body) // 2]
+    return OK + f"content-encoding: gzip\r\ncontent-length: {len(half)}\r\n\r\n".encode() + half
+
+
 PEERS: dict[str, tuple[Peer, str]] = {
     "an endless body": (forever(OK + b"\r\n", b"x" * 65536), "limit"),
     "an endless body in chunks": (forever(CHUNKED, b"ffff\r\n" + b"x" * 65535 + b"\r\n"), "limit"),
@@ -79,6 +86,7 @@ PEERS: dict[str, tuple[Peer, str]] = {
     "a length that is a lie": (says(OK + b"content-length: 99999999999999\r\n\r\n" + b"x" * 100), "network"),
     "broken chunks": (says(CHUNKED + b"zz\r\n"), "network"),
     "a gzip bomb": (says(_bomb()), "limit"),
+    "gzip that is cut off": (says(_cut_gzip()), "network"),
     "gzip that is none": (says(OK + b"content-encoding: gzip\r\ncontent-length: 5\r\n\r\nhello"), "network"),
     "a redirect to a file": (redirects(b"file:///etc/passwd"), "refused"),
     "a redirect to the cloud's metadata": (redirects(b"http://169.254.169.254/latest"), "refused"),
