@@ -68,6 +68,7 @@ def check_address(ip: Address, allow_networks: Sequence[Network] = ()) -> str | 
         ("loopback", inner.is_loopback),
         ("link-local", inner.is_link_local),
         ("multicast", inner.is_multicast),
+        ("site-local", isinstance(inner, ipaddress.IPv6Address) and inner.is_site_local),  # not among the private ones
         ("private", inner.is_private),
         ("reserved", inner.is_reserved),
         ("not public", not inner.is_global),

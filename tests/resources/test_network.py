@@ -22,6 +22,7 @@ REFUSED = [
     ("::", "unspecified"),
     ("169.254.169.254", "link-local"),
     ("fe80::1", "link-local"),
+    ("fec0::1", "site-local"),
     ("fe80::1%eth0", "link-local"),
     ("10.0.0.1", "private"),
     ("172.31.255.255", "private"),
