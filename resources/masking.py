@@ -61,6 +61,13 @@ class Masker:
         masked = self.data(data)
         return text if masked is data else masked.decode("utf-8", "surrogatepass")
 
+    def open_text(self, text: str) -> str:
+        """The same of a text that goes on: an end that may be the beginning of a value is left out."""
+        stream = self.stream()
+        shown = stream.feed(text.encode("utf-8", "surrogatepass"))
+        whole = self.data(stream.rest[0]) == _MASK  # nothing less than a value, though it may be more
+        return (shown + _MASK * whole).decode("utf-8", "replace")
+
     def data(self, data: bytes) -> bytes:
         """The same for bytes. Nothing found: `data` itself."""
         finder = self.finder
@@ -141,10 +148,16 @@ class Stream:
     Holds back only what may be the beginning of a value: less than the longest form, mostly nothing.
     """
 
-    def __init__(self, masker: Masker) -> None:
+    def __init__(self, masker: Masker, held: bytes = b"", covered: int = 0) -> None:
+        """`held`, `covered`: `rest` of the one that this one goes on for."""
         self._masker = masker
-        self._held = b""
-        self._covered = 0  # bytes at the beginning of `_held` that the last MASK stands for already
+        self._held = held
+        self._covered = covered  # bytes at the beginning of `_held` that the last MASK stands for already
+
+    @property
+    def rest(self) -> tuple[bytes, int]:
+        """What is held back, unmasked: nobody may see it. For a stream that goes on in another process."""
+        return self._held, self._covered
 
     def feed(self, chunk: bytes) -> bytes:
         """What is sure by now."""
@@ -160,8 +173,8 @@ class Stream:
         data = self._held + chunk
         finder = self._masker.finder
         if finder is None:
-            self._held = b""
-            return data
+            out, self._held, self._covered = data[self._covered :], b"", 0
+            return out
         cut = len(data) if last else finder.begun(data)
         out, position = _replaced(data, finder.spans(data), self._covered, cut)
         self._held, self._covered = data[cut:], position - cut

@@ -132,7 +132,7 @@ def heartbeat(request: HttpRequest, job_id: Text, body: BeatIn) -> dict[str, Jso
     return {"cancel": told}
 
 
-@router.post("/runner/jobs/{job_id}/logs", response=declared((200, LogOut), errors=(409, 410)), openapi_extra=RAW)
+@router.post("/runner/jobs/{job_id}/logs", response=declared((200, LogOut), errors=(409, 410, 503)), openapi_extra=RAW)
 def add_log(
     request: HttpRequest, job_id: Text, fence: int = Query(ge=0, lt=2**31), offset: int = Query(ge=0, le=2**62)
 ) -> dict[str, Json]:
@@ -160,13 +160,13 @@ def put_artifact(request: HttpRequest, job_id: Text, name: Text, fence: int = Qu
     return {"resource": kept["$res"]}
 
 
-@router.post("/runner/jobs/{job_id}/complete", response=declared((200, EndedOut), errors=(409, 410)))
+@router.post("/runner/jobs/{job_id}/complete", response=declared((200, EndedOut), errors=(409, 410, 503)))
 def complete(request: HttpRequest, job_id: Text, body: CompleteIn) -> dict[str, Json]:
     """It is done. 422 `output_schema` leaves it as it is. A repeat gets the same answer."""
     return reports.complete_job(token=request.auth, job_id=job_id, fence=body.fence, output=body.output)  # type: ignore[attr-defined]
 
 
-@router.post("/runner/jobs/{job_id}/fail", response=declared((200, EndedOut), errors=(409, 410)))
+@router.post("/runner/jobs/{job_id}/fail", response=declared((200, EndedOut), errors=(409, 410, 503)))
 def fail(request: HttpRequest, job_id: Text, body: FailIn) -> dict[str, Json]:
     """It failed, or was stopped. A repeat gets the same answer."""
     return reports.fail_job(

@@ -9,8 +9,9 @@ from django.db import transaction
 
 from resources import artifacts
 from resources.errors import Conflict, TooLarge
+from resources.masking import Masker
 from runs import clock
-from runs.jobs import claims, waits
+from runs.jobs import claims, masks, waits
 from runs.jobs.models import Job, JobLog
 
 Json = Any
@@ -22,12 +23,13 @@ _CUT: Final = f"\n[cut here: {MAX_LOG // 1024 // 1024} MiB of a log are kept]\n"
 def append(*, job: Job, fence: int, offset: int, data: bytes) -> dict[str, Json]:
     """Gives {size, full}: where the next piece goes, and whether it is kept. What is there already changes nothing.
 
-    Raises Conflict `old_fence` | `wrong_offset`, Gone, TooLarge.
+    Raises Conflict `old_fence` | `wrong_offset`, Gone, TooLarge, backends.errors.Unreachable.
     """
     from runs.jobs.reports import not_held
 
     if len(data) > MAX_PIECE:
         raise TooLarge(f"A piece of a log has at most {MAX_PIECE} bytes.", code="log_piece")
+    masker = masks.masker_of(job)
     with transaction.atomic():
         row = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)
         if row.state != Job.State.CLAIMED or row.fence != fence:
@@ -38,23 +40,24 @@ def append(*, job: Job, fence: int, offset: int, data: bytes) -> dict[str, Json]
                 hint="Go on where details.size says.", details={"size": row.log_size},
             )  # fmt: skip
         if data and offset == row.log_size < MAX_LOG:
-            _keep(row, data)
+            _keep(row, data, masker)
         claims.beat(row, fence, clock.now(), {})
         return {"size": row.log_size, "full": row.log_size >= MAX_LOG}
 
 
-def _keep(job: Job, data: bytes) -> None:
-    """The offset counts what was sent, the cut is not counted."""
-    shown = data
+def _keep(job: Job, data: bytes, masker: Masker) -> None:
+    """The offset counts what was sent; the cut is not counted, nor what a mask changes."""
     if job.log_size + len(data) >= MAX_LOG:
-        shown = data[: MAX_LOG - job.log_size] + _CUT
+        shown = masks.add(job, masker, data[: MAX_LOG - job.log_size], last=True) + _CUT
+    else:
+        shown = masks.add(job, masker, data)
     JobLog.objects.create(job=job, offset=job.log_size, data=shown)
     job.log_size += len(data)
-    job.save(update_fields=["log_size"])
+    job.save(update_fields=["log_size", "held"])
     waits.show(job, shown.decode(errors="replace"))
 
 
-def seal(job: Job) -> tuple[Json, int]:
+def seal(job: Job, masker: Masker) -> tuple[Json, int]:
     """(What an output names the log by, or None where it said nothing; its bytes.)
 
     Outside transactions; the pieces go when the keeper finds their job ended.
@@ -62,15 +65,16 @@ def seal(job: Job) -> tuple[Json, int]:
     if not JobLog.objects.filter(job=job).exists():
         return None, 0
     row = artifacts.write(
-        _pieces(job), content_type="text/plain", name=f"{job.step}.log", run_id=job.run_id, step=job.step,
+        _pieces(job, masker), content_type="text/plain", name=f"{job.step}.log", run_id=job.run_id, step=job.step,
         folder=job.folder,
     )  # fmt: skip
     return artifacts.ref(row), row.size
 
 
-def _pieces(job: Job) -> Iterator[bytes]:
+def _pieces(job: Job, masker: Masker) -> Iterator[bytes]:
     for data in JobLog.objects.filter(job=job).order_by("offset").values_list("data", flat=True).iterator(20):
         yield bytes(data)
+    yield masks.add(job, masker, b"", last=True)
 
 
 def prune(now: float) -> float:

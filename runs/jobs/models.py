@@ -26,6 +26,8 @@ class RunnerToken(models.Model):
     created_at = models.FloatField()
     expires_at = models.FloatField(null=True)
     revoked_at = models.FloatField(null=True)
+    #: what this request came with: its runner must not print it. No column
+    plain: str = ""
 
     def __str__(self) -> str:
         return self.name
@@ -82,6 +84,7 @@ class Job(models.Model):
     progress = JSONText(null=True)
     log_size = models.BigIntegerField(default=0)  # bytes
     log = JSONText(null=True)  # the resource of the whole log
+    held = models.BinaryField(default=b"")  # the end of its log that may be the beginning of a secret, sealed
     artifacts = JSONText(default=dict)  # {name: what an output names it by}
     created_at = models.FloatField()
     claimed_at = models.FloatField(null=True)

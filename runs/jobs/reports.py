@@ -10,9 +10,10 @@ from django.db import transaction
 from flows.definition.inputs import JsonError, check_json, validate_input
 from flows.steps.base import ERROR_CLASSES
 from resources.access import covers
+from resources.backends.errors import Unreachable
 from resources.errors import BadInput, Conflict, Gone, NotFound
 from runs import clock, history, store
-from runs.jobs import claims, logs, waits
+from runs.jobs import claims, logs, masks, waits
 from runs.jobs.models import Job, RunnerToken
 from runs.large import storable
 from runs.models import Run
@@ -34,6 +35,7 @@ def held_job(token: RunnerToken, job_id: str) -> Job:
         raise NotFound("No runner of this token took such a job.", code="unknown_job")
     if job.runner.token_id != token.pk:
         raise _taken_over(job)
+    job.runner.token = token  # it knows its plain text, which nothing that is kept may hold
     return job
 
 
@@ -58,6 +60,7 @@ def heartbeat(*, token: RunnerToken, job_id: str, fence: int, message: str = "",
     Raises NotFound, Conflict `old_fence`, Gone `job_gone`.
     """
     job, now, changes = held_job(token, job_id), clock.now(), dict[str, Json]()
+    message = _masked(job, message)
     if message or percent is not None:
         job.progress = {"message": message[:MAX_PROGRESS], "at": now}
         if percent is not None:
@@ -77,7 +80,9 @@ def complete_job(*, token: RunnerToken, job_id: str, fence: int, output: Json) -
     job = held_job(token, job_id)
     if job.said is None:
         _check_output(job.spec.get("schema"), output)
-    kept, _ = logs.seal(job) if job.said is None and job.fence == fence else (None, 0)
+    masker = masks.masker_of(job)
+    kept, _ = logs.seal(job, masker) if job.said is None and job.fence == fence else (None, 0)
+    output = masker.tree(output)
     told = {"result": output, "artifacts": job.artifacts, "log": kept, "runner": _name(job)}
     value, _ = storable(told, job.run_id, job.step, job.folder)
     return _end(job, fence, Job.State.DONE, {"output": value}, kept)
@@ -93,12 +98,22 @@ def fail_job(
     if cls not in CLASSES:
         raise BadInput(f"A runner fails a job with one of: {', '.join(CLASSES)}.", code="bad_class")
     job = held_job(token, job_id)
-    kept, _ = logs.seal(job) if job.said is None and job.fence == fence else (None, 0)
+    masker = masks.masker_of(job)
+    kept, _ = logs.seal(job, masker) if job.said is None and job.fence == fence else (None, 0)
+    message = masker.text(message)
     details = {"runner": _name(job), "log": kept, "artifacts": job.artifacts, "takeovers": job.takeovers}
     error = {"class": cls, "message": message[:MAX_MESSAGE] or f"The runner ended it as {cls}.", "details": details}
     result = {"error": error, "retry": _may_retry(job, cls) if retry is None else retry}
     state = Job.State.CANCELLED if cls == "cancelled" and job.cancelled_at is not None else Job.State.FAILED
     return _end(job, fence, state, result, kept)
+
+
+def _masked(job: Job, message: str) -> str:
+    """Nothing where a secret's value cannot be had now: a sign of life counts without its words, too."""
+    try:
+        return masks.masker_of(job).text(message) if message else ""
+    except Unreachable:
+        return ""
 
 
 def _name(job: Job) -> str:

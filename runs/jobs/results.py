@@ -14,7 +14,7 @@ from resources.errors import BadInput, NotFound
 from resources.models import Artifact
 from resources.uploads import clean_type
 from runs import clock
-from runs.jobs import claims
+from runs.jobs import claims, masks
 from runs.jobs.models import Job
 from runs.jobs.reports import not_held
 
@@ -35,7 +35,7 @@ def file_of(job: Job, fence: int, name: str) -> Artifact:
 def keep_artifact(*, job: Job, fence: int, name: str, content_type: str, chunks: Iterable[bytes]) -> dict[str, Json]:
     """What an output names it by. The same bytes under the same name again: the same resource.
 
-    Raises BadInput, TooLarge, Conflict `old_fence`, Gone.
+    Raises BadInput, TooLarge, Conflict `old_fence`, Gone, backends.errors.Unreachable.
     """
     if job.state != Job.State.CLAIMED or job.fence != fence:
         raise not_held(job, fence)
@@ -45,8 +45,9 @@ def keep_artifact(*, job: Job, fence: int, name: str, content_type: str, chunks:
     if name not in job.artifacts and len(job.artifacts) >= MAX_ARTIFACTS:
         raise BadInput(f"A job leaves at most {MAX_ARTIFACTS} files.", code="too_many_files", hint="Pack them.")
     row = artifacts.write(
-        chunks, content_type=clean_type(content_type), name=name, run_id=job.run_id, step=job.step, folder=job.folder
-    )
+        masks.masked(masks.masker_of(job), chunks), content_type=clean_type(content_type), name=name,
+        run_id=job.run_id, step=job.step, folder=job.folder,
+    )  # fmt: skip
     made = artifacts.ref(row)
     with transaction.atomic():
         now = Job.objects.select_for_update(of=("self",)).get(pk=job.pk)

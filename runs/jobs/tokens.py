@@ -104,4 +104,5 @@ def authenticate(plain: str) -> RunnerToken | None:
     token = RunnerToken.objects.filter(digest=_digest(plain), revoked_at=None).first()
     if token is None or (token.expires_at is not None and token.expires_at <= clock.now()):
         return None
+    token.plain = plain
     return token
