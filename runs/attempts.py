@@ -178,7 +178,7 @@ class Attempt:
         #: seconds it may take: its timeout, or what is left of its step and its run
         self.seconds = timing.attempt_time(loaded.plan, loaded.state, step, self.plan.timeout, self.now)
         self.live = Live(
-            loaded.state.run_id, step, seconds=self.seconds, stall_after=self.plan.stall_after, mask=self.masker.tree
+            loaded.state.run_id, step, seconds=self.seconds, stall_after=self.plan.stall_after, masker=self.masker
         )
 
     def run(self) -> given.AttemptEnded:
@@ -258,6 +258,7 @@ class Attempt:
             seed=_seed(key),
             log=self._log,
             mask=self.masker.add,
+            masked=self.masker.tree,
             resolve=self._resolve_all,
             callback_url=self._callback_url,
             irreversible=lambda name: self.loaded.plan.step(name).irreversible,

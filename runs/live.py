@@ -12,13 +12,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from django.db import connection, transaction
 
 from flows.steps.base import Refused
 from resources.fields import dumps
+from resources.masking import Masker
 from resources.stop import Stop
 from runs import clock, history
 from runs.engine.state import LOST, Step
@@ -46,15 +46,13 @@ SELECT r.status, r.control, s.status, s.attempt, s.state FROM runs_run r
 
 
 class Live:
-    """`tend` is the heart's, everything else the attempt's. `mask` hides secrets of whatever is kept."""
+    """`tend` is the heart's, everything else the attempt's. `masker` hides secrets of whatever is kept."""
 
-    def __init__(
-        self, run_id: str, step: Step, *, seconds: float, stall_after: float | None, mask: Callable[[Json], Json]
-    ) -> None:
+    def __init__(self, run_id: str, step: Step, *, seconds: float, stall_after: float | None, masker: Masker) -> None:
         self.run_id, self.step = run_id, step
         self.stop = Stop(time.monotonic() + seconds)
         self.stall_after = stall_after
-        self.mask = mask
+        self.masker, self.mask = masker, masker.tree
         self.began = self.moved = self.tended = time.monotonic()
         self.kept: dict[str, Json] = {}
         self._changed = False
@@ -120,8 +118,8 @@ class Live:
         if "progress" in kept:  # masked here: a family may tell its progress thousands of times a second
             message = str(self.mask(kept["progress"]["message"]))[:MAX_MESSAGE]
             kept["progress"] = {**kept["progress"], "message": message}
-        if "tail" in kept:  # the mask may need what is before the part that is shown
-            kept["tail"] = str(self.mask(kept["tail"]))[-MAX_TAIL:].replace("\0", "")
+        if "tail" in kept:  # the mask may need what is before the part that is shown, and what comes next
+            kept["tail"] = self.masker.open_text(kept["tail"])[-MAX_TAIL:].replace("\0", "")
         row: list[Any] = [dumps({"attempt": self.step.attempt, **kept}), self.run_id, *self.step.key, self.step.attempt]
         try:
             with connection.cursor() as cursor:

@@ -183,6 +183,9 @@ class StepContext:
     log: Callable[[str], None]
     #: register a secret value so that it is masked in everything stored or shown
     mask: Callable[[str], None]
+    #: a JSON value with what `mask` was told replaced. All that is kept is masked in the end, but half a value is not
+    #: recognised: before a text is cut, or handed to somebody else
+    masked: Callable[[Json], Json] = field(default=lambda value: value, kw_only=True)
     #: resolved actions (all items of a fan-out) of another step; the approval family uses it
     resolve: Callable[[str], list[Action]]
     #: the callback URL of a step's wait, known before it opens

@@ -142,6 +142,29 @@ def test_progress_is_kept_while_the_attempt_runs_with_secrets_masked(database: s
 
 
 @pytest.mark.db_matrix
+def test_a_secret_that_comes_in_pieces_is_never_shown_by_halves(database: str, does: Any) -> None:
+    seen: list[str] = []
+
+    def shown() -> str:
+        live = StepRun.objects.get(step="a").live or {}
+        return str(live.get("tail", ""))
+
+    def slowly(ctx: StepContext) -> Outcome:
+        ctx.mask("hunter2-and-more")
+        ctx.tail("key: hunter2-and")
+        wait_until(lambda: shown())
+        seen.append(shown())
+        ctx.tail("-more, done; hunt a fox")
+        wait_until(lambda: len(shown()) > len(seen[0]))
+        seen.append(shown())
+        return Done(1)
+
+    does(slowly)
+    assert work(Worker("w"), run_it()).status == "succeeded"
+    assert seen == ["key: ", "key: •••, done; hunt a fox"]
+
+
+@pytest.mark.db_matrix
 def test_the_next_attempt_gets_the_checkpoint_of_one_that_failed(database: str, does: Any) -> None:
     def resumes(ctx: StepContext) -> Outcome:
         if ctx.previous_checkpoint is None:

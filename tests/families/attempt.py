@@ -47,6 +47,7 @@ def attempt(
     fields: dict[str, Any] = {
         "run_id": "01run", "flow": "release-service", "step": "step", "item": None, "pass_no": 1, "attempt": 1,
         "key": KEY, "timeout": 10.0, "now": NOW, "seed": 7, "log": log.append, "mask": masked.append,
+        "masked": lambda value: Masker(masked).tree(value),
         "search": partial(in_steps.search, "release-service", ""), "resolve": lambda step: [],
         "callback_url": lambda step: f"https://orchestra.test/callbacks/{step}",
     }  # fmt: skip

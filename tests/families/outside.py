@@ -70,6 +70,12 @@ class _Handler(BaseHTTPRequestHandler):
         seen = self.server.outside.seen[-1]
         self._send(int(rest), json.dumps({"error": "no", "you": seen.headers}).encode(), **headers)
 
+    def _refuses(self, rest: str, query: dict[str, str]) -> None:
+        """So many bytes, then what it was sent."""
+        self._send(
+            400, b"x" * int(rest) + self.headers["authorization"].split()[-1].encode(), content_type="text/plain"
+        )
+
     def _text(self, rest: str, query: dict[str, str]) -> None:
         self._send(200, query["body"].encode(), content_type=query.get("type", "text/plain"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from flows.resolve import ResolveError
 from flows.steps.base import Fail, Retry
-from flows.steps.http.answer import read, retry_after
+from flows.steps.http.answer import MAX_EXCERPT, read, retry_after
 from flows.steps.registry import family
 from resources.access import Actor
 from resources.connections import delete_connection, update_connection
@@ -294,6 +294,14 @@ def test_credentials_echoed_by_the_other_side_are_masked(
         assert sent
         assert sent.rpartition(" ")[2] not in json.dumps(attempted.stored)
         assert SECRET in attempted.masked
+
+
+def test_a_secret_that_the_end_of_an_excerpt_would_cut_is_not_shown_by_halves(connect: Connect) -> None:
+    connect(path="", auth={"type": "bearer", "secret": "s"})
+    for before in (MAX_EXCERPT - 5, MAX_EXCERPT - len(SECRET) // 2, MAX_EXCERPT - len(SECRET) + 1):
+        attempted = attempt("http", {"connection": "world", "path": f"/refuses/{before}"})
+        assert attempted.stored["class"] == "http_4xx"
+        assert SECRET[:5] not in json.dumps(attempted.stored)
 
 
 def test_a_rotated_secret_is_used_at_once(connect: Connect, outside: Outside) -> None:

@@ -18,6 +18,7 @@ from resources.access import Actor
 from resources.connections import create_connection
 from resources.secrets import set_secret
 from tests.families.attempt import attempt, error, output, resolve
+from tests.families.conftest import SECRET
 from tests.families.models import Provider, Raw, Refuse, Say, provider
 
 ADMIN = Actor.system("tests")
@@ -254,6 +255,21 @@ def test_what_goes_wrong_has_a_class_and_a_sentence(start: Start, said: Any, cls
     if isinstance(attempted.outcome, Retry) and cls == "rate_limited":
         assert attempted.outcome.after == 7.0
     assert time.monotonic() - begun < 15
+
+
+def test_the_model_reads_no_secret_of_a_tool_s_connection(start: Start, connect: Callable[..., str]) -> None:
+    connect(path="", auth={"type": "bearer", "secret": "s"})
+    no_arguments = {"type": "object", "properties": {}}
+    tools = [
+        {"name": name, "description": "Looks.", "parameters": no_arguments,
+         "do": {"http": {"connection": "world", "path": path}}}
+        for name, path in (("echo", "/echo"), ("no", "/refuses/3"))
+    ]  # fmt: skip
+    server = start(Say(calls=(("echo", "{}"), ("no", "{}"))), Say("Seen."))
+    attempted = ask(tools=tools)
+    assert [call["ok"] for call in output(attempted)["calls"]] == [True, False]
+    assert "•••" in json.dumps(server.asked, ensure_ascii=False)
+    assert SECRET not in json.dumps(server.asked) and SECRET not in json.dumps(attempted.stored)
 
 
 def test_the_key_is_masked_wherever_it_comes_back(start: Start) -> None:

@@ -41,7 +41,7 @@ def ran(command: Json, *, connection: str = "box", tail: list[str] | None = None
     given = {"connection": connection, "command": command, **known.pop("config", {})}
     config = {name: value for name, value in given.items() if value is not None}
     more = {"store": streams.store, "fetch": streams.fetch, "tail": (tail if tail is not None else []).append}
-    tried = attempt("ssh", config, mask=masker.add, **{**more, **known})
+    tried = attempt("ssh", config, mask=masker.add, masked=masker.tree, **{**more, **known})
     tried.stored = masker.tree(tried.stored)
     return tried
 
@@ -60,6 +60,14 @@ def meanwhile(do: Callable[[], None]) -> Iterator[None]:
         doing = pool.submit(do)
         yield
         doing.result(20)
+
+
+def test_a_secret_that_the_end_of_an_error_would_cut_is_not_shown_by_halves(box: Box, server: Sshd) -> None:
+    box()
+    line = max(server.private_key.splitlines(), key=len)
+    said = f"{line}{'x' * (2000 - len(line) // 2)}"
+    failed = ran(["sh", "-c", 'printf %s "$0" >&2; exit 3', said])
+    assert (failed.stored["class"], line[-20:] in str(failed.stored)) == ("exit", False)
 
 
 HOSTILE = [

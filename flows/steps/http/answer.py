@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import datetime as dt
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -48,9 +48,11 @@ def outcome(
     config: Mapping[str, Json],
     now: float,
     resource: Json = None,
+    masked: Callable[[Json], Json] = lambda value: value,
 ) -> Outcome:
     """`headers` by lower-case name; `now` epoch seconds, for a Retry-After that is a date. `resource`: what the body
-    was kept as."""
+    was kept as. `masked`: hides secrets in what is cut."""
+    headers = masked(dict(headers))
     if resource is not None:
         return Done({"status": status, "headers": kept(headers), "body": resource, "url": url})
     try:
@@ -62,7 +64,7 @@ def outcome(
     else:
         problem = ""
     if not is_ok(status, config["ok"]):
-        return _refusal(status, headers, content, url, now)
+        return _refusal(status, headers, masked(content), url, now)
     if problem:
         return Fail(StepError("input", f"{_host(url)} answered {status}, but not with JSON: {problem}."))
     return Done({"status": status, "headers": kept(headers), "body": content, "url": url})

@@ -104,6 +104,7 @@ class Sender:
         return answer.outcome(
             fetched.status, headers, fetched.body,
             url=fetched.url, config=self.ctx.action.config, now=self.ctx.now, resource=fetched.kept,
+            masked=self.ctx.masked,
         )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def _take(building: Building, event: dict[str, Any], said: Callable[[str], None]
             building.finish = _FINISH.get(reason, "stop") if reason else building.finish
         case "error":
             error = event.get("error") or {}
-            raise Broken(f"The model broke off: {str(error.get('message'))[:300].rstrip('.')}.")
+            raise Broken(f"The model broke off: {str(error.get('message')).rstrip('.')}.")
 
 
 def _begin(building: Building, index: Any, block: dict[str, Any]) -> None:

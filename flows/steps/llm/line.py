@@ -77,13 +77,13 @@ class Line:
         except Changed as e:
             raise Failed(Fail(StepError("conflict", str(e)))) from e
         except Broken as e:
-            raise Failed(Retry(StepError("network", str(e)))) from e
+            raise Failed(Retry(StepError("network", self.ctx.masked(str(e))[:MAX_EXCERPT]))) from e
         except DatabaseError as e:
             raise Failed(Retry(StepError("internal", f"The database did not answer: {e}"), acted=False)) from e
         except (httpx2.HTTPError, httpx2.InvalidURL, OrchestraError) as e:
             raise Failed(_broken(e, self.ctx.timeout)) from e
         if not isinstance(fetched.kept, Reply):
-            raise Failed(_refusal(fetched, self.ctx.now))
+            raise Failed(_refusal(fetched, self.ctx))
         self._count(fetched.kept, settings, ask)
         return fetched.kept
 
@@ -118,12 +118,13 @@ class Line:
         self.ctx.log(f"{ask.model}: {reply.input_tokens} tokens in, {reply.output_tokens} out, ended by {reply.finish}")
 
 
-def _refusal(fetched: Fetched, now: float) -> Outcome:
+def _refusal(fetched: Fetched, ctx: StepContext) -> Outcome:
     """What an answer means that is no reply."""
-    status, said = fetched.status, _said(fetched.body)
-    body = fetched.body[:2000].decode(errors="replace")
+    status = fetched.status
+    whole: str = ctx.masked(fetched.body.decode(errors="replace"))
+    said, body = _said(whole.encode()), whole[:2000]
     details = {"status": status, "body": body}
-    after = retry_after(fetched.header("retry-after"), now)
+    after = retry_after(fetched.header("retry-after"), ctx.now)
     if status in (401, 403):
         return Fail(StepError("refused", f"The key is refused ({status}): {said}", details))
     if status == 429:

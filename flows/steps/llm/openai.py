@@ -96,4 +96,4 @@ def _call(building: Building, call: dict[str, Any], place: int) -> None:
 
 
 def _error(error: Json) -> str:
-    return f"{str(error.get('message') if isinstance(error, dict) else error)[:300].rstrip('.')}."
+    return f"{str(error.get('message') if isinstance(error, dict) else error).rstrip('.')}."

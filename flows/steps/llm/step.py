@@ -84,7 +84,11 @@ class _Conversation:
             self.ctx.progress(f"question {number}", None)
             reply = self.line.ask(self._ask())
             if reply.finish == "refused":
-                return Fail(StepError("refused", f"The model refused: {reply.text[:500] or 'it gave no reason'}"))
+                return Fail(
+                    StepError(
+                        "refused", f"The model refused: {self.ctx.masked(reply.text)[:500] or 'it gave no reason'}"
+                    )
+                )
             given = _given(reply)
             if reply.calls and given is None:
                 self._use(reply)
@@ -123,7 +127,7 @@ class _Conversation:
         self.ctx.log(f"the answer breaks its schema: {breach}")
         if self.asked_again or reply.finish == "length":
             cut = " It was cut off at max_tokens." if reply.finish == "length" else ""
-            details = {"answer": (given.arguments if given else reply.text)[:2000]}
+            details = {"answer": self.ctx.masked(given.arguments if given else reply.text)[:2000]}
             return Fail(StepError("contract", f"The answer breaks its schema: {breach}.{cut}", details))
         self.asked_again = True
         again = f"That breaks the schema: {breach}. Give the answer again, as JSON that keeps it, and nothing else."

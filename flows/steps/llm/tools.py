@@ -35,11 +35,12 @@ def run(ctx: StepContext, tools: Mapping[str, Mapping[str, Json]], call: Call, n
     except Misused as e:
         return Result(call, str(e), ok=False)
     match outcome:
-        case Done(output):
+        case Done(output):  # the model is somebody else: it reads no secret of the tool's connection
+            output = ctx.masked(output)
             text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
             return Result(call, _bounded(text), ok=True)
         case Fail(error) | Retry(error):
-            return Result(call, _bounded(f"{error.cls}: {error.message}"), ok=False)
+            return Result(call, _bounded(ctx.masked(f"{error.cls}: {error.message}")), ok=False)
     return Result(call, "This tool cannot be used here.", ok=False)
 
 

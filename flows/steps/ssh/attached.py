@@ -33,15 +33,16 @@ def judged(ctx: StepContext, ended: Ended, out: Output, err: Output, more: dict[
     ctx.log(f"the command {how} after {seconds} s; {out.size} bytes of stdout, {err.size} of stderr")
     facts = {**more, "exit_code": ended.exit_code, "signal": ended.signal, "seconds": seconds}
     if ended.exit_code not in config["ok"]:
-        return failed(how, facts, out, err)
+        return failed(ctx, how, facts, out, err)
     streams = {o.name: kept(o, config[o.name], config["max_bytes"], ctx) for o in (out, err)}
     return Done({**facts, **streams})
 
 
-def failed(how: str, facts: dict[str, Json], out: Output, err: Output) -> Outcome:
-    last = next((text.strip().splitlines()[-1] for text in (err.end(), out.end()) if text.strip()), "")
+def failed(ctx: StepContext, how: str, facts: dict[str, Json], out: Output, err: Output) -> Outcome:
+    ends = {o.name: o.end(ctx.masked) for o in (out, err)}
+    last = next((text.strip().splitlines()[-1] for text in (ends["stderr"], ends["stdout"]) if text.strip()), "")
     said = f": {last[:300]}" if last else "."
-    return Fail(StepError("exit", f"The command {how}{said}", {**facts, "stdout": out.end(), "stderr": err.end()}))
+    return Fail(StepError("exit", f"The command {how}{said}", {**facts, **ends}))
 
 
 def environment(ctx: StepContext) -> dict[str, str]:

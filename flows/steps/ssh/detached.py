@@ -60,7 +60,9 @@ def start(line: Line) -> Outcome:
         if ended.exit_code == NOT_UP and not ended.why:
             return Retry(StepError("network", f"The job {job} on {line.access.place} did not come up within 5 s."))
         if ended.exit_code == NO_ROOM and not ended.why:
-            return Fail(StepError("exit", f"{line.access.place} cannot keep a job: {err.end().strip()[-300:]}"))
+            return Fail(
+                StepError("exit", f"{line.access.place} cannot keep a job: {err.end(line.ctx.masked).strip()[-300:]}")
+            )
         if found := broken(line, ended):
             return found
     pid, _, place = ended.line.partition(" ")
@@ -97,7 +99,7 @@ def _collect(line: Line, out: Output, err: Output) -> Outcome:
     job = line.call(lambda c: _followed(line, c, out, err))
     more = {name: value for name, value in job.to_json().items() if name != "exit_code"}
     if job.state == "lost":
-        return failed("is gone, and left no exit code", more, out, err)
+        return failed(ctx, "is gone, and left no exit code", more, out, err)
     ended = Ended(began=True, exit_code=job.exit_code)
     if job.state == "running":
         ended = replace(ended, exit_code=ctx.action.config["ok"][0])

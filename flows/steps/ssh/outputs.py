@@ -52,10 +52,10 @@ class Output:
         if text := self._decoder.decode(new):
             self.show(text[-MAX_TAIL:])
 
-    def end(self, most: int = 2000) -> str:
-        """The end of it, for an error."""
-        self.file.seek(max(0, self.size - most))
-        return self.file.read(most).decode("utf-8", "replace")
+    def end(self, masked: Callable[[str], str], most: int = 2000) -> str:
+        """The end of it, for an error. A secret that the cut would halve is looked for in more than is shown."""
+        self.file.seek(max(0, self.size - most - IN_MEMORY))
+        return masked(self.file.read().decode("utf-8", "replace"))[-most:]
 
     def pieces(self) -> Iterator[bytes]:
         self.file.seek(0)
