@@ -14,7 +14,7 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestra import buckets, instance, keys
+from orchestra import buckets, instance, keys, live
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -152,14 +152,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- live feed, queue --------------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL", default="")
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
-    }
-    if REDIS_URL
-    else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-}
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {"default": live.channel_layer(env)}
 WORKERS = env.int("WORKERS", default=max(4, 2 * (os.cpu_count() or 2)))
 if WORKERS < 1:
     raise ImproperlyConfigured("WORKERS must be 1 or more.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, SSLError
 from storages.backends.s3 import S3Storage
 
 from resources.filestore import PART, Readable
@@ -81,5 +81,10 @@ def _told(verb: str) -> Iterator[None]:
         if code in ("404", "NoSuchKey", "NotFound"):
             raise FileNotFoundError("The bucket does not have it.") from error
         raise BucketFailed(f"The storage service refused to {verb}: {code}.") from error
+    except SSLError as error:
+        raise BucketFailed(
+            f"The storage service could not {verb}: its certificate is not trusted. Look at the host in "
+            "RESOURCES_S3_ENDPOINT, which must be a name in it, and at RESOURCES_S3_CA, who signed it."
+        ) from error
     except (BotoCoreError, HTTPError) as error:
         raise BucketFailed(f"The storage service could not {verb}: {type(error).__name__}.") from error

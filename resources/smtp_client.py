@@ -212,7 +212,10 @@ def _open(access: Access, client: _Client) -> None:
             client.starttls(context=_context(settings))
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message or str(error)
-        raise NotSent("refused", f"{access.place} has a certificate that is not trusted: {reason}") from error
+        hint = "Look at `host`, which must be a name in it, and at `ca_certificates`, who signed it."
+        raise NotSent(
+            "refused", f"{access.place} has a certificate that is not trusted: {reason.rstrip('.')}. {hint}"
+        ) from error
     _expect(client.ehlo(), (250,), f"{access.place} does not speak SMTP as it should")
     _sign_in(access, client)
 

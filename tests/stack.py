@@ -23,6 +23,7 @@ READY = "Orchestra is ready at "
 OWN = (
     "DJANGO_SETTINGS_MODULE",
     "DATABASE_URL",
+    "WORKER_DATABASE_URL",
     "REDIS_URL",
     "DATA_DIR",
     "PORT",

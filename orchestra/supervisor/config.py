@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestra.supervisor.scale import Policy
@@ -35,11 +35,18 @@ class Config:
     queues: tuple[str, ...] = ("default",)
     scale_up_s: float = 5.0
     scale_down_s: float = 60.0
+    worker_database_url: str = field(default="", repr=False)  # of the restricted role that workers run under
 
     @property
     def policy(self) -> Policy:
         high = max(self.workers, self.max_workers)
         return Policy(self.workers, high, max(1, self.workers), self.scale_up_s, self.scale_down_s)
+
+    def env_of(self, name: str, env: Mapping[str, str]) -> dict[str, str]:
+        """A child's environment: clusters of workers know the restricted role's address alone, others the owner's."""
+        shared = {key: value for key, value in env.items() if key != "WORKER_DATABASE_URL"}
+        restricted = self.worker_database_url if name.partition("-")[0] == "work" else ""
+        return shared | ({"DATABASE_URL": restricted} if restricted else {})
 
     @property
     def probe_host(self) -> str:
@@ -72,6 +79,7 @@ def read_config(env: Mapping[str, str], *, root: Path, cores: int) -> Config:
         queues=read_queues(env.get("QUEUES", "")),
         scale_up_s=_number(env, "SCALE_UP_SECONDS", 5, low=1, high=3600),
         scale_down_s=_number(env, "SCALE_DOWN_SECONDS", 60, low=1, high=86400),
+        worker_database_url=_worker_database(env),
         allowed_host=env.get("ALLOWED_HOSTS", "").split(",")[0].strip().lstrip(".*"),
     )
 
@@ -83,6 +91,14 @@ def read_queues(text: str) -> tuple[str, ...]:
         if not QUEUE.fullmatch(name):
             raise CannotStart(f"QUEUES has {name!r}; a queue is called like gpu or big-jobs.")
     return names
+
+
+def _worker_database(env: Mapping[str, str]) -> str:
+    """WORKER_DATABASE_URL; what it says of the role is looked at by `manage.py database_role`. Raises CannotStart."""
+    url = env.get("WORKER_DATABASE_URL", "")
+    if url and not env.get("DATABASE_URL", "").startswith(("postgres:", "postgresql:")):
+        raise CannotStart("WORKER_DATABASE_URL is for PostgreSQL: set DATABASE_URL to a postgres:// URL, too.")
+    return url
 
 
 def _number(env: Mapping[str, str], name: str, default: float, *, low: int, high: int) -> float:

@@ -118,7 +118,8 @@ class Supervisor:
 
     def _start_cluster(self, name: str, workers: int) -> Child:
         self.console.say(f"Work waits for workers: starting {name} with {workers} more")
-        child = Child(work_spec(name, workers), {**self.env, "WORKERS": str(workers)}, self.console)
+        env = self.config.env_of(name, self.env) | {"WORKERS": str(workers)}
+        child = Child(work_spec(name, workers), env, self.console)
         child.start()
         return child
 
@@ -149,7 +150,7 @@ class Supervisor:
     def start(self) -> None:
         specs = self.specs()
         self.console.say("Starting " + ", ".join(spec.name for spec in specs))
-        self.children = [Child(spec, self.env, self.console) for spec in specs]
+        self.children = [Child(spec, self.config.env_of(spec.name, self.env), self.console) for spec in specs]
         for child in self.children:
             child.start()
 

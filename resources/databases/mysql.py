@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 from pymysql.constants import CLIENT
 
-from resources.databases.reach import CONNECT_SECONDS, Denied, Unreachable, addresses
+from resources.databases.reach import CONNECT_SECONDS, Denied, Unreachable, addresses, untrusted
 from resources.errors import OrchestraError
 from resources.kinds.databases import MysqlSettings
 
@@ -88,7 +88,7 @@ def _failed(settings: MysqlSettings, error: Exception) -> Exception:
     where = f"{settings.host}:{settings.port}"
     code, said = error.args[:2] if len(error.args) > 1 else (0, str(error))
     if isinstance(error, ssl.SSLError) or code == 2026 or isinstance(error.__cause__, ssl.SSLError):
-        return Denied(f"{where} cannot be trusted as the connection asks: {said}.")
+        return untrusted(where, str(said).rstrip("."))
     if code in _DENIED:
         return Denied(f"{where} refused the connection: {said}. Look at user name, password and database.")
     return Unreachable(f"{where} could not be reached: {said}.")

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from resources.databases.reach import CONNECT_SECONDS, Denied, Unreachable, addresses
+from resources.databases.reach import CONNECT_SECONDS, Denied, Unreachable, addresses, untrusted
 from resources.kinds.databases import PostgresSettings
 
 DIALECT = "postgresql+psycopg"
@@ -81,7 +81,7 @@ def _failed(settings: PostgresSettings, message: str) -> Exception:
     said = re.sub(r" Is the server running.*", "", said)[:300].rstrip("?.")
     where = f"{settings.host}:{settings.port}"
     if _CERTIFICATE.search(said):
-        return Denied(f"{where} cannot be trusted as the connection asks: {said}.")
+        return untrusted(where, said)
     if "FATAL" in said and not _LATER.search(said):
         return Denied(f"{where} refused the connection: {said}. Look at user name, password and database.")
     if "authentication method requirement" in said:

@@ -41,6 +41,15 @@ class Denied(OrchestraError):
     status = 403
 
 
+def untrusted(where: str, said: str) -> Denied:
+    """A server whose certificate is not what the connection asks for, or that has none."""
+    if "support" in said:
+        hint = "Give it a certificate, or change `tls` of the connection."
+    else:
+        hint = "Look at `host`, which must be a name in its certificate, and at `ca`, the authority that signed it."
+    return Denied(f"{where} cannot be trusted as the connection asks: {said}. {hint}")
+
+
 def addresses(settings: ServerSettings, seconds: float) -> list[str]:
     """Checked addresses of the host, from one resolution. Raises Unreachable, network.AddressRefused."""
     try:

@@ -17,6 +17,12 @@ from runs.feed.notices import Event
 BATCH: Final = 500
 LOOK_BACK: Final = 1_000  # ids below the newest that may still be uncommitted when following starts
 ERRORS: Final = (sqlite3.Error, psycopg.Error, OSError)
+#: of Django's parameters those that say where the server is and whether it is trusted
+_OF_LIBPQ: Final = (
+    "dbname", "user", "password", "passfile", "host", "hostaddr", "port", "service", "connect_timeout",
+    "target_session_attrs", "channel_binding", "require_auth", "sslmode", "sslrootcert", "sslcert", "sslkey",
+    "sslpassword", "sslcertmode", "sslcrl", "sslcrldir", "ssl_min_protocol_version", "sslnegotiation",
+)  # fmt: skip
 Grants = tuple[int, ...]  # changes whenever somebody is given or loses a role or a group
 
 _SELECT = """
@@ -94,8 +100,7 @@ class PostgresSource:
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         known = connections["default"].get_connection_params()
-        wanted = ("dbname", "user", "password", "host", "port", "connect_timeout", "sslmode", "sslrootcert")
-        params = {key: known[key] for key in wanted if known.get(key)}
+        params = {key: known[key] for key in _OF_LIBPQ if known.get(key)}
         connection = await psycopg.AsyncConnection.connect(
             autocommit=True, application_name="orchestra feed", prepare_threshold=1, **params
         )

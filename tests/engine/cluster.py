@@ -28,6 +28,7 @@ from runs.actions import start_run
 from runs.engine.state import State
 from runs.engine.turn import Event
 from runs.models import Run, RunEvent, StepRun, Work
+from tests.engine.databases import worker_url
 from tests.engine.fold import fold
 from tests.services import ROOT
 from tests.stack import group_members
@@ -74,13 +75,14 @@ def get(url: str) -> Any:
 
 
 class Cluster:
-    """`manage.py qcluster` in a process group of its own; `tend` is what the supervisor does."""
+    """`manage.py qcluster` in a process group of its own, on PostgreSQL under the restricted role of workers; `tend` is
+    what the supervisor does."""
 
     def __init__(self, database_url: str, *, workers: int = WORKERS, lease: float = 2.0, **env: str) -> None:
         self.env = {
             **{k: v for k, v in os.environ.items() if k not in ("PORT", "WORLD_URL")},
             "DJANGO_SETTINGS_MODULE": "orchestra.settings",
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": worker_url(database_url),
             "DATA_DIR": str(settings.DATA_DIR),
             "WORKERS": str(workers),
             "LEASE_SECONDS": str(lease),

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.engine.databases import Templates, connected
+from tests.engine.databases import Templates, connected, restricted_workers
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest, templates: Templates, django_db_blocker: Any) -> Iterator[str]:
-    """URL of a fresh database; this process is connected to it."""
+    """URL of a fresh database; this process is connected to it, its workers on PostgreSQL under their own role."""
     with django_db_blocker.unblock():
         url = templates.copy(request.param)
-        with connected(url):
+        with connected(url), restricted_workers():
             yield url

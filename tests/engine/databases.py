@@ -7,15 +7,24 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import environ
+import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections
 
+from orchestra.role import grants
+from orchestra.role.login import read_login
 from orchestra.settings import POSTGRES_OPTIONS, SQLITE_OPTIONS
 from runs import clock, permits, ranks, store
+from runs.worker import Worker
+
+#: who clusters of workers sign in as on PostgreSQL
+WORKER_ROLE: Final = "orchestra_worker"
+_WORKER_PASSWORD: Final = "of-the-tests-alone"
 
 
 @contextlib.contextmanager
@@ -39,6 +48,28 @@ def connected(url: str) -> Iterator[None]:
         _forget()
 
 
+@contextlib.contextmanager
+def restricted_workers() -> Iterator[None]:
+    """Workers of this process do their work under the role that clusters of workers sign in as."""
+    work_once = Worker.work_once
+
+    def restricted(self: Worker) -> bool:
+        connection = connections["default"]
+        if connection.vendor != "postgresql":
+            return work_once(self)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {WORKER_ROLE}")
+        try:
+            return work_once(self)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ROLE")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "work_once", restricted)
+        yield
+
+
 def _forget() -> None:
     """What this process remembers of another database."""
     store.plan_of.cache_clear()
@@ -48,8 +79,20 @@ def _forget() -> None:
     ContentType.objects.clear_cache()
 
 
+def worker_url(url: str) -> str:
+    """The URL under which workers run, as with WORKER_DATABASE_URL; SQLite has no roles."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgres"):
+        return url
+    place = f"{parts.hostname}:{parts.port}"
+    return urlunsplit(parts._replace(netloc=f"{WORKER_ROLE}:{_WORKER_PASSWORD}@{place}"))
+
+
 class Templates:
-    """One migrated database of each kind; `copy` gives the URL of a fresh one."""
+    """One migrated database of each kind; `copy` gives the URL of a fresh one.
+
+    Those of PostgreSQL have the restricted role of workers, which all clusters of the tests run under: `worker_url`.
+    """
 
     def __init__(self, folder: Path, server: Any) -> None:
         self.folder, self.server = folder, server
@@ -77,6 +120,8 @@ class Templates:
         url = f"sqlite:///{path}" if kind == "sqlite" else self.server().new_database()
         with connected(url):
             call_command("migrate", verbosity=0)
+            if kind == "postgres":
+                grants.give(read_login(worker_url(url), connections["default"].settings_dict))
         if kind == "sqlite":
             return str(path)
         return str(url)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import ipaddress
 import os
 import tracemalloc
 from collections.abc import Iterator
@@ -13,10 +11,6 @@ from typing import Any
 
 import environ
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from django.core.exceptions import ImproperlyConfigured
 
 from orchestra import buckets
@@ -24,6 +18,7 @@ from resources import artifacts, blobs
 from resources.filestore import store
 from resources.models import Artifact, Blob
 from tests.resources.moto_server import running
+from tests.tls import Authority
 
 MIB = 1024 * 1024
 pytestmark = [
@@ -135,39 +130,26 @@ def test_settings_that_make_no_sense_stop_the_start(change: dict[str, str], why:
         buckets.storage(environ.Env())
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A throwaway authority that is also the server's certificate, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "throwaway")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(
-            name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(1)
-        )
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    plain = serialization.NoEncryption()
-    (folder / "ca.pem").write_bytes(made.public_bytes(pem))
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain))
-    return folder / "ca.pem", folder / "key.pem"
-
-
+@pytest.mark.parametrize("setting", ["RESOURCES_S3_CA", "AWS_CA_BUNDLE"])
 def test_tls_to_the_service_is_checked_against_the_authority_that_was_set(
-    tmp_path: Path, settings: Any, monkeypatch: Any
+    tmp_path: Path, settings: Any, monkeypatch: Any, setting: str
 ) -> None:
     settings.MEDIA_ROOT = tmp_path / "spool"
-    authority, key = certificate(tmp_path)
-    with running(tmp_path, "--ssl-cert", str(authority), "--ssl-key", str(key), scheme="https") as url:
-        configured(settings, monkeypatch, url, "safe", CA=str(authority))
+    authority, stranger = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    pair = authority.pair("127.0.0.1")
+    argv = ("--ssl-cert", str(pair.certificate), "--ssl-key", str(pair.key))
+    with running(tmp_path, *argv, scheme="https") as url:
+        monkeypatch.setenv(setting, str(authority.file))
+        configured(settings, monkeypatch, url, "safe")
         found: Any = store()
         found._client.create_bucket(Bucket="safe")
         made = artifacts.store(b"over TLS")
         assert artifacts.read(made) == b"over TLS"
-        (tmp_path / "other").mkdir()
-        stranger, _ = certificate(tmp_path / "other")
-        configured(settings, monkeypatch, url, "safe", CA=str(stranger))
-        with pytest.raises(OSError, match="SSLError"):
-            artifacts.store(b"to a stranger")
+        wrong = [(url, stranger), (url.replace("127.0.0.1", "localhost"), authority)]
+        for address, trusted in wrong:
+            monkeypatch.setenv(setting, str(trusted.file))
+            configured(settings, monkeypatch, address, "safe")
+            with pytest.raises(OSError, match=r"certificate is not trusted\. Look at the host in RESOURCES_S3_E"):
+                artifacts.store(b"to a stranger")
+    assert (Artifact.objects.count(), Blob.objects.count()) == (1, 1)
+    assert [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()] == []
