@@ -54,9 +54,8 @@ def _connect(settings: MysqlSettings, ip: str, password: str, seconds: float) ->
     sock = socket.create_connection((ip, settings.port), timeout=seconds)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.connect(sock)  # TLS checks settings.host
-        sock.settimeout(None)
-        if connection._sock is not None:  # of TLS, the socket around it
+        connection.connect(sock)  # TLS checks settings.host, and takes `sock` over
+        if connection._sock is not None:
             connection._sock.settimeout(None)
     except BaseException:
         sock.close()
@@ -87,7 +86,10 @@ def _authorities(ca: str) -> ssl.SSLContext:
 def _failed(settings: MysqlSettings, error: Exception) -> Exception:
     where = f"{settings.host}:{settings.port}"
     code, said = error.args[:2] if len(error.args) > 1 else (0, str(error))
-    if isinstance(error, ssl.SSLError) or code == 2026 or isinstance(error.__cause__, ssl.SSLError):
+    below = getattr(error, "original_exception", None) or error.__cause__  # the driver says 2003 of everything
+    tls = next((one for one in (error, below) if isinstance(one, ssl.SSLError)), None)
+    if code == 2026 or (tls is not None and not isinstance(tls, ssl.SSLEOFError | ssl.SSLZeroReturnError)):
+        said = getattr(tls, "verify_message", "") or said
         return untrusted(where, str(said).rstrip("."))
     if code in _DENIED:
         return Denied(f"{where} refused the connection: {said}. Look at user name, password and database.")

@@ -46,7 +46,7 @@ def ask(name: str) -> Any:
 
 def test_a_checked_server_is_used_over_tls(shop: Database, authority: Authority) -> None:
     checked = {"host": "localhost", "tls": "verify-full", "ca": authority.pem, "allow_networks": NETWORKS}
-    for name, settings in (("checked", checked), ("encrypted", {"tls": "require"})):
+    for name, settings in (("checked", checked), ("encrypted", {"tls": "require"}), ("wanted", {"tls": "prefer"})):
         shop.connect(name, **settings)
         assert output(ask(name))["rows"] == [{"a": 1}]
         tried = try_connection(actor=ADMIN, name=name)

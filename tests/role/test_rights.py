@@ -210,8 +210,10 @@ def test_an_owner_of_the_tables_who_may_make_roles_needs_no_more(named: str, dat
             role("--check")
     finally:
         with psycopg.connect(database, autocommit=True) as admin:
+            admin.execute(f"REASSIGN OWNED BY {owner} TO orchestra")
             for name in (named, owner):
-                admin.execute(f"REASSIGN OWNED BY {name} TO orchestra; DROP OWNED BY {name}; DROP ROLE {name}")
+                admin.execute(f"DROP OWNED BY {name} CASCADE")
+            admin.execute(f"DROP ROLE {named}; DROP ROLE {owner}")
 
 
 @pytest.mark.parametrize(

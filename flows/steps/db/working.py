@@ -61,6 +61,9 @@ def _failed(ctx: StepContext, ref: ConnectionRef, opened: Session | None, cause:
     if acted and opened is not None and opened.committing:
         said = f"The connection broke while the change was committed; it may have happened. {found.message}"
         found = errors.Meaning("network", said, again=True, details=found.details)
+    elif found.cls == "network" and config["write"] and not acted:
+        said = f"{found.message} That was before the commit: nothing was changed."
+        found = errors.Meaning("network", said, again=found.again, details=found.details)
     elif found.cls == "timeout":
         found = errors.Meaning("timeout", f"{ctx.timeout:g} s were up. {found.message}", again=True)
     return errors.outcome(found, ref.name, acted=acted)
