@@ -107,7 +107,7 @@ PLANTS: dict[str, tuple[tuple[Plant, ...], tuple[str, ...]]] = {
         (("runs.attempts", _repeats_the_irreversible),),
         ("--only", "kill worker", "--flows", "chaos-gate"),
     ),
-    "sent-twice": ((("flows.steps.http.step", _same_key_twice),), _GENTLE),
+    "sent-twice": ((("flows.steps.http.sending", _same_key_twice),), _GENTLE),
     "loses-work": ((("runs.queue_rows", _loses_work),), _GENTLE),
     "starts-while-paused": (
         (("runs.engine.decide", _starts_while_paused), ("runs.slice", _starts_while_paused)),
