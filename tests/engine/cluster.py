@@ -140,6 +140,10 @@ class Cluster:
         return sorted(children(self.sentinel))[: self.workers]
 
     @property
+    def monitor(self) -> int:
+        return sorted(children(self.sentinel))[self.workers]
+
+    @property
     def pusher(self) -> int:
         return sorted(children(self.sentinel))[self.workers + 1]
 

@@ -17,6 +17,7 @@ from tests.engine.cluster import (
     check_effects,
     check_fold,
     check_runs,
+    children,
     holder,
     make_connections,
     make_flow,
@@ -112,3 +113,15 @@ def test_what_must_not_be_repeated_has_until_the_end_and_then_counts_as_lost(wor
     [row] = Work.objects.filter(run_id=long)
     assert row.owner == ""  # the next worker records the attempt as lost
     check_effects(world_url)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_cluster_whose_monitor_was_killed_stops_like_any_other(database: str) -> None:
+    """The killed one held the lock of the queue that both read: the next one never hears that it should stop."""
+    with Cluster(database) as cluster:
+        before = cluster.monitor
+        cluster.kill(before)
+        wait_until(lambda: cluster.serving() and before not in children(cluster.sentinel))
+        code, _ = stop(cluster, 60)
+        assert code == 0
+        wait_until(lambda: group_members(cluster.main) == [])
