@@ -1,7 +1,8 @@
 """Reads and rewrites the checked syntax tree of an expression (protobuf wire format), stdlib only.
 
-Two things need the tree: which names an expression reads, and a fixed order where it iterates over a
-mapping (the evaluator's own order differs from process to process, and a replay must not).
+Three things need the tree: which names an expression reads; a fixed order where it iterates over a mapping (the
+evaluator's own order differs from process to process, and a replay must not); and that `steps.x.?age` finds nothing
+where the step has no age: what a step lacks is null for whoever reads it plainly.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ Field = tuple[int, int, "int | bytes"]  # field number, wire type, payload
 # Field numbers of cel.expr.Expr and its parts, from the published syntax.proto.
 ID, CONST, IDENT, SELECT, CALL, LIST, STRUCT, LOOP = 2, 3, 4, 5, 6, 7, 8, 9
 ORDERED, ORDERED_ID = "ordered", "ordered_map"
+KNOWN, KNOWN_ID = "known_of_steps", "known_of_steps"
+STEPS = "steps"
+_MAYBE = ("_?._", "_[?_]")  # the calls that `a.?b` and `a[?'b']` stand for
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
@@ -146,11 +150,11 @@ def walk(node: Node, bound: frozenset[str] = frozenset()) -> Iterator[tuple[Node
 
 
 @dataclass(slots=True)
-class _Orderer:
-    """Wraps the range of every loop in a call of ORDERED."""
+class _Rewriter:
+    """Wraps the range of every loop in a call of ORDERED, and steps asked for what they may lack in one of KNOWN."""
 
     next_id: int = 1_000_000
-    added: list[int] = field(default_factory=list)
+    added: list[tuple[int, str]] = field(default_factory=list)  # (id, overload)
 
     def expr(self, data: bytes) -> bytes:
         return write([(n, w, self._kind(n, v) if isinstance(v, bytes) else v) for n, w, v in read(data)])
@@ -162,26 +166,41 @@ class _Orderer:
         if not inner:
             return body
         out: list[Field] = []
-        for number, wire, value in read(body):
+        parts = read(body)
+        asks = kind == CALL and _part(parts, 2).decode() in _MAYBE
+        for number, wire, value in parts:
             if number in inner and isinstance(value, bytes):
+                about_steps = asks and _is_of_steps(value)
                 value = self.expr(value)
                 if kind == LOOP and number == 2:
-                    value = self._wrap(value)
+                    value = self._wrap(value, ORDERED, ORDERED_ID)
+                if about_steps:
+                    value = self._wrap(value, KNOWN, KNOWN_ID)
+                asks = False  # only what stands before the dot
             out.append((number, wire, value))
         return write(out)
 
     def _entry(self, data: bytes) -> bytes:
         return write([(n, w, self.expr(v) if n in (3, 4) and isinstance(v, bytes) else v) for n, w, v in read(data)])
 
-    def _wrap(self, data: bytes) -> bytes:
+    def _wrap(self, data: bytes, name: str, overload: str) -> bytes:
         self.next_id += 1
-        self.added.append(self.next_id)
-        return write([(ID, 0, self.next_id), (CALL, 2, write([(2, 2, ORDERED.encode()), (3, 2, data)]))])
+        self.added.append((self.next_id, overload))
+        return write([(ID, 0, self.next_id), (CALL, 2, write([(2, 2, name.encode()), (3, 2, data)]))])
 
 
-def with_fixed_order(serialized: bytes) -> bytes:
-    """The same expression, with every loop over a mapping in the order of its sorted keys."""
-    orderer = _Orderer()
+def _is_of_steps(data: bytes) -> bool:
+    """`steps`, or one of them: steps.x, steps['x']."""
+    node = _node(data)
+    one = node.kind == SELECT or (node.kind == CALL and node.name == "_[_]")
+    named = node.children[0] if one else node
+    return named.kind == IDENT and named.name == STEPS
+
+
+def rewritten(serialized: bytes) -> bytes:
+    """The same expression, with every loop over a mapping in the order of its sorted keys, and without the nulls of
+    what a step lacks where `.?` asks for it."""
+    orderer = _Rewriter()
     out: list[Field] = []
     for number, wire, value in read(serialized):
         if number == 2 and isinstance(value, bytes):
@@ -190,10 +209,10 @@ def with_fixed_order(serialized: bytes) -> bytes:
     return write(out)
 
 
-def _checked(data: bytes, orderer: _Orderer) -> bytes:
+def _checked(data: bytes, orderer: _Rewriter) -> bytes:
     out = [(n, w, orderer.expr(v) if n == 4 and isinstance(v, bytes) else v) for n, w, v in read(data)]
-    for number in orderer.added:
-        reference = write([(3, 2, ORDERED_ID.encode())])
+    for number, overload in orderer.added:
+        reference = write([(3, 2, overload.encode())])
         dynamic = write([(1, 2, b"")])
         out.append((2, 2, write([(1, 0, number), (2, 2, reference)])))
         out.append((3, 2, write([(1, 0, number), (2, 2, dynamic)])))

@@ -96,7 +96,7 @@ def _functions() -> list[cel.FunctionDecl]:
     for name, overloads in expr_functions.TABLE.items():
         made = []
         for id_, result, params, impl in overloads:
-            member = name != cel_wire.ORDERED
+            member = name not in (cel_wire.ORDERED, cel_wire.KNOWN)
             made.append(cel.Overload(id_, _TYPES[result], [_TYPES[p] for p in params], member, impl))
         declared.append(cel.FunctionDecl(name, made))
     return declared
@@ -130,7 +130,7 @@ def _compile(text: str) -> _Compiled:
     root, offsets = cel_wire.tree(serialized)
     if growth(root) > MAX_GROWTH:
         raise ExprError("The expression copies its values too often; use a function step.", text)
-    program = _env().deserialize(cel_wire.with_fixed_order(serialized))
+    program = _env().deserialize(cel_wire.rewritten(serialized))
     return _Compiled(program, tuple(find_references(root, offsets, NAMES)), tuple(find_patterns(root, offsets)))
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from flows.definition.cel_wire import ORDERED, ORDERED_ID
+from flows.definition.cel_wire import KNOWN, KNOWN_ID, ORDERED, ORDERED_ID
 from flows.definition.expr_values import to_json
 
 MAX_RESULT = 1024 * 1024  # characters
@@ -141,9 +141,19 @@ def same_list(values: list[Any]) -> list[Any]:
     return values
 
 
+def known_of_steps(value: dict[Any, Any]) -> dict[Any, Any]:
+    """`steps`, or one of them, without what is null because the step has no such thing. The output of a step that
+    succeeded is its output, null or not."""
+    if isinstance(value.get("status"), str):  # one step
+        kept = "output" if value["status"] == "succeeded" else ""
+        return {name: field for name, field in value.items() if field is not None or name == kept}
+    return {name: known_of_steps(step) if isinstance(step, dict) else step for name, step in value.items()}
+
+
 #: name -> overloads: id, result, parameters (the first is what stands before the dot), code.
 TABLE: dict[str, list[tuple[str, str, list[str], Callable[..., Any]]]] = {
     ORDERED: [(ORDERED_ID, "array", ["map"], ordered_keys), ("ordered_list", "array", ["array"], same_list)],
+    KNOWN: [(KNOWN_ID, "map", ["map"], known_of_steps)],
     "replace": [
         ("replace", "string", ["string"] * 3, replace),
         ("replace_n", "string", ["string", "string", "string", "integer"], replace_n),
