@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+import httpcore2
 from pydantic import TypeAdapter, ValidationError
 
 from flows.models import Flow
+from resources import network
 from resources.connection_settings import BaseUrl, join_url
 from resources.errors import BadInput
 from resources.models import Connection
 from runs.outbound.types import bad_patterns
 
 MOST = 50
+#: seconds that a host's name may take to be looked up; a name that nobody knows yet is not refused
+LOOK_UP: Final = 2.0
 _URL = TypeAdapter(BaseUrl)
 
 
@@ -44,6 +49,35 @@ class Wanted:
             "flows": list(dict.fromkeys(self.flows)),
             "include_output": self.include_output,
         }
+
+
+def check_address(wanted: Wanted) -> None:
+    """Would its address be refused when it is sent to? Asks the resolver, so before any transaction; sending checks the
+    address it connects to again. Raises BadInput, `details` [{path, message}]."""
+    row = Connection.objects.filter(name=wanted.connection, kind="http").first() if wanted.connection else None
+    url = wanted.url.strip() if row is None else str(row.settings.get("base_url", ""))
+    allowed = network.networks(row.settings.get("allow_networks", ())) if row is not None else ()
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return  # `check` says what is wrong with it
+    if host is None:
+        return
+    try:
+        network.check_all(host, network.look_up(host, port or 443, LOOK_UP), allowed)
+    except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+        return
+    except network.AddressRefused as refused:
+        _refuse(refused, wanted, row)
+
+
+def _refuse(refused: network.AddressRefused, wanted: Wanted, row: Connection | None) -> None:
+    hint = "Make an http connection whose allowed networks include it, and send through that."
+    if row is not None:
+        hint = f"Allow its network on the connection {row.name}."
+    details = [{"path": "url" if row is None else "connection", "message": refused.message}]
+    raise BadInput(refused.message, hint=hint, details=details, code="address_refused")
 
 
 def check(wanted: Wanted) -> None:

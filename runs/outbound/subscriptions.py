@@ -16,7 +16,7 @@ from resources.names import check_slug
 from runs import clock
 from runs.models import Delivery, Subscription
 from runs.outbound import keys, signing
-from runs.outbound.destinations import Wanted, check
+from runs.outbound.destinations import Wanted, check, check_address
 from runs.outbound.history import id_before
 from runs.outbound.types import TEST
 
@@ -29,14 +29,20 @@ class Made:
     secret: str
 
 
-@transaction.atomic
 def create_subscription(*, actor: Actor, name: str, wanted: Wanted, secret: str = "") -> Made:
     """From now on, events that happen are sent. Whoever makes it owns it: it sees what they may view.
 
-    `secret`: `whsec_…`, or empty for a fresh one. Raises NotAllowed, BadInput, Conflict `subscription_exists`.
+    `secret`: `whsec_…`, or empty for a fresh one. Raises NotAllowed, BadInput (`address_refused` where nothing would
+    ever be sent to the address), Conflict `subscription_exists`.
     """
     _require_person(actor)
     check_slug(name)
+    check_address(wanted)
+    return _create(actor, name, wanted, secret)
+
+
+@transaction.atomic
+def _create(actor: Actor, name: str, wanted: Wanted, secret: str) -> Made:
     if name == "new":
         raise BadInput("new is a page's name.", details=[{"path": "name", "message": "Choose another name."}])
     check(wanted)
@@ -54,10 +60,15 @@ def create_subscription(*, actor: Actor, name: str, wanted: Wanted, secret: str 
     return Made(row, "" if secret else key)
 
 
-@transaction.atomic
 def update_subscription(*, actor: Actor, name: str, wanted: Wanted) -> Subscription:
     """Holds for events that are read from now on. Whoever saves it owns it. Raises NotAllowed, NotFound, BadInput."""
     _require_person(actor)
+    check_address(wanted)
+    return _update(actor, name, wanted)
+
+
+@transaction.atomic
+def _update(actor: Actor, name: str, wanted: Wanted) -> Subscription:
     row = _locked(name)
     check(wanted)
     after = wanted.row()

@@ -96,6 +96,38 @@ def test_what_cannot_work_is_refused_naming_the_field(wrong: dict[str, Any], pat
     assert not Subscription.objects.exists()
 
 
+PRIVATE = [
+    "http://127.0.0.1:8000",
+    "https://localhost/x",
+    "http://10.1.2.3",
+    "http://169.254.169.254/latest",
+    "http://[::1]",
+]
+
+
+@pytest.mark.parametrize("url", [*PRIVATE, "http://2130706433", "http://0x7f.1/"])
+def test_a_private_address_is_refused_at_once_with_what_to_do(url: str, call: Caller) -> None:
+    answer = call("POST", "/subscriptions", {**BODY, "url": url})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "address_refused")
+    assert "such addresses are refused" in error["message"] and "allowed networks" in error["hint"]
+    assert [detail["path"] for detail in error["details"]] == ["url"] and not Subscription.objects.exists()
+    call("POST", "/subscriptions", BODY)
+    assert call("PUT", "/subscriptions/ops", {"types": ["*"], "url": url}).json()["error"]["code"] == "address_refused"
+    assert Subscription.objects.get().url == URL
+
+
+def test_a_private_address_is_taken_where_its_connection_allows_the_network(call: Caller) -> None:
+    row = Connection.objects.create(name="inside", kind="http", settings={"base_url": "http://10.1.2.3"})
+    body = {"name": "ops", "types": ["*"], "connection": "inside", "path": "/events"}
+    error = call("POST", "/subscriptions", body).json()["error"]
+    assert (error["code"], error["details"][0]["path"]) == ("address_refused", "connection")
+    assert "on the connection inside" in error["hint"]
+    row.settings["allow_networks"] = ["10.0.0.0/8"]
+    row.save(update_fields=["settings"])
+    assert call("POST", "/subscriptions", body).status_code == 201
+
+
 def test_a_name_is_taken_once(call: Caller) -> None:
     call("POST", "/subscriptions", BODY)
     again = call("POST", "/subscriptions", BODY)

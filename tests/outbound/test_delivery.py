@@ -220,13 +220,11 @@ def test_an_endpoint_that_misbehaves_costs_one_attempt(
 
 
 @one_database
-def test_private_addresses_are_refused_unless_a_connection_allows_them(
-    receiver: Endpoint, admin: Actor, outbox: Outbox
+def test_an_address_that_came_to_be_private_is_refused_when_it_is_sent_to(
+    receiver: Endpoint, subscribe: Subscribe, outbox: Outbox
 ) -> None:
-    from runs.outbound.destinations import Wanted
-
-    create_subscription(actor=admin, name="ops", wanted=Wanted(types=("*",), url=receiver.url))
-    Subscription.objects.update(since=0)
+    subscribe()
+    Subscription.objects.update(connection="", path="", url=receiver.url)
     make_run(make_flow(), "run.failed")
     turn(outbox, lambda: Delivery.objects.exclude(tries=[]).exists())
     assert receiver.received == []
