@@ -19,15 +19,19 @@ from runs.models import FlowGate, Run, RunStatus
 Mode = Literal["queue", "refuse"]
 
 
-def pause_flow(*, actor: Actor, slug: str, reason: str = "", mode: str = "queue") -> FlowGate:
+def pause_flow(*, actor: Actor, slug: str, reason: str, mode: str = "queue") -> FlowGate:
     """New runs wait (`queue`) or are refused (`refuse`) until the flow is resumed; runs that began are not touched.
+    Whoever starts one is told the reason.
 
-    Pausing a paused flow changes mode and reason. Raises NotFound, NotAllowed, BadInput.
+    Pausing a paused flow changes mode and reason. Raises NotFound, NotAllowed, BadInput `bad_reason`.
     """
     flow = visible_flow(actor, slug)
     require(actor, Role.OPERATOR, flow.folder)
     if mode not in (FlowGate.Mode.QUEUE, FlowGate.Mode.REFUSE):
         raise BadInput("A paused flow queues its starts or refuses them.", hint="The mode is queue or refuse.")
+    if not reason.strip():
+        message = "Say why the flow is paused; whoever starts it is told."
+        raise BadInput(message, code="bad_reason", details=[{"path": "reason", "message": message}])
     with transaction.atomic():
         gate = gates.lock(flow.pk)
         gate.mode, gate.reason, gate.actor, gate.at = mode, reason[:1000], actor.name[:150], clock.now()

@@ -26,7 +26,7 @@ class GateOut(Schema):
 
 
 class PauseIn(Input):
-    reason: Text = Field("", max_length=1000)
+    reason: Text = Field(max_length=1000, description="Why; whoever starts the flow is told.")
     mode: Literal["queue", "refuse"] = "queue"
 
 
@@ -41,9 +41,8 @@ def get_gate(request: HttpRequest, slug: str) -> dict[str, Any]:
 
 
 @router.post("/flows/{slug}/pause", response=declared((200, GateOut)))
-def pause_flow(request: HttpRequest, slug: str, body: PauseIn | None = None) -> dict[str, Any]:
+def pause_flow(request: HttpRequest, slug: str, body: PauseIn) -> dict[str, Any]:
     """New runs wait, or are refused, until the flow is resumed. Runs that began go on."""
-    body = body or PauseIn(reason="", mode="queue")
     flow_actions.pause_flow(actor=actor_of(request), slug=slug, reason=body.reason, mode=body.mode)
     return _gate(request, slug)
 

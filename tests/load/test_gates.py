@@ -203,7 +203,7 @@ def test_starts_of_a_paused_flow_wait_and_begin_in_order_when_it_is_resumed(data
 
 def test_a_paused_flow_with_keys_admits_one_run_a_key_when_it_is_resumed(database: str) -> None:
     flow = keyed("queue")
-    flow_actions.pause_flow(actor=SYSTEM, slug="waits")
+    flow_actions.pause_flow(actor=SYSTEM, slug="waits", reason="a storm")
     runs = [start(flow, k=key).run.pk for key in "aabb"]
     drain(Worker("w"))
     assert {status(r) for r in runs} == {"queued"}
@@ -216,7 +216,7 @@ def test_a_place_that_becomes_free_in_a_paused_flow_stays_free_until_it_is_resum
     flow = keyed("queue")
     first, second = start(flow).run.pk, start(flow).run.pk
     drain(Worker("w"))
-    flow_actions.pause_flow(actor=SYSTEM, slug="waits")
+    flow_actions.pause_flow(actor=SYSTEM, slug="waits", reason="a storm")
     actions.cancel_run(actor=SYSTEM, run_id=first)
     drain(Worker("w"))
     assert status(second) == "queued"
@@ -237,12 +237,20 @@ def test_a_flow_may_refuse_starts_instead_with_the_reason(database: str) -> None
         flow_actions.resume_flow(actor=SYSTEM, slug="waits")
 
 
+@pytest.mark.parametrize("reason", ["", " \n "])
+def test_a_flow_is_not_paused_without_a_reason(database: str, reason: str) -> None:
+    waiting_flow()
+    with pytest.raises(BadInput, match="Say why") as caught:
+        flow_actions.pause_flow(actor=SYSTEM, slug="waits", reason=reason)
+    assert caught.value.stable_code == "bad_reason" and not FlowGate.objects.exists()
+
+
 def test_only_operators_pause_a_flow_and_set_priorities(database: str) -> None:
     flow = waiting_flow()
     reader = Actor.of_user(get_user_model().objects.create(username="vera"))
     Grant.objects.create(user=reader.user, role="author", folder="")
     with pytest.raises(NotAllowed):
-        flow_actions.pause_flow(actor=reader, slug="waits")
+        flow_actions.pause_flow(actor=reader, slug="waits", reason="a storm")
     with pytest.raises(NotAllowed):
         start_run(actor=reader, flow=flow, input={}, priority=7)
     assert not FlowGate.objects.exists() and start(flow, priority=7).run.priority == 7
@@ -253,7 +261,7 @@ def test_only_operators_pause_a_flow_and_set_priorities(database: str) -> None:
 def test_no_start_is_left_behind_by_a_resume_that_comes_at_the_same_moment(database: str) -> None:
     flow = waiting_flow()
     for _ in range(6):
-        flow_actions.pause_flow(actor=SYSTEM, slug="waits")
+        flow_actions.pause_flow(actor=SYSTEM, slug="waits", reason="a storm")
         barrier = threading.Barrier(5)
 
         @in_thread
@@ -341,7 +349,7 @@ def test_superseding_goes_in_batches(database: str, monkeypatch: pytest.MonkeyPa
 def test_a_long_line_is_admitted_by_several_pieces_of_work(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flow = waiting_flow()
     monkeypatch.setattr(admission, "MAX_AT_ONCE", 3)
-    flow_actions.pause_flow(actor=SYSTEM, slug="waits")
+    flow_actions.pause_flow(actor=SYSTEM, slug="waits", reason="a storm")
     runs = [start(flow).run.pk for _ in range(8)]
     flow_actions.resume_flow(actor=SYSTEM, slug="waits")
     drain(Worker("w"))

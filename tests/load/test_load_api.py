@@ -113,6 +113,8 @@ def test_a_flow_is_paused_and_resumed_over_the_api(ana: Caller, flow: Any) -> No
     assert ana("GET", "/flows/narrow/gate").json()["queued"] == 1
     assert ana("POST", "/flows/narrow/resume", {}).json()["paused"] is False
     assert ana("POST", "/flows/narrow/resume").json()["error"]["code"] == "flow_not_paused"
+    assert ana("POST", "/flows/narrow/pause", {"reason": " "}).json()["error"]["code"] == "bad_reason"
+    assert ana("POST", "/flows/narrow/pause").status_code == 422
     ana("POST", "/flows/narrow/pause", {"mode": "refuse", "reason": "no"})
     refused = ana("POST", "/flows/narrow/runs", {})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "flow_paused")
@@ -135,7 +137,7 @@ def test_who_may_not_operate_sees_no_pause(flow: Any, person: Callable[..., Any]
     client = Client()
     client.force_login(vera)
     assert "Pause the flow" not in client.get("/flows/narrow").content.decode()
-    assert call_as(vera)("POST", "/flows/narrow/pause", {}).status_code == 403
+    assert call_as(vera)("POST", "/flows/narrow/pause", {"reason": "a storm"}).status_code == 403
 
 
 def test_a_start_may_have_a_priority_of_its_own(ana: Caller, flow: Any, page: Client) -> None:
