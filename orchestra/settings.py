@@ -182,9 +182,9 @@ Q_CLUSTER = {
     "name": "orchestra",
     "workers": WORKERS,
     "broker_class": "runs.broker.WorkBroker",
-    # A worker serves one task for life, sent with timeout -1; steps have deadlines of their own. So this is only how long a
-    # stop waits for the monitor, which has nothing to do here, and never ends where one before it was killed: it held
-    # the lock of the queue both read.
+    # A worker serves one task for life, sent with timeout -1; steps have deadlines of their own. So this is only how
+    # long a stop waits for the monitor, which has nothing to do here, and never ends where one before it was killed: it
+    # held the lock of the queue both read.
     "timeout": 1,
     "retry": 2**31,
     "recycle": 2**31,

@@ -109,6 +109,11 @@ def _terminate(turn: Turn, event: given.TerminateRequested) -> bool:
     return True
 
 
+def _given_up(turn: Turn, event: given.GivenUp) -> bool:
+    ending.give_up(turn, given.encode(event))
+    return True
+
+
 # -- attempts ------------------------------------------------------------------------------------------------------
 def _attempt_started(turn: Turn, event: given.AttemptStarted) -> bool:
     step = turn.step(event.step, event.item)
@@ -506,5 +511,6 @@ _HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {
     given.Resumed: _resume,
     given.CancelRequested: _cancel,
     given.TerminateRequested: _terminate,
+    given.GivenUp: _given_up,
     **repair.HANDLERS,
 }

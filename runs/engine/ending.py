@@ -17,11 +17,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from flows.definition.plan import UNDO, StepPlan
+from runs.engine.doubt import may_repeat
 from runs.engine.fanout import go_on as go_on_with_items
-from runs.engine.settle import cancel_step
+from runs.engine.handlers import skip_uncalled
+from runs.engine.settle import cancel_step, unknown
 from runs.engine.state import (
     CANCELLED,
     FANNED,
+    LOST,
     PENDING,
     RUNNING,
     SUCCEEDED,
@@ -64,7 +67,7 @@ def begin(
         turn.set_run(cancel={"actor": actor, "reason": reason, "at": turn.now})
     for _, step in sorted(turn.steps.items()):
         if _holds_nobody(step):
-            cancel_step(turn, step)
+            _stop(turn, step)
 
 
 def go_on(turn: Turn, open_step: Open) -> None:
@@ -93,6 +96,14 @@ def go_on(turn: Turn, open_step: Open) -> None:
 def _holds_nobody(step: Step) -> bool:
     """It can be stopped here and now: no worker has to come back first, no items have to be stopped before it."""
     return not step.settled and step.status not in {RUNNING, FANNED}
+
+
+def _stop(turn: Turn, step: Step) -> None:
+    """What nobody has asked yet whether it happened stays unknown where it must not be sent once more (rule 3)."""
+    if step.doubt is not None and not may_repeat(turn.plan_of(step), step, repeatable=False):
+        unknown(turn, step, step.doubt["error"])
+    else:
+        cancel_step(turn, step)
 
 
 def _close_fan_outs(turn: Turn) -> None:
@@ -222,7 +233,7 @@ def terminate(turn: Turn, *, actor: str, reason: str) -> None:
             turn.settle(step, CANCELLED, acted=True, error={"class": "unknown_outcome", "message": message})
             turn.tell("step.cancelled", step, {"attempt": step.attempt})
         elif _holds_nobody(step):
-            cancel_step(turn, step)
+            _stop(turn, step)
     _close_fan_outs(turn)
     undone, failed = outcome_of_undoing(turn)
     stays = [{"step": s.id, "item": s.item if s.item >= 0 else None} for s in to_undo(turn)]
@@ -236,6 +247,42 @@ def terminate(turn: Turn, *, actor: str, reason: str) -> None:
     turn.set_run(status="cancelled", cancel=cancel, ending=ending, paused=None, ended_at=turn.now)
     turn.do(RunEnded())
     turn.tell("run.cancelled", data={"reason": reason, "terminated": True, **what}, actor=actor)
+
+
+#: what a run says that its workers could not carry on
+GIVEN_UP: Final = {
+    "class": "internal",
+    "message": "Orchestra could not carry this run on; the log of the workers says why.",
+}
+
+
+def give_up(turn: Turn, cause: Mapping[str, Json]) -> None:
+    """Fail the run now, whatever state it is in. What was in flight may have acted, and is unknown where it must not be
+    sent once more. Nothing is undone; where undoing had begun, `ending` says how far it came."""
+    turn.cause("run.failed", {**cause, "error": GIVEN_UP})
+    for _, step in sorted(turn.steps.items()):
+        if step.status == RUNNING:
+            _cut_off(turn, step)
+        elif _holds_nobody(step):
+            _stop(turn, step)
+    _close_fan_outs(turn)
+    skip_uncalled(turn)
+    ending = turn.get("ending")
+    if ending is not None:
+        undone, failed = outcome_of_undoing(turn)
+        ending = {**ending, "to": "failed", "phase": ENDED, "error": GIVEN_UP, "undone": undone, "not_undone": failed}
+    turn.set_run(status="failed", error=GIVEN_UP, ending=ending, paused=None, ended_at=turn.now)
+    turn.do(RunEnded())
+
+
+def _cut_off(turn: Turn, step: Step) -> None:
+    message = f"Attempt {step.attempt} of {step.id} was cut off, and may have acted."
+    error = {"class": "lost", "message": message}
+    if step.id.endswith(UNDO) or step.reason == LOST or may_repeat(turn.plan_of(step), step, repeatable=False):
+        turn.settle(step, CANCELLED, acted=True, error=error)
+        turn.tell("step.cancelled", step, {"attempt": step.attempt})
+    else:
+        unknown(turn, turn.put(step, acted=True), error)
 
 
 def _unique(found: Sequence[Json]) -> list[Json]:

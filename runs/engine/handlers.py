@@ -13,20 +13,20 @@ from typing import Any
 from flows.definition import expr
 from runs.engine.fanout import fan_out
 from runs.engine.settle import fail, fail_for_good, skip
-from runs.engine.state import HANDLING, PENDING, SKIPPED, Step
+from runs.engine.state import HANDLING, PENDING, Step
 from runs.engine.turn import Turn
 
 Json = Any
 
 
 def open_handler(turn: Turn, name: str) -> None:
-    """Make it ready: for the first time, or anew where it had ended."""
+    """Make it ready: for the first time, or as a new pass where it had ended; also where it was only passed over, at
+    the end of a run that people reopened: that it was not called is on record for that pass."""
     plan, step = turn.plan.step(name), turn.step(name)
     if step.status != PENDING and not step.settled:
         return
     if step.settled:
-        again = step.pass_no + (step.status != SKIPPED)
-        step = turn.put(replace(Step(step.id, step.item), pass_no=again, attempt=step.attempt))
+        step = turn.put(replace(Step(step.id, step.item), pass_no=step.pass_no + 1, attempt=step.attempt))
     try:
         wanted = plan.condition is None or expr.truthy(plan.condition, turn.scope())
     except expr.ExprError as error:

@@ -161,6 +161,11 @@ class TerminateRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The run broke its workers again and again (a bug of ours): it fails here and now."""
+
+
+@dataclass(frozen=True, slots=True)
 class RetryRequested:
     """A run that gave up tries its failed steps again, in the same pass."""
 
@@ -236,6 +241,7 @@ Input = (
     | Resumed
     | CancelRequested
     | TerminateRequested
+    | GivenUp
     | RetryRequested
     | RetryFromRequested
     | SkipRequested
@@ -259,6 +265,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "resume": Resumed,
     "cancel": CancelRequested,
     "terminate": TerminateRequested,
+    "given_up": GivenUp,
     "retry": RetryRequested,
     "retry_from": RetryFromRequested,
     "skip": SkipRequested,

@@ -12,7 +12,7 @@ from runs.broken import fail
 from runs.dead import letters
 from runs.dead.dismissing import dismiss_run, dismiss_runs
 from runs.dead.letters import Filter, dead_letters
-from runs.models import LimitKey, Run, RunEvent
+from runs.models import LimitKey, Run, RunEvent, Work
 from runs.worker import Worker
 from tests.dead.story import ON_SQLITE, breaking, dead, operator, start
 from tests.engine.cluster import SYSTEM, check_fold
@@ -40,11 +40,29 @@ def test_a_run_that_gave_up_is_a_dead_letter_until_it_goes_on_again(database: st
     check_fold(run)
 
 
-@ON_SQLITE
-def test_a_run_that_breaks_the_worker_is_a_dead_letter_too(database: str) -> None:
+def test_a_run_that_breaks_the_worker_is_a_dead_letter_too_and_its_history_says_so(database: str) -> None:
     run = start(breaking()).pk
     fail(run)
     assert ids(Filter(error_class="internal")) == {run}
+    assert RunEvent.objects.get(run_id=run, type="run.failed").cause and not Work.objects.filter(run_id=run).exists()
+    check_fold(run)
+    fail(run)
+    assert RunEvent.objects.filter(run_id=run, type="run.failed").count() == 1
+
+
+@ON_SQLITE
+def test_a_run_whose_rows_cannot_be_read_is_a_dead_letter_all_the_same(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(breaking()).pk
+
+    def damaged(*_: object) -> None:
+        raise KeyError("status")
+
+    monkeypatch.setattr("runs.broken.store.load", damaged)
+    fail(run)
+    assert ids(Filter(error_class="internal")) == {run} and not Work.objects.filter(run_id=run).exists()
+    assert RunEvent.objects.get(run_id=run, type="run.failed").data["error"]["class"] == "internal"
 
 
 def test_filters_and_groups_agree(database: str) -> None:

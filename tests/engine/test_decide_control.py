@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flows.definition.plan import Retry
+from flows.definition.plan import Retry, Undo
 from runs.engine import inputs as given
 from runs.engine.turn import CloseWait, HoldWork, OpenWait, ReleaseWork
 from tests.engine.game import ERROR, Game, plan, step
@@ -118,3 +118,58 @@ def test_an_ended_run_takes_no_input(end: str) -> None:
     for verb in (game.pause, game.resume, game.cancel, lambda: game.begin("a"), lambda: game.lose("a", attempt=1)):
         verb()
         assert game.refused
+
+
+# -- a run that its workers cannot carry on ------------------------------------------------------------------------
+def test_a_run_that_is_given_up_fails_at_once_and_says_what_may_have_acted() -> None:
+    game = Game(plan(step("a"), step("b", irreversible=True), step("c", "wait"), step("d"), step("e", needs=("d",))))
+    game.begin("a")
+    game.begin("b")
+    game.wait("c")
+    game.give(given.GivenUp())
+    assert game.statuses("a", "b", "c", "d", "e") == ["cancelled", "unknown", "cancelled", "cancelled", "pending"]
+    assert (game.state.status, (game.state.error or {})["class"], game.state.ended_at) == (
+        "failed",
+        "internal",
+        game.now,
+    )
+    assert [c.reason for c in game.last.commands if isinstance(c, CloseWait)] == ["withdrawn"]
+    assert len(game.told("run.failed")) == 1
+    game.fold()
+    game.end("a", "done")
+    assert game.refused
+
+
+def test_a_run_that_is_given_up_can_be_tried_again_but_what_is_unknown_is_a_persons_to_say() -> None:
+    game = Game(plan(step("a"), step("b", irreversible=True)))
+    game.begin("a")
+    game.give(given.GivenUp())
+    game.give(given.RetryRequested("o"))
+    game.give(given.Started())
+    assert game.statuses("a", "b") == ["ready", "ready"]
+    game.begin("b")
+    game.give(given.GivenUp())
+    game.give(given.RetryRequested("o"))
+    assert game.refused
+    game.give(given.OutcomeSaid("b", outcome="done", actor="o"))
+    game.give(given.Started())
+    game.done("a")
+    assert game.state.status == "succeeded"
+    game.fold()
+
+
+def test_a_run_that_is_given_up_while_it_is_undone_says_how_far_that_came() -> None:
+    undo = Undo("http", {}, retry=Retry(max_attempts=1))
+    game = Game(plan(step("a", compensate=undo), step("b", needs=("a",), compensate=undo), step("c", needs=("b",))))
+    game.done("a")
+    game.done("b")
+    game.cancel()
+    game.done("b~")
+    game.begin("a~")
+    game.give(given.GivenUp())
+    ending = game.state.ending or {}
+    assert (game.state.status, ending["phase"], ending["to"]) == ("failed", "ended", "failed")
+    assert [u["step"] for u in ending["undone"]] == ["b"] and [u["step"] for u in ending["not_undone"]] == ["a"]
+    game.give(given.RetryRequested("o"))
+    assert game.refused
+    game.fold()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flows.definition.plan import AlreadyDone, ForEach, Retry
+from runs.engine import inputs as given
 from runs.engine.state import idempotency_key
 from tests.engine.game import Game, action, approval, plan, shown, step
 
@@ -169,6 +170,22 @@ def test_a_cancelled_run_asks_nothing_any_more() -> None:
     game.cancel()
     game.lose("a", repeatable=False)
     assert game["a"].status == "unknown"
+
+
+@pytest.mark.parametrize(("effect", "status"), [("once", "unknown"), ("idempotent", "cancelled")])
+def test_what_was_not_asked_yet_at_the_runs_end_stays_unknown_where_it_must_not_be_repeated(
+    effect: Any, status: str
+) -> None:
+    game = Game(plan(step("a", "http", already_done=ASK, effect=effect), deadline=60.0))
+    game.begin("a")
+    game.lose("a", repeatable=False)
+    assert game["a"].doubt is not None and game["a"].status == "ready"
+    game.now += 100.0
+    game.give(given.TimerDue("", -1, "deadline"))
+    assert (game.state.status, game["a"].status) == ("timed_out", status)
+    game.give(given.RetryRequested("o"))
+    assert game.refused is (status == "unknown")  # sent once more it might happen twice: a person must say
+    game.fold()
 
 
 def test_items_are_asked_about_one_by_one() -> None:

@@ -172,6 +172,20 @@ def test_handlers_nobody_called_are_skipped_at_the_end() -> None:
     assert game.state.status == "succeeded"
 
 
+def test_a_handler_passed_over_at_the_end_runs_as_a_new_pass_when_the_run_is_tried_again() -> None:
+    game = Game(plan(step("a", retry=Retry(max_attempts=1), on_timeout=STEPS), TIDY, PAGE))
+    game.fail("a")
+    assert (game.state.status, game["tidy"].status, game["tidy"].pass_no) == ("failed", "skipped", 1)
+    game.give(given.RetryRequested("o"))
+    game.give(given.Started())
+    game.retry("a", error=SLOW)
+    assert (game["tidy"].status, game["tidy"].pass_no) == ("ready", 2)
+    game.done("tidy")
+    game.done("page")
+    assert (game["page"].status, game["page"].pass_no, game.state.status) == ("succeeded", 2, "failed")
+    folds(game)
+
+
 def test_two_steps_may_call_the_same_handler_and_it_runs_once_for_both_at_a_time() -> None:
     one = Handler("steps", steps=("tidy",))
     fails: dict[str, Any] = {"retry": Retry(max_attempts=1), "on_timeout": one}

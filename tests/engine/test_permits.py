@@ -204,6 +204,7 @@ def test_what_ends_without_an_attempt_leaves_the_line(ci: Any, how: str) -> None
         actions.cancel_run(actor=SYSTEM, run_id=second)
     else:
         broken.fail(second)
+        check_fold(second)
         permits.tend(clock.now() + ledger.LAPSE + 1)
     assert list(Permit.objects.values_list("run_id", flat=True)) == [first]
 
