@@ -5,7 +5,7 @@ The write and its answer are one transaction, so that an attempt that died after
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import connection, transaction
@@ -25,6 +25,8 @@ MAX_ITEMS = 1000  # of a list that is appended to
 MAX_KEYS = 100_000  # of a namespace
 MAX_TTL = 10 * 365 * 86400.0
 BATCH = 1000
+#: no key is empty: the row of this one keeps the highest version of whatever was removed from its namespace
+_REMOVED = ""
 
 
 def _check_key(namespace: str, key: str) -> None:
@@ -59,7 +61,8 @@ def _once(idempotency_key: str | None, write: Callable[[], Json]) -> Json:
 
 def _live(namespace: str, now: float) -> QuerySet[KvEntry]:
     """The entries of a namespace that have not expired at `now`, epoch seconds."""
-    return KvEntry.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), namespace=namespace, version__gt=0)
+    rows = KvEntry.objects.filter(Q(expires_at=None) | Q(expires_at__gt=now), namespace=namespace, version__gt=0)
+    return rows.exclude(key=_REMOVED)
 
 
 def get(*, namespace: str, key: str, now: float, default: Json = None) -> Json:
@@ -97,7 +100,8 @@ def listed(*, namespace: str, prefix: str, now: float, after: str = "", limit: i
 def set(
     *, namespace: str, key: str, value: Json, now: float, ttl: float | None = None, idempotency_key: str | None = None
 ) -> Json:
-    """Write; returns {"version"}: 1 for a new key, one more each time. `ttl`: seconds it lives, None: for ever.
+    """Write; returns {"version"}: one more each time, and never one that the key had before, also after it was removed.
+    `ttl`: seconds it lives, None: for ever.
 
     Raises BadInput, TooLarge.
     """
@@ -166,7 +170,7 @@ def delete(*, namespace: str, key: str, now: float, idempotency_key: str | None 
 
     def write() -> Json:
         there = _live(namespace, now).filter(key=key).exists()
-        KvEntry.objects.filter(namespace=namespace, key=key).delete()
+        _remove(list(KvEntry.objects.select_for_update().filter(namespace=namespace, key=key)))
         return {"deleted": there}
 
     return _once(idempotency_key, write)
@@ -221,13 +225,21 @@ class _Change:
         place = {"namespace": self.namespace, "key": self.key}
         while self._row is None:
             _, made = KvEntry.objects.get_or_create(**place, defaults={"value": None, "version": 0})
-            if made and KvEntry.objects.filter(namespace=self.namespace).count() > MAX_KEYS:
+            if made and self._full():
                 raise TooLarge(
                     f"{self.namespace} has {MAX_KEYS} keys already.", hint="Delete some, or give them a ttl."
                 )
             # None: somebody deleted it between the two
             self._row = KvEntry.objects.select_for_update().filter(**place).first()
         return self._row
+
+    def _full(self) -> bool:
+        return KvEntry.objects.filter(namespace=self.namespace).exclude(key=_REMOVED).count() > MAX_KEYS
+
+    def _removed(self) -> int:
+        """A version that this key never went beyond while it was there before."""
+        rows = KvEntry.objects.filter(namespace=self.namespace, key=_REMOVED)
+        return rows.values_list("version", flat=True).first() or 0
 
     def read(self) -> tuple[Json, int]:
         """(value, version); (None, 0) where there is none."""
@@ -245,17 +257,30 @@ class _Change:
     def write(self, value: Json, *, renew: bool = True) -> int:
         """The new version, which goes up even where the last value had expired."""
         row = self._locked()
-        row.value, row.version = value, row.version + 1
+        row.value, row.version = value, (row.version or self._removed()) + 1
         if renew:
             row.expires_at = self.expires_at
         row.save(update_fields=["value", "version", "expires_at", "updated_at"])
         return row.version
 
 
+@transaction.atomic
 def forget(now: float) -> int:
     """Remove what has expired, a batch at most; how many."""
-    old = KvEntry.objects.filter(expires_at__lte=now).order_by("expires_at").values("pk")[:BATCH]
-    return KvEntry.objects.filter(pk__in=list(old.values_list("pk", flat=True)), expires_at__lte=now).delete()[0]
+    old = KvEntry.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now).order_by("expires_at")
+    return _remove(list(old[:BATCH]))
+
+
+def _remove(rows: Sequence[KvEntry]) -> int:
+    """Delete locked rows. Who still has a version of one must not take the next value of the key for it."""
+    highest: dict[str, int] = {}
+    for row in rows:
+        highest[row.namespace] = max(row.version, highest.get(row.namespace, 0))
+    for namespace, version in sorted(highest.items()):
+        place = {"namespace": namespace, "key": _REMOVED}
+        KvEntry.objects.get_or_create(**place, defaults={"value": None, "version": version})
+        KvEntry.objects.filter(**place, version__lt=version).update(version=version)
+    return KvEntry.objects.filter(pk__in=[row.pk for row in rows]).delete()[0]
 
 
 def _is_number(value: Json) -> bool:

@@ -149,6 +149,29 @@ def test_compare_and_set_writes_only_over_the_version_it_expects() -> None:
     assert kv.get(**_at(NOW)) == "second"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["deleted", "expired"])
+def test_a_version_of_a_key_that_was_removed_is_never_that_of_its_next_value(how: str) -> None:
+    """A lock that somebody held, lost and still believes in is not taken from who has it now."""
+    place: Any = {"namespace": NS, "key": "lock"}
+    stale = kv.set(**place, value="mine", now=NOW, ttl=10)["version"]
+    if how == "deleted":
+        assert kv.delete(**place, now=NOW) == {"deleted": True}
+    else:
+        assert kv.forget(NOW + 20) == 1
+    later = NOW + 30
+    assert kv.entry(**place, now=later) == (None, 0)
+    taken = kv.compare_and_set(**place, value="theirs", expect=0, now=later)
+    assert taken["swapped"] and taken["version"] != stale
+    assert kv.compare_and_set(**place, value="mine", expect=stale, now=later) == {**taken, "swapped": False}
+    assert kv.listed(namespace=NS, prefix="", now=later)[0] == [{"key": "lock", **_of(taken)}]
+    assert kv.set(namespace="flow:other", key="lock", value=1, now=later) == {"version": 1}
+
+
+def _of(taken: Any) -> Any:
+    return {"value": taken["value"], "version": taken["version"]}
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_compare_and_set_at_once_one_wins() -> None:
     def swap(worker: int) -> bool:
