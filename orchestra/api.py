@@ -35,6 +35,7 @@ from resources.jsonio import read_json
 from resources.limits.api import router as limits_router
 from resources.notices.api import router as notices_router
 from resources.proxies import address_of
+from resources.receiving.api import router as receiving_router
 from resources.resource_api import router as resources_router
 from resources.secret_api import router as secrets_router
 from resources.trail.api import router as audit_router
@@ -99,7 +100,7 @@ ROUTERS = (
     flows_router, flow_runs_router, controls_router, runs_router, events_router, approvals_router, load_router,
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
     uploads_router, variables_router, secrets_router, audit_router, search_router,
-    sent_router, templates_router, jobs_router, runners_router, notices_router,
+    sent_router, templates_router, jobs_router, runners_router, notices_router, receiving_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

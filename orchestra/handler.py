@@ -24,7 +24,7 @@ from django.urls import set_script_prefix
 
 from orchestra import spool
 from resources.envelope import error_response, unexpected
-from resources.errors import MalformedBody, TooLarge
+from resources.errors import MalformedBody, OrchestraError, TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,10 @@ class PooledHandler(BaseHandler):
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         run = asyncio.get_running_loop().run_in_executor
-        body: Body | TooLarge | None
+        body: Body | OrchestraError | None
         if spool.may_be_large(scope):
-            body = await read_large(receive, await run(self._pool, self._limit, scope))
+            limit = await run(self._pool, self._limit, scope)
+            body = limit if isinstance(limit, OrchestraError) else await read_large(receive, limit)
         else:
             body = await read_body(receive, settings.MAX_BODY_BYTES)
         if body is None:
@@ -57,7 +58,7 @@ class PooledHandler(BaseHandler):
         try:
             response, content = await run(self._pool, self._respond, scope, body)
         finally:
-            if not isinstance(body, bytes | TooLarge):
+            if not isinstance(body, bytes | OrchestraError):
                 body.close()
         later = getattr(response, "later", None)
         if later is not None:
@@ -109,15 +110,17 @@ class PooledHandler(BaseHandler):
             found = error_response(unexpected(error))
         return None if found is None else (found, found.content)
 
-    def _limit(self, scope: Message) -> int:
-        """Bytes of body that this request may send."""
+    def _limit(self, scope: Message) -> int | OrchestraError:
+        """Bytes of body that this request may send; an error: it is answered before its body."""
         close_old_connections()
         try:
             return spool.limit(ASGIRequest(scope, io.BytesIO()))
+        except OrchestraError as error:
+            return error
         except (UnicodeDecodeError, DatabaseError):
             return 0
 
-    def _respond(self, scope: Message, body: Body | TooLarge) -> tuple[HttpResponseBase, bytes | None]:
+    def _respond(self, scope: Message, body: Body | OrchestraError) -> tuple[HttpResponseBase, bytes | None]:
         """The response and its bytes; None: it streams, and is closed when it has been sent."""
         response = self._answer(scope, body)
         response._handler_class = self.__class__
@@ -127,8 +130,8 @@ class PooledHandler(BaseHandler):
         response.close()  # request_finished, in the thread whose database connection was used
         return response, content
 
-    def _answer(self, scope: Message, body: Body | TooLarge) -> Any:
-        if isinstance(body, TooLarge):
+    def _answer(self, scope: Message, body: Body | OrchestraError) -> Any:
+        if isinstance(body, OrchestraError):
             return error_response(body)
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)

@@ -14,7 +14,7 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestra import buckets, instance, keys, live
+from orchestra import buckets, instance, keys, live, uploading
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -207,6 +207,10 @@ MAX_INLINE_OUTPUT_BYTES = env.int("MAX_INLINE_OUTPUT_BYTES", default=64 * 1024)
 MAX_RESOURCE_BYTES = env.int("MAX_RESOURCE_BYTES", default=4 * 1024**3)
 #: of one that comes in a single request: the web server holds it in memory; larger ones come in parts
 MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=32 * 1024 * 1024)
+#: of all that people uploaded together; 0: no limit
+MAX_UPLOADED_BYTES = env.int("MAX_UPLOADED_BYTES", default=0)
+#: type, or image/*, or */* -> bytes of one upload of it; 0: such are not taken
+UPLOAD_LIMITS = uploading.limits(env.str("UPLOAD_LIMITS", default=""))
 MAX_OUTPUT_BYTES = env.int("MAX_OUTPUT_BYTES", default=16 * 1024 * 1024)
 
 # -- outbound events, retention ------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import time
 from typing import IO, Any, Final
 
 from django.conf import settings
@@ -11,10 +12,13 @@ from django.core.handlers.asgi import ASGIRequest
 
 from resources import filestore, tokens
 from resources.proxies import address_of
+from resources.receiving import links as receiving
 from runs.jobs import tokens as runner_tokens
 
 #: (method, address) of what takes more than settings.MAX_BODY_BYTES, from those who are signed in
 _LARGE: Final = {("POST", "/api/v1/resources"), ("POST", "/resources/upload")}
+#: links by which one file comes
+_LINK: Final = "/shared/"
 #: the form that starts a flow may bring files
 _START: Final = re.compile(r"/flows/[^/]+/start")
 #: a form around a file: its other fields and boundaries
@@ -22,13 +26,18 @@ _ROOM: Final = 64 * 1024
 
 
 def may_be_large(scope: dict[str, Any]) -> bool:
-    part = scope["method"] == "PUT" and scope["path"].startswith(("/api/v1/uploads/", "/api/v1/runner/jobs/"))
+    part = scope["method"] == "PUT" and scope["path"].startswith(("/api/v1/uploads/", "/api/v1/runner/jobs/", _LINK))
     form = scope["method"] == "POST" and _START.fullmatch(scope["path"]) is not None
     return part or form or (scope["method"], scope["path"]) in _LARGE
 
 
 def limit(request: ASGIRequest) -> int:
-    """How many bytes of body this request may send. Reads the session or the token: a stranger fills no disk."""
+    """How many bytes of body this request may send. Reads the session, the token or the link: a stranger fills no disk.
+
+    Raises NotFound, Gone for a link that takes nothing.
+    """
+    if request.path.startswith(_LINK):
+        return receiving.opened(request.path.removeprefix(_LINK), time.time()).max_bytes
     kind, _, token = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
         plain = token.strip()

@@ -58,18 +58,21 @@ def write(
     run_id: str = "",
     step: str = "",
     folder: str = "",
+    most: int | None = None,
+    first: Callable[[], None] = lambda: None,
     then: Callable[[Artifact], None] = lambda row: None,
     **more: Any,
 ) -> Artifact:
-    """Keep what comes in pieces, holding one piece in memory at a time. `more`: further columns of the row; `then`:
-    what is done in its transaction, too.
+    """Keep what comes in pieces, holding one piece in memory at a time. `more`: further columns of the row; `first`
+    and `then`: what is done in its transaction, too, before and after.
 
-    Without a run of origin it is kept until somebody deletes it, unless `more` says otherwise.
-    Raises TooLarge above settings.MAX_RESOURCE_BYTES, OSError, and what `chunks` raises; then nothing is kept.
+    Without a run of origin it is kept until somebody deletes it, unless `more` says otherwise. Raises TooLarge above
+    `most` bytes, by default settings.MAX_RESOURCE_BYTES, OSError, and what `chunks` raises; then nothing is kept.
     """
     facts = {"keep": Artifact.Keep.RUN if run_id else Artifact.Keep.FOREVER, **more}
 
     def make(blob: Blob) -> Artifact:
+        first()
         row = Artifact.objects.create(
             blob=blob,
             size=blob.size,
@@ -83,7 +86,7 @@ def write(
         then(row)
         return row
 
-    with blobs.spooled(chunks, most=settings.MAX_RESOURCE_BYTES) as content:
+    with blobs.spooled(chunks, most=settings.MAX_RESOURCE_BYTES if most is None else most) as content:
         return blobs.keep(content, make)
 
 

@@ -42,6 +42,10 @@ class ArtifactDamaged(OrchestraError):
     status = 500
 
 
+class AboveMost(TooLarge):
+    """More came than may be stored."""
+
+
 class StoreBusy(OrchestraError):
     """The same bytes were deleted again and again while they were stored."""
 
@@ -83,7 +87,7 @@ def _filled(file: BinaryIO, path: Path | None, chunks: Iterable[bytes], most: in
     for chunk in chunks:
         size += len(chunk)
         if size > most:
-            raise TooLarge(f"A resource has at most {most} bytes.")
+            raise AboveMost(f"A resource has at most {most} bytes.")
         digest.update(chunk)
         file.write(chunk)
     file.flush()

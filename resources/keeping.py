@@ -18,6 +18,7 @@ from resources.access import Actor, require
 from resources.errors import BadInput, Conflict
 from resources.labels import check_labels
 from resources.models import Artifact, ResourceUse, Role
+from resources.receiving import links as receiving
 
 BATCH: Final = 100
 #: seconds between condemning and deleting; longer than any transaction
@@ -119,6 +120,7 @@ class Duty:
         full = self.condemn(now)
         full |= drop_condemned(now)
         full |= parts.forget_expired(now)
+        full |= receiving.forget(now)
         if now >= self._sweep_at:
             full |= blobs.sweep_unused() == blobs.BATCH
             blobs.sweep_orphans(now)

@@ -18,7 +18,7 @@ from resources.serve import INLINE
 DEFAULT: Final = 3600
 MOST: Final = 7 * 86400
 DISPOSITIONS: Final = ("attachment", "inline")
-_SALT: Final = "resource-link"
+SALT: Final = "resource-link"
 
 
 @transaction.atomic
@@ -38,7 +38,7 @@ def issue_link(
     told = {"r": row.pk, "m": "GET", "d": disposition, "e": until, "v": row.link_version}
     data = {"until": until, "disposition": disposition, "method": "GET"}
     audit.record(actor=actor, action="resource.link", object_type="resource", object_id=row.pk, data=data)
-    return f"{settings.PUBLIC_URL}/shared/{signing.Signer(salt=_SALT).sign_object(told)}"
+    return f"{settings.PUBLIC_URL}/shared/{signing.Signer(salt=SALT).sign_object(told)}"
 
 
 def _bad(path: str, message: str) -> BadInput:
@@ -48,11 +48,11 @@ def _bad(path: str, message: str) -> BadInput:
 def follow(token: str, *, method: str, now: float) -> tuple[Artifact, bool]:
     """(the resource, is it shown inline). Raises NotFound for a link we did not make, Gone for one that is over."""
     try:
-        told: dict[str, Any] = signing.Signer(salt=_SALT).unsign_object(token)
+        told: dict[str, Any] = signing.Signer(salt=SALT).unsign_object(token)
     except (signing.BadSignature, ValueError) as error:
         raise NotFound("This is no link of ours.", hint="Copy it whole.") from error
     if told["m"] != ("GET" if method == "HEAD" else method):
-        raise NotFound("The link is for another method.")
+        raise NotFound("The link is for another method.", hint="It takes a file: send one with PUT.")
     if told["e"] <= now:
         raise Gone("The link is over.", hint="Ask for a new one.", code="link_over")
     row = artifacts.get(told["r"])

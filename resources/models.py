@@ -394,8 +394,9 @@ class AuditHead(models.Model):
         return f"{self.seq} {self.hash}"
 
 
-# the tables of notices belong to this app; down here, since nothing above needs them
+# the tables of notices and of links to upload to belong to this app; down here, since nothing above needs them
 from resources.notices.models import Notice, NoticeDelivery, NoticeMute  # noqa: E402
+from resources.receiving.models import UploadLink  # noqa: E402
 
 __all__ = [
     "ApiToken",
@@ -418,5 +419,6 @@ __all__ = [
     "Secret",
     "SecretVersion",
     "Upload",
+    "UploadLink",
     "UploadPart",
 ]

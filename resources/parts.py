@@ -8,9 +8,9 @@ from typing import Final
 from django.conf import settings
 from django.db import transaction
 
-from resources import artifacts, blobs, uploads
+from resources import artifacts, blobs, quotas, uploads
 from resources.access import Actor
-from resources.errors import BadInput, Conflict, NotFound, TooLarge, TooMany
+from resources.errors import BadInput, Conflict, NotFound, TooMany
 from resources.labels import check_labels
 from resources.models import Artifact, Blob, Upload, UploadPart
 
@@ -28,8 +28,8 @@ def begin_upload(
 ) -> Upload:
     """`size`: of all of it, in bytes. Operators of the folder. Raises BadInput, NotAllowed, TooLarge, TooMany."""
     kind, folder, marks = uploads.clean_type(content_type), uploads.check_folder(actor, folder), check_labels(labels)
-    if size > settings.MAX_RESOURCE_BYTES:
-        raise TooLarge(f"A resource has at most {settings.MAX_RESOURCE_BYTES} bytes.")
+    quotas.check_type(kind, size)
+    quotas.check_total(size, counted=False)
     if Upload.objects.filter(owner=actor.name[:150], expires_at__gt=now).count() >= MOST:
         raise TooMany(f"You have {MOST} uploads under way.", hint="Complete or abandon one.")
     return Upload.objects.create(

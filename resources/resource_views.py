@@ -11,12 +11,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
 from resources import artifacts, catalogue, keeping, links, previews, serve, uploads
 from resources.access import Actor, can, folders_for, require_some_role
 from resources.errors import Conflict, NotFound, OrchestraError
 from resources.models import Artifact, Role
+from resources.receiving.views import receive
 from resources.resource_forms import KeepForm, UploadForm
 
 PER_PAGE = 50
@@ -84,9 +86,12 @@ def image(request: HttpRequest, artifact_id: str) -> HttpResponseBase:
     return serve.respond(request, row, inline=True)
 
 
-@require_safe
+@csrf_exempt  # what it may do is in the link; a session counts for nothing here
+@require_http_methods(["GET", "HEAD", "PUT"])
 def shared(request: HttpRequest, token: str) -> HttpResponseBase:
-    """What a link gives to whoever has it."""
+    """What a link gives to whoever has it, or takes from them."""
+    if request.method == "PUT":
+        return receive(request, token)
     row, inline = links.follow(token, method=str(request.method), now=time.time())
     return serve.respond(request, row, inline=inline)
 

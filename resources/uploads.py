@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from resources import artifacts, audit
+from resources import artifacts, audit, quotas
 from resources.access import Actor, require
+from resources.blobs import AboveMost
 from resources.errors import BadInput
 from resources.labels import check_labels
 from resources.models import Artifact, Role
@@ -49,25 +50,27 @@ def upload_resource(
     content_type: str,
     folder: str,
     labels: Mapping[str, Any] | None = None,
+    first: Callable[[], None] = lambda: None,
     then: Callable[[Artifact], None] = lambda row: None,
+    by: str = "",
 ) -> Artifact:
-    """Kept until somebody deletes it. `then`: done in its transaction.
+    """Kept until somebody deletes it. `first`, `then`: done in its transaction. `by`: whose it is; the actor's.
 
-    Raises BadInput, NotAllowed, TooLarge, OSError, and what `then` raises; then nothing is kept.
+    Raises BadInput, NotAllowed, TooLarge, OSError, and what `first` and `then` raise; then nothing is kept.
     """
     kind, folder, marks = clean_type(content_type), check_folder(actor, folder), check_labels(labels or {})
+    most = quotas.check_type(kind)
 
     def audited(row: Artifact) -> None:
         then(row)
+        quotas.check_total(row.size, counted=True)
         data = {"name": row.name, "size": row.size, "sha256": row.sha256, "folder": folder}
         audit.record(actor=actor, action="resource.uploaded", object_type="resource", object_id=row.pk, data=data)
 
-    return artifacts.write(
-        chunks,
-        content_type=kind,
-        name=clean_name(name),
-        folder=folder,
-        then=audited,
-        labels=marks,
-        created_by=actor.name[:150],
-    )
+    try:
+        return artifacts.write(
+            chunks, content_type=kind, name=clean_name(name), folder=folder, most=most,
+            first=first, then=audited, labels=marks, created_by=(by or actor.name)[:150],
+        )  # fmt: skip
+    except AboveMost as error:
+        raise quotas.too_large(kind, most) from error

@@ -9,6 +9,7 @@ from resources import resource_views as pages
 from resources import secret_views as secrets
 from resources.limits import views as limits
 from resources.notices import views as notices
+from resources.receiving import views as receiving
 from resources.trail import views as trail
 
 urlpatterns = [
@@ -40,6 +41,8 @@ urlpatterns = [
     path("audit/<int:seq>", trail.entry, name="audit-entry"),
     path("resources", pages.resource_list, name="resources"),
     path("resources/upload", pages.upload, name="resource-upload"),
+    path("resources/upload-links", receiving.upload_links, name="upload-links"),
+    path("resources/upload-links/<str:link_id>/revoke", receiving.revoke, name="upload-link-revoke"),
     path("resources/<str:artifact_id>", pages.resource, name="resource"),
     path("resources/<str:artifact_id>/download", pages.download, name="resource-download"),
     path("resources/<str:artifact_id>/image", pages.image, name="resource-image"),

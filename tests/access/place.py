@@ -18,7 +18,7 @@ from flows.variables import set_variable
 from resources import artifacts
 from resources.access import Actor
 from resources.connections import create_connection
-from resources.models import Grant, Upload
+from resources.models import Grant, Upload, UploadLink
 from resources.secrets import set_secret
 from runs.dead.models import Quarantine, ReplayBatch
 from runs.models import Delivery
@@ -103,7 +103,9 @@ def _rows(flow: Flow, run: str, now: float) -> dict[str, Any]:
     kept = artifacts.store(b"rows", name="rows-of-the-folder", folder=FOLDER)
     upload = Upload.objects.create(owner="root", name="x", content_type="text/plain", folder=FOLDER, size=1,
                                    expires_at=now + 999)  # fmt: skip
-    return {"quarantine_id": entry.pk, "pk": entry.pk, "replay_id": batch.pk, "batch_id": batch.pk,
+    link = UploadLink.objects.create(name="link-of-the-folder", folder=FOLDER, max_bytes=9, created_by="root",
+                                     created_at=now, expires_at=now + 999)  # fmt: skip
+    return {"link_id": link.pk, "quarantine_id": entry.pk, "pk": entry.pk, "replay_id": batch.pk, "batch_id": batch.pk,
             "resource_id": kept.pk, "artifact_id": kept.pk, "upload_id": upload.pk}  # fmt: skip
 
 
@@ -155,6 +157,8 @@ def api(place: Place) -> Mapping[str, Ask]:
         "GET /resources": Ask("", granted=_has("rows-of-the-folder")),
         "POST /resources": Ask(f"?folder={FOLDER}", b"bytes", "application/octet-stream"),
         "PATCH /resources/{resource_id}": {"pinned": True},
+        "GET /upload-links": Ask("", granted=_has("link-of-the-folder")),
+        "POST /upload-links": {"name": "x", "folder": FOLDER},
         "POST /uploads": {"size": 3, "folder": FOLDER},
         "PUT /uploads/{upload_id}": Ask("?offset=0", b"x", "application/octet-stream"),
         "POST /uploads/{upload_id}/complete": {"sha256": hashlib.sha256(b"x").hexdigest()},
@@ -200,6 +204,7 @@ def pages(place: Place) -> Mapping[str, dict[str, Any]]:
         "POST /secrets/<name>/elsewhere": vault,
         "POST /secrets/<name>/reminder": {"rotate_days": "30"},
         "POST /resources/upload": {"folder": FOLDER},
+        "POST /resources/upload-links": {"name": "x", "folder": FOLDER, "max_mib": 1, "expires_in": "3600"},
         "POST /resources/<artifact_id>/change": {"keep": "forever", "labels": ""},
     }
 

@@ -103,6 +103,27 @@ def test_an_endless_body_is_cut_off(site: Web, client: Client) -> None:
     connection.close()
 
 
+def test_a_file_goes_by_a_link_in_little_memory_and_a_used_link_is_answered_before_the_next(
+    site: Web, client: Client
+) -> None:
+    made = client.call("POST", "/upload-links", {"name": "big.bin", "max_bytes": LARGE.size})
+    path = "/shared/" + made["url"].rsplit("/shared/")[1]
+
+    def send(large: Large) -> tuple[int, dict[str, object]]:
+        connection = client.open()
+        connection.request("PUT", path, large.pieces(), {"Content-Length": str(large.size)})
+        answer = connection.getresponse()
+        found = answer.status, json.loads(answer.read())
+        connection.close()
+        return found
+
+    came: list[tuple[int, dict[str, object]]] = []
+    assert grown(site.pid, lambda: came.append(send(LARGE))) < GROWTH
+    assert (came[0][0], came[0][1]["sha256"]) == (201, LARGE.sha256())
+    status, again = send(Large(4))
+    assert (status, again["error"]) == (410, {**again["error"], "code": "link_used"})  # type: ignore[dict-item]
+
+
 def test_an_upload_broken_off_in_a_part_goes_on_where_the_part_began(site: Web, client: Client) -> None:
     large = Large(4)
     upload = client.call("POST", "/uploads", {"size": large.size})
