@@ -31,6 +31,7 @@ function busy(on) {
   send.setAttribute("aria-disabled", String(on));
   if (!on) return;
   failed.hidden = left.hidden = true;
+  bar.hidden = false;
   bar.value = 0;
   pause.textContent = "Pause";
 }
