@@ -155,6 +155,24 @@ def test_defaults_and_what_the_environment_says() -> None:
     assert (own.url, own.data_dir, own.demo) == ("http://127.0.0.1:81", Path("/d"), False)
 
 
+ROLES = {"DATABASE_URL": "postgres://owner:o@db/x", "WORKER_DATABASE_URL": "postgres://worker:w@db/x", "A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("child", "user"), [("web", "owner"), ("keep", "owner"), ("work", "worker"), ("work-2", "worker")]
+)
+def test_clusters_of_workers_know_the_address_of_their_own_role_alone(child: str, user: str) -> None:
+    env = read_config(ROLES, root=Path("/r"), cores=2).env_of(child, ROLES)
+    assert env == {"DATABASE_URL": f"postgres://{user}:{user[0]}@db/x", "A": "1"}
+    one = {"DATABASE_URL": ROLES["DATABASE_URL"]}
+    assert read_config(one, root=Path("/r"), cores=2).env_of(child, one) == one
+
+
+def test_a_role_for_workers_needs_postgresql() -> None:
+    with pytest.raises(CannotStart, match="WORKER_DATABASE_URL is for PostgreSQL"):
+        read_config({"WORKER_DATABASE_URL": ROLES["WORKER_DATABASE_URL"]}, root=Path("/r"), cores=2)
+
+
 def test_the_welcome_says_how_to_sign_in() -> None:
     lines = list(
         welcome({"users": ["admin", "author"], "sign_in": "the password is the name", "world_url": "http://w"})
