@@ -71,6 +71,7 @@ RIGHTS: Final[dict[str, Rights]] = {
     "resources.ResourceUse": ADD,
     "resources.Upload": NOTHING,
     "resources.UploadPart": NOTHING,
+    "resources.UploadLink": NOTHING,
     "resources.KvEntry": ALL,
     "resources.KvWrite": changing("result"),
     "resources.Notice": ADD,
