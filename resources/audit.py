@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from resources.access import Actor
@@ -109,6 +110,41 @@ def record(
     return entry
 
 
+#: the time of an entry whose own time can no longer be read
+_NEVER = datetime.fromtimestamp(0, UTC)
+_UNREADABLE = {"unreadable": "It was changed from outside."}
+_BATCH = 1000
+
+
+def read(query: QuerySet[AuditEntry]) -> list[AuditEntry]:
+    """The entries of a bounded query. One that was changed so that it cannot be read at all stands there with data that
+    says so, and is not what was written: a single edit must not hide all others."""
+    try:
+        found = list(query)
+    except (ValueError, TypeError, RecursionError):
+        found = [_readable(pk) for pk in query.values_list("pk", flat=True)]
+    for entry in found:
+        entry.at = cast("datetime | None", entry.at) or _NEVER  # SQLite: it is no time any more
+        entry.data = entry.data if isinstance(entry.data, dict) else dict(_UNREADABLE)
+    return found
+
+
+def _readable(pk: int) -> AuditEntry:
+    try:
+        return AuditEntry.objects.get(pk=pk)
+    except (ValueError, TypeError, RecursionError):
+        names = [f.attname for f in AuditEntry._meta.concrete_fields if f.attname not in ("at", "data")]
+        kept = AuditEntry.objects.values(*names).get(pk=pk)
+        return AuditEntry(**kept, at=_NEVER, data=None)
+
+
+def _in_order(query: QuerySet[AuditEntry]) -> Iterator[AuditEntry]:
+    last = -(2**63)
+    while found := read(query.filter(seq__gt=last).order_by("seq")[:_BATCH]):
+        yield from found
+        last = found[-1].seq
+
+
 def edited(entry: AuditEntry) -> Finding:
     return Finding(entry.seq, "edited", f"Entry {entry.seq} is not what was written.")
 
@@ -134,8 +170,9 @@ def _against_head(head: AuditHead, seq: int, last_hash: str) -> Iterator[Finding
     elif last_hash != head.hash:
         yield Finding(seq, "head", f"Entry {seq} is not the one the head names.")
     # one statement, so one snapshot: an entry recorded right now comes together with its head
-    for extra in AuditEntry.objects.filter(seq__gt=AuditHead.objects.filter(pk=1).values("seq")[:1]):
-        yield Finding(extra.seq, "added", f"Entry {extra.seq} was added past the head.")
+    added = AuditEntry.objects.filter(seq__gt=AuditHead.objects.filter(pk=1).values("seq")[:1])
+    for extra in added.values_list("seq", flat=True):
+        yield Finding(extra, "added", f"Entry {extra} was added past the head.")
 
 
 def verify(*, anchor: tuple[int, str] | None = None) -> list[Finding]:
@@ -145,9 +182,9 @@ def verify(*, anchor: tuple[int, str] | None = None) -> list[Finding]:
     rewrite the head as well; only a hash kept elsewhere shows that.
     """
     top = AuditHead.objects.filter(pk=1).first()
-    entries = AuditEntry.objects.order_by("seq")
+    entries = AuditEntry.objects.all()
     end = [(0, GENESIS)]
-    findings = list(links((entries.filter(seq__lte=top.seq) if top else entries).iterator(chunk_size=1000), end))
+    findings = list(links(_in_order(entries.filter(seq__lte=top.seq) if top else entries), end))
     if top:
         findings += _against_head(top, *end[0])
     elif end[0][0]:

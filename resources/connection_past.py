@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from resources import health, usage
+from resources import audit, health, usage
 from resources.models import AuditEntry, ConnectionHealth
 
 #: changes listed
@@ -34,7 +34,7 @@ def health_of(connection_id: int) -> dict[str, Any]:
 
 def changes_of(name: str) -> list[dict[str, Any]]:
     """{at, actor, action, words, version, changed} of the last changes and tests, newest first."""
-    rows = AuditEntry.objects.filter(object_type="connection", object_id=name).order_by("-seq")[:MOST]
+    rows = audit.read(AuditEntry.objects.filter(object_type="connection", object_id=name).order_by("-seq")[:MOST])
     return [
         {
             "at": row.at.timestamp(),

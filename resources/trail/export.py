@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from django.db.models import QuerySet
 
+from resources import audit
 from resources.errors import BadInput
 from resources.models import AuditEntry
 
@@ -43,7 +44,7 @@ def pieces(rows: QuerySet[AuditEntry], kind: Format) -> Iterator[bytes]:
     if kind == "csv":
         yield _table([FIELDS])
     last = 0
-    while found := list(rows.filter(seq__gt=last).order_by("seq")[:BATCH]):
+    while found := audit.read(rows.filter(seq__gt=last).order_by("seq")[:BATCH]):
         yield _table(map(_cells, found)) if kind == "csv" else b"".join(map(_line, found))
         last = found[-1].seq
 

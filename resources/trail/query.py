@@ -68,17 +68,17 @@ def page(rows: QuerySet[AuditEntry], *, cursor: str | None, limit: int) -> Page[
     """The newest first. Raises BadInput `bad_cursor`."""
     if cursor:
         rows = rows.filter(seq__lt=decode_cursor(cursor, int)[0])
-    found = list(rows.order_by("-seq")[: limit + 1])
+    found = audit.read(rows.order_by("-seq")[: limit + 1])
     return Page(found[:limit], encode_cursor(found[limit - 1].seq) if len(found) > limit else None)
 
 
 def entry(actor: Actor, seq: int) -> AuditEntry:
     """Raises NotAllowed, NotFound."""
     require(actor, Role.ADMIN)
-    found = AuditEntry.objects.filter(seq=seq).first() if 0 < seq < 2**63 else None
-    if found is None:
+    found = audit.read(AuditEntry.objects.filter(seq=seq)) if 0 < seq < 2**63 else []
+    if not found:
         raise NotFound("The audit log has no such entry.")
-    return found
+    return found[0]
 
 
 def glance(shown: list[AuditEntry]) -> list[audit.Finding]:
@@ -86,7 +86,7 @@ def glance(shown: list[AuditEntry]) -> list[audit.Finding]:
     The whole chain is `audit.verify`."""
     found = [audit.edited(row) for row in shown if row.hash != audit.digest(row)]
     head = AuditHead.objects.filter(pk=1).first()
-    top = AuditEntry.objects.order_by("-seq").first()
+    top = next(iter(audit.read(AuditEntry.objects.order_by("-seq")[:1])), None)
     if top is None and head is None:
         return found
     if head is None:

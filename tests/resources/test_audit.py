@@ -13,6 +13,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from resources import audit
 from resources.access import Actor
 from resources.models import AuditEntry, AuditHead
+from resources.trail import export, query
 
 pytestmark = pytest.mark.db_matrix
 
@@ -62,6 +63,17 @@ EDITS: list[tuple[str, list[str], list[tuple[int, str]]]] = [
     ("a field", ["UPDATE resources_auditentry SET actor = 'mallory' WHERE seq = 3"], [(3, "edited")]),
     ("the data", ["UPDATE resources_auditentry SET data = '{\"n\":9}' WHERE seq = 1"], [(1, "edited")]),
     ("the address", ["UPDATE resources_auditentry SET address = '::1' WHERE seq = 5"], [(5, "edited")]),
+    (
+        "the data, which is no JSON now",
+        ["UPDATE resources_auditentry SET data = 'fblse' WHERE seq = 2"],
+        [(2, "edited")],
+    ),
+    ("the data, which is a list now", ["UPDATE resources_auditentry SET data = '[1]' WHERE seq = 2"], [(2, "edited")]),
+    (
+        "the data, nested too deep to be read",
+        [f"UPDATE resources_auditentry SET data = '{'[' * 100_000}' WHERE seq = 2"],
+        [(2, "edited")],
+    ),
     ("the middle removed", ["DELETE FROM resources_auditentry WHERE seq = 3"], [(4, "missing")]),
     ("the first removed", ["DELETE FROM resources_auditentry WHERE seq = 1"], [(2, "missing")]),
     ("the tail removed", ["DELETE FROM resources_auditentry WHERE seq > 3"], [(5, "truncated")]),
@@ -85,6 +97,28 @@ EDITS: list[tuple[str, list[str], list[tuple[int, str]]]] = [
 def test_tampering_is_found(five: None, what: str, statements: list[str], found: list[tuple[int, str]]) -> None:
     tamper(*statements)
     assert kinds() == found
+
+
+def test_a_time_that_is_none_is_found_and_what_cannot_be_read_hides_no_other_entry(five: None) -> None:
+    if connection.vendor == "sqlite":  # PostgreSQL keeps nothing but times there
+        tamper(
+            "UPDATE resources_auditentry SET at = 'soon' WHERE seq = 2",
+            "UPDATE resources_auditentry SET at = '2026-13-45 10:00:00' WHERE seq = 4",
+        )
+        assert kinds() == [(2, "edited"), (4, "edited")]
+    tamper(
+        "UPDATE resources_auditentry SET data = '{' WHERE seq IN (3, 5)",
+        "DELETE FROM resources_auditentry WHERE seq = 1",
+    )
+    others = [finding for finding in kinds() if finding not in [(2, "edited"), (4, "edited")]]
+    assert others == [(2, "missing"), (3, "edited"), (5, "edited")]
+    root = Actor.system("test")
+    shown = query.page(query.entries(root, query.Asked()), cursor=None, limit=10).items
+    assert [entry.seq for entry in shown] == [5, 4, 3, 2]
+    assert {finding.seq for finding in query.glance(shown)} >= {3, 5}
+    assert "unreadable" in query.entry(root, 5).data
+    exported = b"".join(export.pieces(query.entries(root, query.Asked()), "jsonl"))
+    assert len(exported.splitlines()) == 4
 
 
 def test_an_edit_whose_hash_was_made_again_breaks_the_link(five: None) -> None:
