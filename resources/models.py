@@ -395,7 +395,7 @@ class AuditHead(models.Model):
 
 
 # the tables of notices and of links to upload to belong to this app; down here, since nothing above needs them
-from resources.notices.models import Notice, NoticeDelivery, NoticeMute  # noqa: E402
+from resources.notices.models import Notice, NoticeDelivery, NoticeDigest, NoticeMute  # noqa: E402
 from resources.receiving.models import UploadLink  # noqa: E402
 
 __all__ = [
@@ -412,6 +412,7 @@ __all__ = [
     "KvWrite",
     "Notice",
     "NoticeDelivery",
+    "NoticeDigest",
     "NoticeMute",
     "Permit",
     "ResourceUse",

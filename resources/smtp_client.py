@@ -11,7 +11,7 @@ import smtplib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -92,9 +92,19 @@ class _Client(smtplib.SMTP):
 
 
 def send(
-    access: Access, sender: str, recipients: Sequence[str], data: bytes, *, seconds: float, stop: Stop
+    access: Access,
+    sender: str,
+    recipients: Sequence[str],
+    data: bytes,
+    *,
+    seconds: float,
+    stop: Stop,
+    handed: Callable[[], None] = lambda: None,
 ) -> list[Refusal]:
-    """Hand the message to the server; who of the recipients was refused. Raises NotSent when nobody gets it."""
+    """Hand the message to the server; who of the recipients was refused. Raises NotSent when nobody gets it.
+
+    `handed` is called right before the server may have it, and may raise to keep it here.
+    """
     with session(access, seconds=seconds, stop=stop) as client:
         _expect(client.mail(sender), (250,), f"{access.place} does not take mail from {sender}")
         refused = [r for to in recipients if (r := _offer(client, to)) is not None]
@@ -103,6 +113,7 @@ def send(
             said = f"{access.place} refused every recipient: {refused[0].said}"
             raise NotSent("rate_limited" if later else "refused", said, again=later)
         _expect(client.docmd("DATA"), (354,), f"{access.place} does not take the message")
+        handed()
         _hand_over(access, client, data)
         with contextlib.suppress(OSError, smtplib.SMTPException):  # it has the message, whatever it says to this
             client.putcmd("QUIT")

@@ -9,8 +9,10 @@ class RunsConfig(AppConfig):
 
     def ready(self) -> None:
         from flows.signals import bindings_changed, live_changed
+        from flows.steps.notify import digesting
         from resources import holding as resource_holding
         from resources import keeping, usage  # models exist from here on
+        from resources.notices import digests
         from resources.notices import forgetting as notices
         from resources.signals import limits_changed
         from runs import holding, keeper, overdue, permits, releases, retention, signals, telling, uses
@@ -49,6 +51,8 @@ class RunsConfig(AppConfig):
         keeper.register("jobs", claims.expire, when=claims.WHEN)
         keeper.register("logs of jobs", logs.prune, when=keeper.NEVER)
         keeper.register("deadlines", overdue.tell, when=keeper.NEVER)
+        letters = digesting.Duty()
+        keeper.register("digests", letters.turn, when=digests.WHEN, finish=letters.finish)
         keeper.register("notices: runs", telling.Duty().turn, when=keeper.NEVER)
         keeper.register("notices", notices.turn, when=keeper.NEVER)
         keeper.register("search", search.Duty().turn, when=search.WHEN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from django.http import HttpRequest
 from ninja import Field, Router, Schema
@@ -19,17 +19,26 @@ class RefusedOut(Schema):
     said: str
 
 
+class DigestOut(Schema):
+    key: str
+    messages: int = Field(description="How many went out, or will, as one.")
+    due_at: str | None = Field(description="When it goes out or is tried again; null once it is over.")
+
+
 class DeliveryOut(Schema):
     step: str
     item: int | None
     channel: str | None = Field(description="The connection; null in the product.")
     kind: Literal["in_app", "smtp", "apprise"]
-    status: Literal["sending", "sent", "failed", "unknown"] = Field(description="`unknown`: it may have gone out.")
+    status: Literal["waiting", "sending", "sent", "failed", "unknown"] = Field(
+        description="`unknown`: it may have gone out."
+    )
     recipients: int
     refused: list[RefusedOut] = Field(description="Up to 20 recipients that were refused, or that nobody is.")
     message_id: str | None
     error: str | None
     at: str
+    digest: DigestOut | None = Field(description="Of a message that goes out, or went out, together with others.")
 
 
 class DeliveriesOut(Schema):
@@ -40,4 +49,10 @@ class DeliveriesOut(Schema):
 def list_deliveries(request: HttpRequest, run_id: str) -> dict[str, object]:
     """What the notify steps of a run sent, newest first, 200 at most."""
     run = visible_run(request, run_id)
-    return {"items": [{**row, "at": iso(row["at"])} for row in deliveries.of_run(run.pk)]}
+    return {"items": [_out(row) for row in deliveries.of_run(run.pk)]}
+
+
+def _out(row: dict[str, Any]) -> dict[str, object]:
+    digest = row["digest"]
+    due = digest and {**digest, "due_at": iso(digest["due_at"])}
+    return {**row, "at": iso(row["at"]), "digest": due}

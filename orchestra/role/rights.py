@@ -75,7 +75,10 @@ RIGHTS: Final[dict[str, Rights]] = {
     "resources.KvEntry": ALL,
     "resources.KvWrite": changing("result"),
     "resources.Notice": ADD,
-    "resources.NoticeDelivery": changing("status", "at", "error", "message_id", "refused"),
+    "resources.NoticeDelivery": changing(
+        "status", "at", "error", "message_id", "refused", "digest_id", "title", "text"
+    ),
+    "resources.NoticeDigest": changing("count"),  # the keeper sends
     "resources.NoticeMute": READ,
     # a run that another one replaces, or whose caller is gone, is cancelled by a worker, which says so here
     "resources.AuditEntry": ADD,

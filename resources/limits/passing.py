@@ -15,14 +15,17 @@ from django.db import transaction
 from resources.connections import ConnectionRef
 from resources.limits import gate, ledger
 from resources.limits.book import Outcome, outcome_of, report
-from resources.limits.gate import Held
 from resources.models import ConnectionLimit
 from resources.not_sent import NotSent
 
 
+class Held(NotSent):
+    """The limits did not let it through; it was not tried."""
+
+
 @contextmanager
 def through(ref: ConnectionRef, now: float) -> Iterator[None]:
-    """The body uses the connection from `now` (epoch seconds) on. Raises NotSent of class rate_limited where it may
+    """The body uses the connection from `now` (epoch seconds) on. Raises Held, of class rate_limited, where it may
     not now, and the body's own."""
     if ref.settings.limits is None and not ConnectionLimit.objects.filter(connection_id=ref.id).exists():
         yield
@@ -42,14 +45,14 @@ def _enter(ref: ConnectionRef, now: float) -> bool:
     with transaction.atomic():
         for book in ledger.lock([ref.id], now):
             book.book, verdict = gate.admit(book.limits, book.book, book.usage, now)
-            why = verdict.why if isinstance(verdict, Held) or verdict.due > now else ""
-            if not isinstance(verdict, Held):
+            why = verdict.why if isinstance(verdict, gate.Held) or verdict.due > now else ""
+            if not isinstance(verdict, gate.Held):
                 probe = verdict.probe
                 if why:
                     book.book = gate.give_back(book.limits, book.book)
             book.save()
     if why:
-        raise NotSent(
+        raise Held(
             "rate_limited", f"{ref.name}: held by the connection's limits ({why}). Nothing was sent.", again=True
         )
     return probe

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from resources.models import NoticeDelivery
+from resources.models import NoticeDelivery, NoticeDigest
 
 Json = Any
 IN_APP = "in_app"
@@ -60,12 +60,13 @@ def end(
 
 def of_step(key: str) -> list[dict[str, Json]]:
     """What the step with this key did, as its output shows it: the product first."""
-    return [shown(row) for row in NoticeDelivery.objects.filter(key=key).order_by("channel")]
+    rows = NoticeDelivery.objects.filter(key=key).select_related("digest")
+    return [shown(row) for row in rows.order_by("channel")]
 
 
 def of_run(run_id: str, step: str = "") -> list[dict[str, Json]]:
     """What a run, or one step of it, sent, newest first; at most 200."""
-    rows = NoticeDelivery.objects.filter(run_id=run_id)
+    rows = NoticeDelivery.objects.filter(run_id=run_id).select_related("digest")
     rows = rows.filter(step=step) if step else rows
     return [{"step": row.step, "item": row.item, **shown(row)} for row in rows.order_by("-at", "-pk")[:200]]
 
@@ -80,4 +81,10 @@ def shown(row: NoticeDelivery) -> dict[str, Json]:
         "message_id": row.message_id or None,
         "error": row.error or None,
         "at": row.at,
+        "digest": None if row.digest is None else _digest(row.digest),
     }
+
+
+def _digest(row: NoticeDigest) -> dict[str, Json]:
+    """`due_at`: when it goes out, or is tried again; None once it is over."""
+    return {"key": row.key, "messages": row.count, "due_at": None if row.ended_at is not None else row.due_at}

@@ -38,10 +38,56 @@ class Notice(models.Model):
         return f"{self.title} for {self.user_id}"
 
 
+class NoticeDigest(models.Model):
+    """Messages that go out as one, to the same addresses by one connection. Open until a sender claims it."""
+
+    class Status(models.TextChoices):
+        OPEN = "open"  # what comes joins it; due when its window, or the pause before the next try, is over
+        SENDING = "sending"  # due when its sender is to be taken for lost
+        SENT = "sent"
+        FAILED = "failed"
+        UNKNOWN = "unknown"
+
+    identity = models.CharField(max_length=64)  # a hash of all that must be the same
+    connection = models.CharField(max_length=64)  # its name
+    kind = models.CharField(max_length=16)
+    key = models.CharField(max_length=200)  # what the flow says belongs together
+    to = JSONText(default=list)
+    cc = JSONText(default=list)
+    most = models.PositiveIntegerField()  # messages listed
+    repeat = models.BooleanField(default=False)  # send again what may have gone out
+    status = models.CharField(max_length=8, choices=Status.choices)
+    handed = models.BooleanField(default=False)  # while sending: somebody may have it
+    fence = models.PositiveIntegerField(default=0)
+    count = models.PositiveIntegerField(default=0)
+    tries = models.PositiveIntegerField(default=0)
+    opened_at = models.FloatField()
+    due_at = models.FloatField()
+    ended_at = models.FloatField(null=True)
+    message_id = models.CharField(max_length=250, blank=True, default="")
+    error = models.CharField(max_length=500, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar = [
+            # the one that a message joins
+            models.UniqueConstraint(fields=["identity"], condition=Q(status="open"), name="notice_digest_open"),
+        ]
+        indexes: ClassVar = [
+            # what is due
+            models.Index(fields=["due_at"], condition=Q(status__in=("open", "sending")), name="notice_digest_due"),
+            # what is old enough to be forgotten
+            models.Index(fields=["ended_at"], condition=Q(ended_at__isnull=False), name="notice_digest_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} by {self.connection}: {self.status}"
+
+
 class NoticeDelivery(models.Model):
     """What one notify step did by one channel. Written before anything is sent, so that a repeat knows of it."""
 
     class Status(models.TextChoices):
+        WAITING = "waiting"  # for the end of its digest's window
         SENDING = "sending"  # found by another attempt: the one that sent was lost
         SENT = "sent"
         FAILED = "failed"  # nobody got it
@@ -59,6 +105,9 @@ class NoticeDelivery(models.Model):
     message_id = models.CharField(max_length=250, blank=True, default="")
     error = models.CharField(max_length=500, blank=True, default="")
     at = models.FloatField()
+    digest = models.ForeignKey(NoticeDigest, models.SET_NULL, null=True, related_name="messages")
+    title = models.CharField(max_length=300, blank=True, default="")  # of a message in a digest
+    text = models.TextField(blank=True, default="")  # until it went out
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["key", "channel"], name="notice_delivery_once")]

@@ -111,7 +111,7 @@ def test_an_e_mail_has_text_html_and_attachments_and_an_id_made_of_the_key(mail:
     (message,) = mail.got
     assert only(done) == {
         "channel": "mail", "kind": "smtp", "status": "sent", "recipients": 2, "refused": [], "error": None,
-        "message_id": message["Message-ID"], "at": only(done)["at"],
+        "message_id": message["Message-ID"], "at": only(done)["at"], "digest": None,
     }  # fmt: skip
     assert mail.to == [["ana@example.com", "ben@example.com"]] and message["Subject"] == "Größe"
     plain, html = message.get_body(("plain",)), message.get_body(("html",))

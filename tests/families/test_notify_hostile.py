@@ -51,7 +51,15 @@ SMTP = {"host": "mail.example.com", "sender": "orchestra@example.com"}
         ({**TO, "to": [f"u{n}@example.com" for n in range(1001)]}, "at most 1000"),
         ({**TO, "to": "ana@example.com"}, "to"),
         ({**TO, "attachments": ["res://x"] * 11}, "at most 10"),
-        ({**TO, "digest": {"key": "x"}}, "digest"),
+        ({**TO, "digest": {}}, "digest"),
+        ({**TO, "digest": {"key": ""}}, "digest"),
+        ({**TO, "digest": {"key": "x" * 201}}, "digest"),
+        ({**TO, "digest": {"key": "x", "within": "2d"}}, "within"),
+        ({**TO, "digest": {"key": "x", "within": "10ms"}}, "within"),
+        ({**TO, "digest": {"key": "x", "max": 0}}, "max"),
+        ({**TO, "digest": {"key": "x"}, "must": True}, "the step ends before"),
+        ({**TO, "digest": {"key": "x"}, "attachments": ["res://x"]}, "a digest has no attachments"),
+        ({"people": {"users": ["ana"]}, "title": "T", "digest": {"key": "x"}}, "goes with a `connection`"),
     ],
 )
 def test_a_hostile_config_is_refused_before_anything_is_sent(config: Json, said: str, db: None) -> None:

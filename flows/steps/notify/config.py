@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from flows.steps.fields import Config, Name, Templated, TJson
+from flows.steps.fields import Config, Duration, Name, Templated, TJson
 
 MAX_RECIPIENTS = 1000
 MAX_TITLE = 300
@@ -62,6 +62,18 @@ class Channel(Config):
     cc: Addresses = Field(default_factory=list, description="as `cc` beside `connection`")
 
 
+class Digest(Config):
+    """Messages with the same key, of one flow, by the same connection and to the same addresses, go out as one."""
+
+    key: Annotated[str, Field(min_length=1, max_length=200), Templated()] = Field(
+        description="what belongs together, such as ${{ input.service }}"
+    )
+    within: Annotated[Duration, Field(ge=1, le=86_400)] = Field(
+        default=300.0, description="how long the first of them waits for others, 1s to 1d"
+    )
+    max: int = Field(default=50, ge=1, le=500, description="how many are listed; the others are counted")
+
+
 class NotifyConfig(Config):
     """`people` in the product, `connection` or `channels` outside of it, or both."""
 
@@ -83,6 +95,9 @@ class NotifyConfig(Config):
     attachments: Annotated[list[TJson], Field(max_length=MAX_ATTACHMENTS), Templated()] = Field(
         default_factory=list, description="smtp: resources, 10 MiB together at most"
     )
+    digest: Digest | None = Field(
+        default=None, description="what goes outside waits, and a burst of messages goes out as one; see language.md"
+    )
     must: bool = Field(default=False, description="a channel that failed fails the step; else its output says so")
     repeat_unknown: bool = Field(
         default=False, description="send again what may have gone out before; else nothing is sent twice"
@@ -97,6 +112,12 @@ class NotifyConfig(Config):
             raise ValueError("say who is told: `people`, a `connection`, or both")
         if not outside and (self.to or self.cc or self.attachments):
             raise ValueError("to, cc and attachments go with an smtp `connection`")
+        if not outside and self.digest is not None:
+            raise ValueError("a digest goes with a `connection`; in the product each message stands by itself")
+        if self.digest is not None and self.attachments:
+            raise ValueError("a digest has no attachments; put a link to the resource into the text")
+        if self.digest is not None and self.must:
+            raise ValueError("the step ends before its digest goes out, so `must` cannot be kept; leave one out")
         if not outside and self.repeat_unknown:
             raise ValueError("repeat_unknown goes with a `connection`; in the product nothing comes twice")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -23,21 +24,34 @@ def message_id(key: str, sender: str) -> str:
     return f"<{hashlib.sha256(key.encode()).hexdigest()[:40]}@{sender.rpartition('@')[2]}>"
 
 
+def letter(
+    settings: SmtpSettings, to: Sequence[str], cc: Sequence[str], title: str, known: str, now: float
+) -> EmailMessage:
+    """The headers. `known`: its Message-ID; `now`: epoch seconds."""
+    message = EmailMessage(policy=SMTP)
+    message["From"] = Address(settings.sender_name, addr_spec=settings.sender)
+    for header, addresses in (("To", to), ("Cc", cc)):
+        if addresses:
+            message[header] = tuple(Address(addr_spec=one) for one in addresses)
+    message["Subject"] = title
+    message["Date"] = format_datetime(datetime.fromtimestamp(now, UTC))
+    message["Message-ID"] = known
+    message["Auto-Submitted"] = "auto-generated"
+    return message
+
+
+def fill(message: EmailMessage, text: str, html: str) -> None:
+    message.set_content(text, cte="quoted-printable")
+    if html:
+        message.add_alternative(html, subtype="html", cte="quoted-printable")
+
+
 def build(ctx: StepContext, way: Way, settings: SmtpSettings) -> bytes:
     """The message as it goes over the wire. Raises Refused for attachments that are too large or cannot be read."""
     config = ctx.action.config
-    message = EmailMessage(policy=SMTP)
-    message["From"] = Address(settings.sender_name, addr_spec=settings.sender)
-    for header, addresses in (("To", way.to), ("Cc", way.cc)):
-        if addresses:
-            message[header] = tuple(Address(addr_spec=one) for one in addresses)
-    message["Subject"] = config["title"]
-    message["Date"] = format_datetime(datetime.fromtimestamp(ctx.now, UTC))
-    message["Message-ID"] = message_id(way.key(ctx.key), settings.sender)
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(config["text"] or config["title"], cte="quoted-printable")
-    if config["text"]:
-        message.add_alternative(html_of(config["text"]), subtype="html", cte="quoted-printable")
+    known = message_id(way.key(ctx.key), settings.sender)
+    message = letter(settings, way.to, way.cc, config["title"], known, ctx.now)
+    fill(message, config["text"] or config["title"], html_of(config["text"]) if config["text"] else "")
     left = MAX_ATTACHED
     for resource in config["attachments"]:
         left = _attach(ctx, message, resource, left)

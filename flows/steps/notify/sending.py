@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +15,9 @@ from resources.errors import OrchestraError
 from resources.kinds.notify import AppriseSettings, SmtpSettings
 from resources.limits import passing
 from resources.not_sent import NotSent
-from resources.notices import deliveries
+from resources.notices import deliveries, digests
 from resources.notices.deliveries import Sender
+from resources.stop import Stop
 
 #: error classes that a connection's health tells of
 ITS_FAULT: Final = frozenset({"connect", "network", "timeout", "http_429", "http_5xx", "refused", "rate_limited"})
@@ -34,6 +35,8 @@ def sender_of(ctx: StepContext) -> Sender:
 
 def outside(ctx: StepContext, ways: Sequence[tuple[Way, ConnectionRef]]) -> list[NotSent]:
     """Send by every way that has not got it yet; what failed. Each has an equal share of the time that is left."""
+    if ctx.action.config.get("digest"):
+        return [error for way, ref in ways if (error := _wait(ctx, way, ref)) is not None]
     failed = []
     for number, (way, ref) in enumerate(ways):
         error = _deliver(ctx, way, ref, ctx.remaining() / (len(ways) - number))
@@ -43,6 +46,22 @@ def outside(ctx: StepContext, ways: Sequence[tuple[Way, ConnectionRef]]) -> list
         if ctx.action.connection is None:  # else the engine notes it
             health.note_use(ref.id, ctx.now, error.message if error is not None and error.cls in ITS_FAULT else "")
     return failed
+
+
+def _wait(ctx: StepContext, way: Way, ref: ConnectionRef) -> NotSent | None:
+    """The message waits for the end of its window; what kept it from that, or None."""
+    config, digest = ctx.action.config, ctx.action.config["digest"]
+    space = f"{ctx.flow}?test" if ctx.test else ctx.flow
+    wanted = digests.Wanted(space, digest["key"], ref.name, ref.kind, way.to, way.cc, config["repeat_unknown"])
+    count = len(way.recipients) if ref.kind == "smtp" else 1
+    message = digests.Message(config["title"], config["text"], count)
+    try:
+        digests.join(
+            sender_of(ctx), wanted, message, channel=way.name, within=digest["within"], most=digest["max"], now=ctx.now
+        )
+    except NotSent as error:
+        return error
+    return None
 
 
 def _deliver(ctx: StepContext, way: Way, ref: ConnectionRef, seconds: float) -> NotSent | None:
@@ -103,21 +122,28 @@ def _by_smtp(ctx: StepContext, way: Way, ref: ConnectionRef, settings: SmtpSetti
 
 
 def _by_apprise(ctx: StepContext, way: Way, ref: ConnectionRef, seconds: float) -> Sent:
+    assert isinstance(ref.settings, AppriseSettings)  # noqa: S101  `prepare` has let in no other kind
+    title, text = ctx.action.config["title"], ctx.action.config["text"]
+    key = way.key(ctx.key)
+    by_apprise(ref, ref.settings, title, text or title, key=key, seconds=seconds, stop=ctx.cancelled, mask=ctx.mask)
+    return Sent()
+
+
+def by_apprise(
+    ref: ConnectionRef, settings: AppriseSettings, title: str, text: str, *, key: str, seconds: float, stop: Stop,
+    mask: Callable[[str], None] = lambda value: None,
+) -> None:  # fmt: skip
+    """One message; `mask` hears of every secret in its address. Raises NotSent, masked, and OrchestraError."""
     from resources import apprise_client
 
-    assert isinstance(ref.settings, AppriseSettings)  # noqa: S101  `prepare` has let in no other kind
-    config, address = ctx.action.config, apprise_client.address_of(ref)
+    address = apprise_client.address_of(ref)
     values = list(apprise_client.secrets_in(address))
     for value in values:
-        ctx.mask(value)
+        mask(value)
     try:
-        apprise_client.send(
-            address, ref.settings, config["title"], config["text"] or config["title"], key=way.key(ctx.key),
-            seconds=seconds, stop=ctx.cancelled,
-        )  # fmt: skip
+        apprise_client.send(address, settings, title, text, key=key, seconds=seconds, stop=stop)
     except NotSent as error:
         from resources.masking import Masker
 
         said = Masker(values).text(f"{ref.name}: {error.message}")  # the record of it is read beside the run, too
         raise NotSent(error.cls, said, again=error.again, unknown=error.unknown) from error
-    return Sent()

@@ -32,8 +32,9 @@ class NotifyFamily(Family):
     def prepare(self, config: BaseModel, connection: BaseModel | None) -> dict[str, Json]:
         config = cast(NotifyConfig, config)
         ready = config.model_dump(mode="json", exclude={"connection"})
-        if not ready["channels"]:
-            del ready["channels"]  # what was approved before there were any has none
+        for name in ("channels", "digest"):
+            if not ready[name]:
+                del ready[name]  # what was approved before there were any has none
         if config.connection is None:
             return ready
         sender = channels.check(config.connection, connection, config.to, config.cc, bool(config.attachments))
@@ -89,7 +90,7 @@ def _ended(ctx: StepContext, failed: Sequence[NotSent]) -> Outcome:
     if failed and config["must"]:
         return Fail(StepError("unknown_outcome" if failed[0].unknown else failed[0].cls, failed[0].message))
     sent = deliveries.of_step(ctx.key)
-    return Done({"failed": sum(row["status"] != "sent" for row in sent), "channels": sent})
+    return Done({"failed": sum(row["status"] not in ("sent", "waiting") for row in sent), "channels": sent})
 
 
 def _in_product(ctx: StepContext) -> list[NotSent]:
