@@ -43,6 +43,7 @@ class Work:
         self._tell = tell
         self.ended, self.cancelled, self.lost = threading.Event(), threading.Event(), threading.Event()
         self.sent, self.offset = 0, int(job["log_size"])
+        self.full = False  # nothing more of its log is kept
 
     def tell(self, event: str, **facts: Json) -> None:
         self._tell(event, job=self.job["id"], run=self.job["run"], step=self.job["step"], **facts)
@@ -137,7 +138,7 @@ class Work:
     def _send_log(self, *, last: bool = False) -> None:
         """What is new. `last`: until all of it has arrived. Raises Away, Said."""
         with (self.folder / "log").open("rb") as log:
-            while True:
+            while not self.full:
                 log.seek(self.sent)
                 piece = log.read(PIECE)
                 if not piece:
@@ -146,11 +147,25 @@ class Work:
 
     def _append(self, piece: bytes) -> None:
         where = f"{self.path}/logs?fence={self.fence}&offset={self.offset}"
-        told = self.server.send("POST", where, piece, "application/octet-stream", timeout=30.0)
+        try:
+            told = self.server.send("POST", where, piece, "application/octet-stream", timeout=30.0)
+        except Said as error:
+            if error.code != "wrong_offset" or not self._catch_up(error.details):
+                raise
+            return
         self.sent += len(piece)
         self.offset += len(piece)
         if told["full"]:
-            self.sent = 2**62  # nothing more is kept
+            self.full = True
+
+    def _catch_up(self, details: Json) -> bool:
+        """A piece arrived whose answer did not, and the log has grown since: go on where it ends over there."""
+        size = details.get("size") if isinstance(details, dict) else None
+        if not isinstance(size, int) or size <= self.offset:
+            return False
+        self.sent += size - self.offset
+        self.offset = size
+        return True
 
     def _beat(self) -> None:
         """Until the job has ended: say that it goes on, learn that it should not."""

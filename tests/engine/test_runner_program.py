@@ -21,7 +21,7 @@ from django.db import connection
 
 from resources import artifacts
 from runs import actions, clock
-from runs.jobs import claims, tokens
+from runs.jobs import claims, logs, tokens
 from runs.models import Job, Run, StepRun
 from tests.engine.cluster import SYSTEM, check_fold, wait_until
 from tests.engine.test_jobs import started, work
@@ -132,6 +132,43 @@ def test_how_a_handler_ends_is_how_its_step_ends(database: str, tmp_path: Path, 
     work()
     error = Run.objects.get(pk=run).error or {}
     assert (error["class"], part in error["message"]) == (cls, True), error
+
+
+def test_a_log_that_is_longer_than_what_is_kept_does_not_end_the_job(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_LOG", 1000)
+    started()
+    text = f"head -c 2000 /dev/zero | tr '\\0' x; while [ ! -e {tmp_path}/on ]; do sleep 0.1; done; echo more"
+    with api() as port, Program(port, tmp_path, "--once", *handler(tmp_path, text)) as program:
+        wait_until(lambda: Job.objects.get().log_size >= 1000, 60)
+        (tmp_path / "on").touch()
+        said = program.said()
+    assert (program.process.returncode, said[-2]["state"]) == (0, "done"), said
+    assert b"x" * 1000 + b"\n[cut here" in artifacts.read(artifacts.get(Job.objects.get().log["$res"]))
+
+
+def test_a_piece_of_a_log_whose_answer_is_lost_does_not_end_the_job(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, seen = logs.append, list[bytes]()
+
+    def broken(**known: Json) -> Json:
+        seen.append(known["data"])
+        found = append(**known) if len(seen) == 1 or b"two" in known["data"] or known["offset"] else None
+        if len(seen) == 1 or found is None:
+            (tmp_path / "on").touch()
+            raise RuntimeError("The answer is lost.")
+        return found
+
+    monkeypatch.setattr(logs, "append", broken)
+    started()
+    text = f"echo one; while [ ! -e {tmp_path}/on ]; do sleep 0.1; done; echo two"
+    with api() as port, Program(port, tmp_path, "--once", *handler(tmp_path, text)) as program:
+        said = program.said()
+    assert (program.process.returncode, said[-2]["state"]) == (0, "done"), said
+    assert artifacts.read(artifacts.get(Job.objects.get().log["$res"])) == b"one\ntwo\n"
+    assert seen[0] == b"one\n" and b"one\ntwo\n" in seen
 
 
 def test_a_job_s_own_command_runs_only_where_the_owner_allowed_it(database: str, tmp_path: Path) -> None:
