@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 
-from resources import blobs
+from resources import blobs, holding
 from resources.access import Actor, can
 from resources.blobs import ArtifactDamaged as ArtifactDamaged
 from resources.errors import NotFound, TooLarge
@@ -102,15 +102,19 @@ def ref(artifact: Artifact) -> dict[str, Any]:
 
 def get(artifact_id: str) -> Artifact:
     """By id, with or without `res://`, its blob with it. Raises NotFound."""
-    rows = Artifact.objects.select_related("blob").filter(condemned_at__isnull=True)
-    artifact = rows.filter(pk=artifact_id.removeprefix(PREFIX)).first()
-    if artifact is None:
+    artifact = Artifact.objects.select_related("blob").filter(pk=artifact_id.removeprefix(PREFIX)).first()
+    if artifact is None or not there(artifact):
         raise _absent()
     return artifact
 
 
 def _absent() -> NotFound:
     return NotFound("There is no such resource, or you may not see it.", hint="It may have been removed with its run.")
+
+
+def there(artifact: Artifact) -> bool:
+    """It is not deleted. One that something open came to name while it was to go is there, and will be given back."""
+    return artifact.condemned_at is None or bool(holding.held([artifact.pk]))
 
 
 def seen(actor: Actor, artifact_id: str) -> Artifact:

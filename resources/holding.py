@@ -10,6 +10,7 @@ from django.db import connection
 
 #: ids of resources -> those that are held, each with who holds it, such as "the run …"
 Finder = Callable[[Collection[str]], dict[str, str]]
+PREFIX: Final = "res://"
 _ADDRESS: Final = re.compile(r"res://([0-9a-z]{26})")
 _finders: list[Finder] = []
 
@@ -28,6 +29,11 @@ def held(ids: Collection[str]) -> dict[str, str]:
         if left:
             found |= finder(left)
     return found
+
+
+def named(text: str) -> set[str]:
+    """The ids of the resources whose addresses occur in `text`. Pure."""
+    return set(_ADDRESS.findall(text))
 
 
 def named_in(statements: Iterable[tuple[str, list[str]]], ids: Collection[str]) -> dict[str, str]:

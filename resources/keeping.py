@@ -55,7 +55,8 @@ def update_resource(
         row.pinned = pinned
     if labels is not None:
         row.labels = check_labels(labels)
-    row.save(update_fields=["keep", "keep_until", "pinned", "labels"])
+    row.condemned_at = None  # what something open holds although it was to go: somebody wants it
+    row.save(update_fields=["keep", "keep_until", "pinned", "labels", "condemned_at"])
     _record(actor, "resource.changed", row, {"before": before, "after": facts(row)})
     return row
 
@@ -93,8 +94,8 @@ def _locked(actor: Actor, artifact_id: str) -> Artifact:
     found = artifacts.seen(actor, artifact_id)
     require(actor, Role.OPERATOR, found.folder)
     rows = Artifact.objects.select_for_update(of=("self",)).select_related("blob")
-    row = rows.filter(pk=found.pk, condemned_at__isnull=True).first()
-    if row is None:
+    row = rows.filter(pk=found.pk).first()
+    if row is None or not artifacts.there(row):
         return artifacts.get(artifact_id)  # deleted meanwhile: says so
     return row
 

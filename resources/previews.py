@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from resources import artifacts
+from resources import artifacts, images
 from resources.artifacts import PREVIEW_BYTES
 from resources.models import Artifact
 from resources.serve import IMAGES
@@ -26,7 +26,8 @@ _ANSI: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """kind: json | text | log (its end) | table | image | binary (hexadecimal). `cut`: there is more."""
+    """kind: json | text | log (its end) | table | image | large image (`text`: its measures) | binary (hexadecimal).
+    `cut`: there is more."""
 
     kind: str
     text: str = ""
@@ -37,8 +38,8 @@ class Shown:
 
 def show(row: Artifact) -> Shown:
     """Raises ArtifactDamaged, CannotDecrypt, OSError."""
-    if row.content_type in IMAGES and row.size <= MOST_IMAGE:
-        return Shown("image")
+    if row.content_type in IMAGES:
+        return _image(row)
     if row.content_type in ("text/csv", "text/tab-separated-values"):
         return _table(row)
     if row.name.endswith(".log") or row.content_type == "text/x-log":
@@ -47,6 +48,16 @@ def show(row: Artifact) -> Shown:
     if found.kind != "binary":
         return Shown(found.kind, strip(found.text), found.truncated)
     return Shown("binary", _dump(_read(row, 0, HEAD)), row.size > HEAD)
+
+
+def _image(row: Artifact) -> Shown:
+    """Itself, unless a browser would need more memory for it than anybody wants to give."""
+    size = images.size_of(row.content_type, _read(row, 0, images.HEAD))
+    if size is None:
+        return Shown("binary", _dump(_read(row, 0, HEAD)), row.size > HEAD)
+    if row.size <= MOST_IMAGE and size[0] * size[1] <= images.MOST_PIXELS:
+        return Shown("image")
+    return Shown("large image", f"{size[0]} × {size[1]} pixels")
 
 
 def strip(text: str) -> str:

@@ -15,7 +15,7 @@ class RunsConfig(AppConfig):
         from resources.notices import digests
         from resources.notices import forgetting as notices
         from resources.signals import limits_changed
-        from runs import holding, keeper, overdue, permits, releases, retention, signals, telling, uses
+        from runs import holding, keeper, literals, overdue, permits, releases, retention, signals, telling, uses
         from runs.dead import duty as replays
         from runs.dead import poison
         from runs.incoming import deliveries
@@ -32,6 +32,7 @@ class RunsConfig(AppConfig):
         keeper.register("retention", retention.run, when=keeper.NEVER)
         keeper.register("resources", keeping.Duty().turn, when=keeper.NEVER)
         resource_holding.register(holding.by_runs)
+        resource_holding.register(literals.by_releases)
         keeper.register("replays", replays.turn, when=replays.WHEN)
         keeper.register("quarantine", poison.turn, when=poison.WHEN)
         usage.register("connection", subscriptions.using_connection, subscriptions.count_connections)

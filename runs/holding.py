@@ -6,15 +6,18 @@ A dead letter counts as open: a person may send it on.
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Final
 
 from django.db import IntegrityError, transaction
 
-from resources import holding
+from resources import artifacts, holding
 from resources.errors import NotFound
 from resources.models import Artifact, ResourceUse
 from runs.models import ENDED, Run, RunStatus
 
+#: resources of one large output that are looked for
+MOST_NAMED: Final = 1000
 OPEN: Final = [status.value for status in RunStatus if status not in ENDED]
 _MARKS: Final = ", ".join(["%s"] * len(OPEN))
 _TEXTS: Final = {
@@ -52,6 +55,14 @@ def by_runs(ids: Collection[str]) -> dict[str, str]:
     return found | (holding.named_in(_statements(), left) if left else {})
 
 
+def use_named(text: str, run_id: str) -> None:
+    """`run_id` keeps a text away where nobody looks for addresses: it holds the resources that are named in it."""
+    known = Artifact.objects.filter(pk__in=sorted(holding.named(text))[:MOST_NAMED]).exclude(run_id=run_id)
+    for artifact_id in known.values_list("pk", flat=True):
+        with suppress(NotFound):  # it was deleted before this run came to name it
+            use(artifact_id, run_id)
+
+
 def use(artifact_id: str, run_id: str) -> None:
     """`run_id` reads the resource of another run and holds it from now on. Raises NotFound for a deleted one."""
     if ResourceUse.objects.filter(artifact=artifact_id, run_id=run_id).exists():
@@ -59,8 +70,8 @@ def use(artifact_id: str, run_id: str) -> None:
     try:
         with transaction.atomic():
             # who condemns it holds this lock while looking for its users
-            rows = Artifact.objects.select_for_update().filter(pk=artifact_id, condemned_at__isnull=True)
-            if rows.first() is None:
+            row = Artifact.objects.select_for_update().filter(pk=artifact_id).first()
+            if row is None or not artifacts.there(row):
                 raise NotFound("There is no such resource.", hint="It was deleted a moment ago.")
             ResourceUse.objects.bulk_create(
                 [ResourceUse(artifact_id=artifact_id, run_id=run_id)], ignore_conflicts=True

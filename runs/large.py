@@ -8,6 +8,7 @@ from django.conf import settings
 
 from resources import artifacts
 from resources.fields import dumps
+from runs import holding
 
 Json = Any
 
@@ -17,5 +18,6 @@ def storable(output: Json, run_id: str, step: str, folder: str) -> tuple[Json, i
     data = dumps(output).encode()
     if len(data) <= settings.MAX_INLINE_OUTPUT_BYTES or len(data) > settings.MAX_OUTPUT_BYTES:
         return output, len(data)
+    holding.use_named(data.decode(), run_id)
     artifact = artifacts.store(data, content_type="application/json", run_id=run_id, step=step, folder=folder)
     return artifacts.ref(artifact), len(data)

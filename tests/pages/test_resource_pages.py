@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,13 @@ from resources.models import Artifact, AuditEntry
 from tests.resources.conftest import make_user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.db_matrix]
-PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+
+
+def png(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height) + b"\1\0\0\0\0"
+
+
+PNG = png(4, 4)
 BODY = bytes(range(256)) * 400
 
 
@@ -124,6 +131,19 @@ SHOWN = [
     (b"\x00\x01AB", "application/octet-stream", "", "00000000  00 01 41 42"),
     (PNG, "image/png", "", "/image"),
     (b"", "text/plain", "", "It is empty."),
+    (png(50_000, 50_000), "image/png", "bomb.png", "It has 50000 × 50000 pixels: too large to be shown here."),
+    (b"GIF89a<script>", "image/gif", "", "29492 × 29283 pixels"),
+    (b"<svg onload='x()'/>", "image/png", "", "00000000  3c 73 76 67"),
+    (b"<svg onload='x()'/>", "image/svg+xml", "", "&lt;svg onload=&#x27;x()&#x27;/&gt;"),
+    (b"<script>x()</script>", "text/html", "", "&lt;script&gt;x()&lt;/script&gt;"),
+    (b"=1+1,@SUM(A1)\n-2,+3\n", "text/csv", "", '<th scope="col">=1+1</th>'),
+    (b"a\n" + b"y" * 300 + b"\n", "text/csv", "", "<td>" + "y" * 200 + "</td>"),
+    (b'a,"' + b"z" * 200_000, "text/csv", "", "The first rows"),
+    (b"nul\0nul", "text/plain", "", "6e 75 6c 00"),
+    (b"caf\xe9 and more text", "text/plain", "", "caf\ufffd and more text"),
+    (b"x" * 2_000_000, "text/plain", "", "Only its beginning"),
+    (b"z" * 200_000, "text/x-log", "run.log", "Only its end"),
+    (b"[" * 70_000, "application/json", "", "Only its beginning"),
     ("plain \u202e text".encode(), "text/plain", "", "plain  text"),
 ]
 

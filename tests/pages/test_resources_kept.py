@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from approvals.models import ApprovalRequest
+from approvals.models import ApprovalRequest, Decision
+from flows.models import Flow, Release
 from resources import artifacts, keeping
 from resources.access import Actor
 from resources.errors import BadInput, Conflict, NotAllowed, NotFound
 from resources.keeping import COOLING, Duty
 from resources.models import Artifact, AuditEntry, Blob, ResourceUse
 from runs import holding
+from runs.large import storable
 from runs.models import Run, RunEvent, StepRun, WaitToken
 from tests.resources.conftest import make_user
 
@@ -78,7 +80,21 @@ def used(run: Run, address: str) -> None:
     holding.use(address.removeprefix("res://"), run.pk)
 
 
-PLACES = [in_input, in_a_step, in_history, in_an_early_answer, used]
+def in_the_text_of_its_release(run: Run, address: str) -> None:
+    flow = Flow.objects.create(slug="literal", title="Literal", folder="payments")
+    facts = Release.objects.filter(pk=run.release_id).values("language", "plan_json", "checksum", "revision").get()
+    row = Release.objects.create(flow=flow, version="1.0.0", source=f"with: {{file: {address}}}", **facts)
+    other = Run.objects.get(pk=run.pk)
+    Run.objects.filter(pk=run.pk).update(release=row)
+    assert address not in str(other.input)
+
+
+def in_a_large_output(run: Run, address: str) -> None:
+    kept, _ = storable({"rows": ["x" * 70_000, {"see": address}]}, run.pk, "x", "payments")
+    assert list(kept) == ["$res", "size", "sha256", "content_type"]
+
+
+PLACES = [in_input, in_a_step, in_history, in_an_early_answer, used, in_the_text_of_its_release, in_a_large_output]
 
 
 @pytest.mark.parametrize("name", PLACES)
@@ -88,11 +104,13 @@ def test_an_open_run_holds_what_it_names_wherever_it_does(
     run, made = place["running"].run, expiring()
     name(run, str(made))
     assert not passed()
-    with pytest.raises(Conflict, match=run.pk):
+    with pytest.raises(Conflict, match=f"{run.pk}|open runs of flow literal 1.0.0"):
         keeping.delete_resource(actor=OPS, artifact_id=made.pk, now=NOW)
     Run.objects.filter(pk=run.pk).update(status="succeeded", ended_at=NOW)
     ApprovalRequest.objects.all().delete()
-    assert passed()
+    Duty().turn(NOW)
+    Duty().turn(NOW + COOLING + 1)
+    assert not Artifact.objects.filter(pk=made.pk).exists()
 
 
 def test_an_open_run_and_a_dead_letter_hold_what_they_made(place: dict[str, Any]) -> None:
@@ -116,10 +134,28 @@ def test_an_open_approval_holds_what_its_reviewers_are_shown(place: dict[str, An
     assert passed()
 
 
-def test_what_a_run_began_to_name_while_it_was_condemned_is_given_back(place: dict[str, Any]) -> None:
+def test_an_open_approval_holds_what_a_vote_names_that_is_not_the_last(place: dict[str, Any]) -> None:
+    made, request = expiring(), place["main"]
+    Run.objects.filter(pk=request.run_id).update(status="succeeded", ended_at=NOW)
+    person = place["people"]["ana"]
+    Decision.objects.create(
+        request=request, person=person, verdict="approve", digest=request.digest, form={"evidence": [str(made)]}, at=NOW
+    )
+    assert not passed()
+    ApprovalRequest.objects.filter(pk=request.pk).update(status="rejected")
+    assert passed()
+
+
+def test_what_a_run_began_to_name_while_it_was_condemned_can_be_read_and_is_given_back(place: dict[str, Any]) -> None:
     made = expiring()
     Duty().turn(NOW)
+    with pytest.raises(NotFound):
+        artifacts.get(made.pk)
     in_input(place["running"].run, str(made))
+    assert artifacts.read(artifacts.get(made.pk)) == b"bytes"
+    holding.use(made.pk, place["waiting"].run.pk)
+    with pytest.raises(Conflict, match="in use"):
+        keeping.delete_resource(actor=OPS, artifact_id=made.pk, now=NOW)
     Duty().turn(NOW + COOLING + 1)
     assert artifacts.get(made.pk).pk == made.pk
 
