@@ -132,7 +132,7 @@ SHOWN = [
     (PNG, "image/png", "", "/image"),
     (b"", "text/plain", "", "It is empty."),
     (png(50_000, 50_000), "image/png", "bomb.png", "It has 50000 × 50000 pixels: too large to be shown here."),
-    (b"GIF89a<script>", "image/gif", "", "29492 × 29283 pixels"),
+    (b"GIF89a<script>", "image/gif", "", "29500 × 29283 pixels"),
     (b"<svg onload='x()'/>", "image/png", "", "00000000  3c 73 76 67"),
     (b"<svg onload='x()'/>", "image/svg+xml", "", "&lt;svg onload=&#x27;x()&#x27;/&gt;"),
     (b"<script>x()</script>", "text/html", "", "&lt;script&gt;x()&lt;/script&gt;"),

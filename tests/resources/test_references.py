@@ -85,8 +85,8 @@ class References(RuleBasedStateMachine):
         run=st.sampled_from([None, 0, 1]),
     )
     def store(self, content: bytes, life: float, run: int | None) -> str:
-        facts = {"keep": "until", "keep_until": self.now + life}
-        origin = {} if run is None else {"run_id": self.runs[run], "step": "s"}
+        facts: dict[str, Any] = {"keep": "until", "keep_until": self.now + life}
+        origin: dict[str, Any] = {} if run is None else {"run_id": self.runs[run], "step": "s"}
         row = artifacts.write([content], content_type="text/plain", **facts, **origin)
         self.bytes[row.pk] = content
         self.needed[row.pk] = {run} & self.open
@@ -213,7 +213,7 @@ class References(RuleBasedStateMachine):
 
 @pytest.mark.django_db
 def test_nothing_that_something_open_names_is_ever_deleted_whatever_happens() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         References,
         settings=settings(
             max_examples=20, stateful_step_count=30, deadline=None, database=None, derandomize=True,
@@ -233,7 +233,7 @@ def test_retention_deletion_and_revocation_beside_runs_that_begin_take_nothing_o
     def begin(run: str) -> None:
         with contextlib.closing(connection):
             for turn in range(12):
-                over = {"keep": "until", "keep_until": START - 1}
+                over: dict[str, Any] = {"keep": "until", "keep_until": START - 1}
                 with transaction.atomic():
                     named = artifacts.write([b"shared-%d" % (turn % 3)], content_type="text/plain", **over)
                     holding.use(named.pk, run)
