@@ -161,6 +161,8 @@ CREATE FUNCTION skew.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE
   $$ SELECT pg_catalog.clock_timestamp() + make_interval(secs => (SELECT seconds FROM skew.by)) $$;
 CREATE FUNCTION skew.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS
   $$ SELECT pg_catalog.now() + make_interval(secs => (SELECT seconds FROM skew.by)) $$;
+GRANT USAGE ON SCHEMA skew TO PUBLIC;
+GRANT SELECT ON skew.by TO PUBLIC;
 """
 
 
