@@ -8,8 +8,10 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, get_resolver, resolve
 
+from orchestra import views
 from resources.envelope import error_response
 from resources.errors import MalformedBody, MethodNotAllowed, NotAllowed, NotFound, OrchestraError, TooLarge
+from resources.unavailable import Unavailable, unavailable
 
 Handler = Callable[[HttpRequest], HttpResponse]
 FAST = ("/hooks/", "/callbacks/")
@@ -72,7 +74,10 @@ def _has_nul(request: HttpRequest) -> bool:
 
 
 def _refusal(request: HttpRequest, error: Exception) -> HttpResponse | None:
-    return _shown(request, error) if isinstance(error, OrchestraError) else None
+    if isinstance(error, OrchestraError):
+        return _shown(request, error)
+    away = unavailable(error)
+    return None if away is None else _shown(request, away)
 
 
 def _shown(request: HttpRequest, error: OrchestraError) -> HttpResponse:
@@ -80,6 +85,8 @@ def _shown(request: HttpRequest, error: OrchestraError) -> HttpResponse:
         return error_response(error)
     if error.status == 401:
         return redirect_to_login(request.get_full_path())
+    if isinstance(error, Unavailable):
+        return views.unavailable(request, error)
     show: Callable[..., HttpResponse] = get_resolver().resolve_error_handler(404 if error.status == 404 else 403)
     page = show(request, error)
     page.status_code = error.status

@@ -20,6 +20,7 @@ from orchestra import home as presenter
 from resources.access import Actor
 from resources.ids import new_id
 from resources.proxies import address_of
+from resources.unavailable import Unavailable
 
 log = logging.getLogger(__name__)
 _sign_in = LoginView.as_view(redirect_authenticated_user=True)
@@ -62,6 +63,10 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     return _failed(request, 500, "")
+
+
+def unavailable(request: HttpRequest, exception: Unavailable) -> HttpResponse:
+    return _failed(request, 503, f"{exception.message} {exception.hint}")
 
 
 def _failed(request: HttpRequest, status: int, reason: str) -> HttpResponse:

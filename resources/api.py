@@ -46,7 +46,7 @@ class ErrorOut(Schema):
 
 def declared(*success: tuple[int, Any], errors: tuple[int, ...] = ()) -> dict[Any, Any]:
     """The `response=` of an operation: what every operation may answer, and `errors` of its own."""
-    common = (400, 401, 403, 404, 405, 413, 422, 429, 500)
+    common = (400, 401, 403, 404, 405, 413, 422, 429, 500, 503)
     return {**dict(success), frozenset({*common, *errors}): ErrorOut}
 
 

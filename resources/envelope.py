@@ -8,6 +8,7 @@ from django.http import HttpResponse, JsonResponse
 
 from resources.errors import OrchestraError
 from resources.ids import new_id
+from resources.unavailable import unavailable
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +20,13 @@ class Unexpected(OrchestraError):
     status = 500
 
 
-def unexpected(error: Exception) -> Unexpected:
-    """Logs the traceback under a new id and makes the error that names it."""
+def unexpected(error: Exception) -> OrchestraError:
+    """Logs the traceback under a new id and makes the error that names it. Of a database that is full or away, a line
+    and a sentence."""
+    away = unavailable(error)
+    if away is not None:
+        log.error("the database is not available: %s", error)
+        return away
     incident = new_id()
     log.error("unexpected error %s", incident, exc_info=error)
     return Unexpected(
@@ -33,6 +39,6 @@ def error_response(error: OrchestraError) -> HttpResponse:
     response = JsonResponse(error.to_json(), status=error.status)
     if error.status == 401:
         response["WWW-Authenticate"] = "Bearer"
-    if error.status == 429 and isinstance(error.details, dict) and "retry_after" in error.details:
+    if error.status in (429, 503) and isinstance(error.details, dict) and "retry_after" in error.details:
         response["Retry-After"] = str(error.details["retry_after"])
     return response
