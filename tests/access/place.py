@@ -127,6 +127,7 @@ def api(place: Place) -> Mapping[str, Ask]:
         "POST /flows": Ask("", SOURCE.format(slug="another", folder=FOLDER), "application/yaml"),
         "PUT /flows/{slug}/draft": Ask("", TEXT, "application/yaml"),
         "POST /lint": Ask("", TEXT, "application/yaml"),
+        "POST /flows/{slug}/pause": {"reason": "a storm"},
         "POST /flows/{slug}/releases": {"version": "1.1.0"},
         "POST /runs/bulk": Ask("", {"control": "retry", "ids": [run], **WHY}, granted=_done),
         "POST /runs/{run_id}/fork": {"step": "build"},
