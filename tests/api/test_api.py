@@ -233,7 +233,7 @@ def test_the_description_and_the_documentation_name_the_same_addresses(client: C
     """Names of parameters aside; the documentation's start behind /api/v1."""
     described = client.get("/api/v1/openapi.json").json()["paths"]
     text = (Path(settings.BASE_DIR) / "docs" / "api.md").read_text()
-    told = re.findall(r"`(GET|POST|PUT|DELETE|PATCH) (/[a-z0-9_{}/.-]+)", text)
+    told = re.findall(r"`(GET|HEAD|POST|PUT|DELETE|PATCH) (/[a-z0-9_{}/.-]+)", text)
     addresses = {(verb.upper(), path.removeprefix("/api/v1")) for path, verbs in described.items() for verb in verbs}
 
     def bare(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
