@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
@@ -11,7 +11,7 @@ from approvals import facts, forms, policy
 from approvals.clock import database_now
 from approvals.models import ApprovalRequest, Decision
 from resources import audit
-from resources.access import Actor, require
+from resources.access import Actor, require_on
 from resources.errors import BadInput, Conflict, NotAllowed, NotFound
 from runs import history
 from runs.actions import deliver
@@ -53,7 +53,7 @@ def decide_request(
     """
     ballot = _ballot(verdict, digest, comment)
     for _ in range(TRIES):
-        request = _request(request_id)
+        request = _seen(actor, request_id)
         person = facts.person_of(actor, request.folder)
         _check_may_decide(request, person, _now(now))
         resolved = _resolve(request, ballot, form)
@@ -68,10 +68,9 @@ def decide_request(
 def preview(*, actor: Actor, request_id: str, form: dict[str, Any] | None) -> tuple[list[Any], str]:
     """(actions, digest) an approval with these form values would approve. Changes nothing.
 
-    Raises NotFound, NotAllowed (needs to see the folder), BadInput, Conflict `closed` | `already_decided`.
+    Raises NotFound (also for who may not see the folder), BadInput, Conflict `closed` | `already_decided`.
     """
-    request = _request(request_id)
-    require(actor, "viewer", request.folder)
+    request = _seen(actor, request_id)
     _check_open(request, facts.question_of(request), None, database_now())
     resolved = forms.resolve(request, form)
     return resolved.actions, resolved.digest
@@ -81,11 +80,21 @@ def _now(now: float | None) -> float:
     return database_now() if now is None else now
 
 
+_MISSING: Final = "There is no such request."
+
+
 def _request(request_id: str) -> ApprovalRequest:
     try:
         return ApprovalRequest.objects.select_related("run").get(pk=request_id)
     except ApprovalRequest.DoesNotExist:
-        raise NotFound("There is no such request.") from None
+        raise NotFound(_MISSING) from None
+
+
+def _seen(actor: Actor, request_id: str) -> ApprovalRequest:
+    """To who may not view its folder, it is not there."""
+    request = _request(request_id)
+    require_on(actor, "viewer", request.folder, _MISSING)
+    return request
 
 
 def _ballot(verdict: str, digest: str, comment: str) -> Ballot:

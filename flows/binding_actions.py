@@ -31,8 +31,9 @@ def visible(actor: Actor) -> QuerySet[Binding]:
 
 def get(actor: Actor, name: str, flow: str = "") -> Binding:
     """Raises NotFound."""
+    owner = visible_flow(actor, flow) if flow else None  # first: to who may not view it, it is not there
     rows = visible(actor).filter(name=name) if SLUG.fullmatch(name) else Binding.objects.none()
-    row = rows.filter(flow=visible_flow(actor, flow)).first() if flow else rows.filter(flow__isnull=True).first()
+    row = rows.filter(flow=owner).first()
     if row is None:
         raise NotFound(f"There is no binding {name}{f' of the flow {flow}' if flow else ''}.", code="binding_not_found")
     return row

@@ -76,8 +76,9 @@ def visible(actor: Actor) -> QuerySet[Variable]:
 
 def get(actor: Actor, name: str, flow: str = "") -> Variable:
     """Raises NotFound."""
+    owner = visible_flow(actor, flow) if flow else None  # first: to who may not view it, it is not there
     rows = visible(actor).filter(name=name) if NAME.fullmatch(name) else Variable.objects.none()
-    row = rows.filter(flow=visible_flow(actor, flow)).first() if flow else rows.filter(flow__isnull=True).first()
+    row = rows.filter(flow=owner).first()
     if row is None:
         raise NotFound(
             f"There is no variable {name}{f' of the flow {flow}' if flow else ''}.", code="variable_not_found"

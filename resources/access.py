@@ -9,7 +9,7 @@ from typing import Any, Literal
 from django.db.models import Q
 from django.http import HttpRequest
 
-from resources.errors import NotAllowed, NotSignedIn
+from resources.errors import NotAllowed, NotFound, NotSignedIn
 from resources.models import Grant, Role
 from resources.proxies import address_of
 
@@ -128,6 +128,16 @@ def require(actor: Actor, role: str, folder: str = "") -> None:
             hint="Ask an admin for it.",
             details={"role": Role(role).value, "folder": folder},
         )
+
+
+def require_on(actor: Actor, role: str, folder: str, missing: str, code: str | None = None) -> None:
+    """As `require`, for a thing that is in `folder`: to who may not view it, it is not there.
+
+    Raises NotFound with the sentence `missing`, which says the same of a thing that never was; NotAllowed.
+    """
+    if not can(actor, Role.VIEWER, folder):
+        raise NotFound(missing, code=code)
+    require(actor, role, folder)
 
 
 def require_some_role(actor: Actor) -> None:

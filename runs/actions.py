@@ -58,6 +58,11 @@ class Parent:
     item: int = NO_ITEM
 
 
+def may_start(actor: Actor, flow: Flow) -> bool:
+    """Who may write a flow may run it, and so may who operates it: one rule for pages, API and triggers."""
+    return can(actor, Role.AUTHOR, flow.folder) or can(actor, Role.OPERATOR, flow.folder)
+
+
 def start_run(
     *,
     actor: Actor,
@@ -78,7 +83,7 @@ def start_run(
     Raises NotAllowed; Conflict `not_live`, `idempotency_mismatch`, `quarantined`, `flow_paused`, `key_taken` or
     `deadlock`; TooMany `max_queued`; BadInput with [{path, message}] in details.
     """
-    if not can(actor, Role.AUTHOR, flow.folder):  # who may write a flow may run it
+    if not may_start(actor, flow):
         require(actor, Role.OPERATOR, flow.folder)
     if priority is not None:
         _check_priority(actor, flow, priority)

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from flows.definition.inputs import JsonError, validate_input
 from resources import audit
-from resources.access import Actor, require
+from resources.access import Actor, require_on
 from resources.errors import BadInput, Conflict, NotFound
 from resources.models import Role
 from runs import attempts, bell, clock, history, limits, recoveries, signals, store
@@ -102,7 +102,7 @@ def find(actor: Actor, run_id: str) -> tuple[Run, Loaded]:
     run = Run.objects.select_related("flow", "release").filter(pk=run_id).first()
     if loaded is None or run is None:
         raise NotFound("There is no such run.", code="run_not_found")
-    require(actor, Role.OPERATOR, run.flow.folder)
+    require_on(actor, Role.OPERATOR, run.flow.folder, "There is no such run.", "run_not_found")
     return run, loaded
 
 

@@ -13,6 +13,7 @@ from flows.plans import plan_of
 from resources.access import Actor, can, folder_filter
 from resources.paging import decode_cursor, encode_cursor
 from runs import clock, line
+from runs.actions import may_start
 from runs.incoming import pages as hook_pages
 from runs.looks import of_run
 from runs.models import Run
@@ -91,8 +92,8 @@ def why_not(actor: Actor, flow: Flow, plan: Plan | None) -> str:
         return "Nothing is live yet. Release the draft first."
     if plan.triggers and not any(t.kind == "manual" for t in plan.triggers):
         return "The live release has no manual trigger."
-    if not can(actor, "operator", flow.folder):
-        return "Starting a run needs the role operator here."
+    if not may_start(actor, flow):
+        return "Starting a run needs the role author or operator here."
     return ""
 
 

@@ -19,8 +19,9 @@ from flows.actions import visible_flow
 from flows.definition.plan import Plan
 from flows.models import Flow
 from flows.startform import field_errors, fields_of, read_form
-from resources.access import Actor
+from resources.access import Actor, can
 from resources.errors import BadInput, Conflict, OrchestraError, TooMany
+from resources.models import Role
 from runs import actions, flow_actions, line
 from runs.flow_pages import flow_page, list_page, live_plan_of, why_not
 from runs.models import StartKey
@@ -140,6 +141,7 @@ def _form(
         "form_error": errors.get("", ""),
         "fields": fields,
         "files": any(field.kind == "resource" for field in fields),
+        "operates": can(actor, Role.OPERATOR, flow.folder),
         "priority": {"value": posted.get("priority", ""), "error": errors.get("priority", "")},
         "gate": line.of_flow(flow),
         "key": posted.get("key") or uuid.uuid4().hex,

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from flows.steps.job.config import LABEL
 from resources import audit
-from resources.access import Actor, require
+from resources.access import Actor, can, require
 from resources.errors import BadInput, NotFound
 from resources.models import Role
 from runs import clock
@@ -82,13 +82,14 @@ def create_runner_token(
 def revoke_runner_token(*, actor: Actor, token_id: int) -> RunnerToken:
     """End a token at once; a second time changes nothing. What its runners hold goes to others with the lease.
 
-    Raises NotFound, NotAllowed.
+    Raises NotFound, also for one of a folder that the actor does not administer.
     """
     found = RunnerToken.objects.select_for_update(of=("self",)).filter(pk=token_id) if 0 < token_id < 2**63 else None
     token = found.first() if found is not None else None
     if token is None:
         raise NotFound("There is no such runner token.")
-    require(actor, Role.ADMIN, token.folder)
+    if not can(actor, Role.ADMIN, token.folder):  # who may not see it in the list learns nothing of it
+        raise NotFound("There is no such runner token.")
     if token.revoked_at is None:
         token.revoked_at = clock.now()
         token.save(update_fields=["revoked_at"])

@@ -13,18 +13,22 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 
 from flows.actions import create_flow, release_draft
+from flows.binding_actions import set_binding
 from flows.models import Flow
 from flows.variables import set_variable
 from resources import artifacts
 from resources.access import Actor
 from resources.connections import create_connection
-from resources.models import Grant, Upload, UploadLink
+from resources.models import Grant, Notice, Upload, UploadLink
+from resources.notices import people
 from resources.secrets import set_secret
 from runs.dead.models import Quarantine, ReplayBatch
-from runs.models import Delivery
+from runs.jobs.tokens import create_runner_token
+from runs.models import Delivery, Job, Runner
 from runs.named.delivery import deliver_event
 from runs.outbound.destinations import Wanted
 from runs.outbound.subscriptions import create_subscription
+from runs.search import keeping
 from tests.pages import seed
 
 FOLDER: Final = "pay/eu"
@@ -86,13 +90,22 @@ def build() -> Place:
     row = create_subscription(actor=admin, name="ops", wanted=wanted).subscription
     set_variable(actor=SYSTEM, name="region", values={"live": "eu"}, schema={"type": "string"})
     set_variable(actor=SYSTEM, name="size", flow="nightly", values={"draft": 3}, schema={"type": "integer"})
+    set_binding(actor=SYSTEM, name="lane", flow="nightly", test="ci")
+    set_binding(actor=SYSTEM, name="shared", live="ci")
+    keeping.refresh("flow", ["nightly"])
     event = deliver_event(actor=SYSTEM, name="paid", key="event-of-the-folder", body={}, folder=FOLDER).event
     return Place({
         **_rows(flow, failed.run.pk, now), "run_id": failed.run.pk, "open_run": asking.run.pk, "slug": "nightly",
         "request_id": request.pk, "digest": request.digest, "event": event.pk, "verb": "cancel", "step": "build",
+        "notice_id": _notice(root, now),
         "delivery_id": Delivery.objects.create(subscription=row, type="test", since=now, created_at=now).pk,
         "name": "ci", "version": 1, "flow": "nightly", "seq": 1,
     })  # fmt: skip
+
+
+def _notice(user: User, now: float) -> int:
+    people.tell([user.pk], key="k", kind="message", title="Of root", now=now)
+    return Notice.objects.get(user=user).pk
 
 
 def _rows(flow: Flow, run: str, now: float) -> dict[str, Any]:
@@ -105,8 +118,24 @@ def _rows(flow: Flow, run: str, now: float) -> dict[str, Any]:
                                    expires_at=now + 999)  # fmt: skip
     link = UploadLink.objects.create(name="link-of-the-folder", folder=FOLDER, max_bytes=9, created_by="root",
                                      created_at=now, expires_at=now + 999)  # fmt: skip
-    return {"link_id": link.pk, "quarantine_id": entry.pk, "pk": entry.pk, "replay_id": batch.pk, "batch_id": batch.pk,
-            "resource_id": kept.pk, "artifact_id": kept.pk, "upload_id": upload.pk}  # fmt: skip
+    return {"link_id": link.pk, "quarantine_id": entry.pk, "pk": entry.pk, "replay_id": batch.pk, 
+            "batch_id": batch.pk, "resource_id": kept.pk, "artifact_id": kept.pk, "upload_id": upload.pk,
+            **_job(run, kept.pk, now)}  # fmt: skip
+
+
+def _job(run: str, file: str, now: float) -> dict[str, Any]:
+    """A job of the folder that a runner holds; a second one waits. Tokens of the folder's runners, and of others."""
+    token, plain = create_runner_token(actor=SYSTEM, name="runners-of-the-folder", folder=FOLDER)
+    _, other = create_runner_token(actor=SYSTEM, name="runners-beside", folder="pay/e")
+    runner = Runner.objects.create(token=token, name="box", labels=["linux"], seen_at=now)
+    given = {"files": [{"name": "notes.txt", "resource": file}], "schema": None}
+    same: dict[str, Any] = {"run_id": run, "step": "build", "folder": FOLDER, "labels": ["linux"], "spec": given,
+                            "label_key": "linux", "lease": 60.0, "created_at": now, "attempt": 1}  # fmt: skip
+    job = Job.objects.create(
+        **same, token="held", state=Job.State.CLAIMED, runner=runner, fence=1, lease_until=now + 60
+    )
+    return {"job_id": job.pk, "runner_token_id": token.pk, "runner": {"Authorization": f"Bearer {plain}"},
+            "other_runner": {"Authorization": f"Bearer {other}"}}  # fmt: skip
 
 
 def _done(answer: bytes) -> bool:
@@ -163,6 +192,22 @@ def api(place: Place) -> Mapping[str, Ask]:
         "POST /uploads": {"size": 3, "folder": FOLDER},
         "PUT /uploads/{upload_id}": Ask("?offset=0", b"x", "application/octet-stream"),
         "POST /uploads/{upload_id}/complete": {"sha256": hashlib.sha256(b"x").hexdigest()},
+        "GET /search": Ask("?q=nightly", granted=_has('"nightly"')),
+        "GET /bindings": Ask("", granted=_has('"nightly"')),
+        "PUT /bindings/{name}": {"live": "ci", "test": "ci"},
+        "GET /jobs": Ask("", granted=_has(place.names["job_id"])),
+        "GET /runners": Ask("", granted=_has("runners-of-the-folder")),
+        "GET /runner-tokens": Ask("", granted=_has("runners-of-the-folder")),
+        "POST /runner-tokens": {"name": "more", "folder": FOLDER},
+        "POST /runner/claim": {"name": "box", "labels": ["linux"]},
+        "POST /runner/jobs/{job_id}/heartbeat": {"fence": 1},
+        "POST /runner/jobs/{job_id}/logs": Ask("?fence=1&offset=0", b"line", "application/octet-stream"),
+        "GET /runner/jobs/{job_id}/files/{name}": Ask("?fence=1"),
+        "PUT /runner/jobs/{job_id}/artifacts/{name}": Ask("?fence=1", b"bytes", "application/octet-stream"),
+        "POST /runner/jobs/{job_id}/complete": {"fence": 1, "output": 1},
+        "POST /runner/jobs/{job_id}/fail": {"fence": 1},
+        "POST /notices/read": {"up_to": "2030-01-01T00:00:00Z"},
+        "PUT /notices/settings": {"muted": []},
         "GET /variables": Ask("", granted=_has('"nightly"')),
         "PUT /variables/{name}": {"values": {"live": "us"}, "schema": {"type": "string"}},
         "PUT /secrets/{name}": {"value": "third-long-value"},
@@ -171,9 +216,11 @@ def api(place: Place) -> Mapping[str, Ask]:
     return {key: ask if isinstance(ask, Ask) else Ask("", ask) for key, ask in given.items()}
 
 
+#: what `{name}` is below a flow, by the word before it
+OF_FLOWS: Final = {"variables": "size", "bindings": "lane"}
 #: the object that `{name}` is, by the first word of the address
 NAMES: Final = {"subscriptions": "ops", "connections": "ci", "variables": "region", "secrets": "token",
-                "flows": "night"}  # fmt: skip
+                "flows": "night", "bindings": "shared", "runner": "notes.txt"}  # fmt: skip
 
 
 def pages(place: Place) -> Mapping[str, dict[str, Any]]:
@@ -191,6 +238,11 @@ def pages(place: Place) -> Mapping[str, dict[str, Any]]:
         "POST /variables/new": {"name": "more", "schema": '{"type": "string"}', "live": '"x"'},
         "POST /variables/<name>/edit": {"schema": '{"type": "string"}', "live": '"x"'},
         "POST /flows/<flow>/variables/<name>/edit": {"schema": '{"type": "integer"}', "draft": "4"},
+        "POST /bindings/new": {"name": "more", "live": "ci"},
+        "POST /bindings/<name>/edit": {"live": "ci"},
+        "POST /flows/<flow>/bindings/<name>/edit": {"test": "ci"},
+        "POST /runners/tokens": {"name": "more", "folder": FOLDER},
+        "POST /notices/read": {"up_to": "2000000000"},
         "POST /flows/new": {"slug": "another", "title": "Another", "folder": FOLDER, "starter": "empty"},
         "POST /flows/check": {"source": TEXT},
         "POST /flows/<slug>/edit": {"source": TEXT + "# more\n", "revision": "1"},
