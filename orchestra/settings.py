@@ -239,6 +239,18 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
     )
 ]
+#: Django's in the database, with the person of each: all of one person's end at once
+SESSION_ENGINE = "resources.people.sessions"
+#: hours that a link to choose a password is good for, once
+INVITATION_HOURS = env.int("INVITATION_HOURS", default=72)
+if not 1 <= INVITATION_HOURS <= 24 * 30:
+    raise ImproperlyConfigured("INVITATION_HOURS must be from 1 to 720.")
+PASSWORD_RESET_TIMEOUT = INVITATION_HOURS * 3600
+#: days until an API token ends, where nothing else is said, and at most; TOKEN_MAX_DAYS=0: ten years
+TOKEN_DAYS = env.int("TOKEN_DAYS", default=90)
+TOKEN_MAX_DAYS = env.int("TOKEN_MAX_DAYS", default=366)
+if not (0 <= TOKEN_MAX_DAYS <= 3650 and 1 <= TOKEN_DAYS <= (TOKEN_MAX_DAYS or 3650)):
+    raise ImproperlyConfigured("TOKEN_DAYS must be from 1 to TOKEN_MAX_DAYS; that from 1 to 3650, or 0.")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")

@@ -51,7 +51,8 @@ def limit(request: ASGIRequest) -> int:
 
 def _has_session(request: ASGIRequest) -> bool:
     from django.contrib.auth import get_user
-    from django.contrib.sessions.backends.db import SessionStore
+
+    from resources.people.sessions import SessionStore
 
     request.session = SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))  # where get_user looks
     return bool(get_user(request).is_authenticated)

@@ -15,8 +15,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from orchestra import attempts
 from orchestra import home as presenter
+from resources import attempts
 from resources.access import Actor
 from resources.ids import new_id
 from resources.proxies import address_of

@@ -50,6 +50,8 @@ class Actor:
     user: Any = None
     address: str = ""
     scopes: tuple[str, ...] = ()
+    #: the row of the API token that came, if one did
+    token: Any = field(default=None, compare=False, repr=False)
     _cache: dict[str, tuple[Granted, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod

@@ -35,6 +35,9 @@ class Grant(models.Model):
     group = models.ForeignKey("auth.Group", models.CASCADE, null=True, blank=True, related_name="grants")
     folder = models.CharField(max_length=200, blank=True, default="")
     role = models.CharField(max_length=16, choices=Role.choices)
+    reason = models.CharField(max_length=500, blank=True, default="")
+    created_by = models.CharField(max_length=150, blank=True, default="")  # "" before this was noted
+    created_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -69,6 +72,7 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    last_used_from = models.CharField(max_length=64, blank=True, default="")  # an address
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
@@ -396,6 +400,7 @@ class AuditHead(models.Model):
 
 # the tables of notices and of links to upload to belong to this app; down here, since nothing above needs them
 from resources.notices.models import Notice, NoticeDelivery, NoticeDigest, NoticeMute  # noqa: E402
+from resources.people.models import Session  # noqa: E402
 from resources.receiving.models import UploadLink  # noqa: E402
 
 __all__ = [
@@ -419,6 +424,7 @@ __all__ = [
     "Role",
     "Secret",
     "SecretVersion",
+    "Session",
     "Upload",
     "UploadLink",
     "UploadPart",

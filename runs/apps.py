@@ -14,6 +14,7 @@ class RunsConfig(AppConfig):
         from resources import keeping, usage  # models exist from here on
         from resources.notices import digests
         from resources.notices import forgetting as notices
+        from resources.people import reminders
         from resources.signals import limits_changed
         from runs import holding, keeper, literals, overdue, permits, releases, retention, signals, telling, uses
         from runs.dead import duty as replays
@@ -55,5 +56,6 @@ class RunsConfig(AppConfig):
         letters = digesting.Duty()
         keeper.register("digests", letters.turn, when=digests.WHEN, finish=letters.finish)
         keeper.register("notices: runs", telling.Duty().turn, when=keeper.NEVER)
+        keeper.register("tokens that end soon", reminders.turn, when=keeper.NEVER)
         keeper.register("notices", notices.turn, when=keeper.NEVER)
         keeper.register("search", search.Duty().turn, when=search.WHEN)

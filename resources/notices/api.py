@@ -42,7 +42,7 @@ class MarkedOut(Schema):
 
 
 class SettingsIn(Input):
-    muted: list[Literal["message", "approval", "run_failed"]] = Field(
+    muted: list[Literal["message", "approval", "run_failed", "token"]] = Field(
         max_length=20, description="Kinds not to be told of."
     )
 

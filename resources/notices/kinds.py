@@ -9,4 +9,5 @@ KINDS: Final[Mapping[str, str]] = {
     "message": "Messages that flows send",
     "approval": "Approvals that name me",
     "run_failed": "Runs I started that gave up",
+    "token": "Tokens of mine that end soon",
 }

@@ -1,0 +1,1 @@
+"""People, groups, the roles they were given, and the sessions they signed in with."""
