@@ -34,6 +34,10 @@ from resources.errors import (
 from resources.jsonio import read_json
 from resources.limits.api import router as limits_router
 from resources.notices.api import router as notices_router
+from resources.people.api import router as people_router
+from resources.people.grants_api import router as grants_router
+from resources.people.me_api import router as me_router
+from resources.people.token_api import router as tokens_router
 from resources.proxies import address_of
 from resources.receiving.api import router as receiving_router
 from resources.resource_api import router as resources_router
@@ -101,6 +105,7 @@ ROUTERS = (
     connections_router, limits_router, schedules_router, dead_router, named_router, resources_router, hooks_router,
     uploads_router, variables_router, secrets_router, audit_router, search_router,
     sent_router, templates_router, jobs_router, runners_router, notices_router, receiving_router,
+    people_router, grants_router, me_router, tokens_router,
 )  # fmt: skip
 for router in ROUTERS:
     api.add_router("", router)

@@ -19,9 +19,12 @@ from flows.variables import set_variable
 from resources import artifacts
 from resources.access import Actor
 from resources.connections import create_connection
+from resources.grants import grant_role
 from resources.models import Grant, Notice, Upload, UploadLink
 from resources.notices import people
+from resources.people import groups
 from resources.secrets import set_secret
+from resources.tokens import create_token
 from runs.dead.models import Quarantine, ReplayBatch
 from runs.jobs.tokens import create_runner_token
 from runs.models import Delivery, Job, Runner
@@ -97,10 +100,21 @@ def build() -> Place:
     return Place({
         **_rows(flow, failed.run.pk, now), "run_id": failed.run.pk, "open_run": asking.run.pk, "slug": "nightly",
         "request_id": request.pk, "digest": request.digest, "event": event.pk, "verb": "cancel", "step": "build",
+        **_people(), "member": "paula",
         "notice_id": _notice(root, now),
         "delivery_id": Delivery.objects.create(subscription=row, type="test", since=now, created_at=now).pk,
         "name": "ci", "version": 1, "flow": "nightly", "seq": 1,
     })  # fmt: skip
+
+
+def _people() -> dict[str, Any]:
+    """Somebody of the folder, in a group, with a token of the folder."""
+    paula = User.objects.create_user("paula")
+    groups.create_group(actor=SYSTEM, name="crew")
+    groups.add_member(actor=SYSTEM, name="crew", member="paula")
+    grant = grant_role(actor=SYSTEM, role="operator", folder=FOLDER, user=paula)
+    token, _ = create_token(actor=Actor.of_user(paula), user=paula, name="of paula", scopes=[f"operator:{FOLDER}"])
+    return {"grant_id": grant.pk, "token_id": token.pk}
 
 
 def _notice(user: User, now: float) -> int:
@@ -192,6 +206,15 @@ def api(place: Place) -> Mapping[str, Ask]:
         "POST /uploads": {"size": 3, "folder": FOLDER},
         "PUT /uploads/{upload_id}": Ask("?offset=0", b"x", "application/octet-stream"),
         "POST /uploads/{upload_id}/complete": {"sha256": hashlib.sha256(b"x").hexdigest()},
+        "POST /me/password": {"current": "no", "password": "a quiet harbour"},
+        "POST /people": {"name": "more"},
+        "PATCH /people/{name}": {"email": "", "full_name": "Paula"},
+        "POST /groups": {"name": "more"},
+        "GET /grants": Ask("", granted=_has('"paula"')),
+        "POST /grants": {"role": "viewer", "folder": FOLDER, "user": "paula"},
+        "GET /access": Ask(f"?folder={FOLDER}"),
+        "GET /access/explain": Ask(f"?folder={FOLDER}&user=paula&action=start"),
+        "POST /tokens": {"name": "more"},
         "GET /search": Ask("?q=nightly", granted=_has('"nightly"')),
         "GET /bindings": Ask("", granted=_has('"nightly"')),
         "PUT /bindings/{name}": {"live": "ci", "test": "ci"},
@@ -220,7 +243,8 @@ def api(place: Place) -> Mapping[str, Ask]:
 OF_FLOWS: Final = {"variables": "size", "bindings": "lane"}
 #: the object that `{name}` is, by the first word of the address
 NAMES: Final = {"subscriptions": "ops", "connections": "ci", "variables": "region", "secrets": "token",
-                "flows": "night", "bindings": "shared", "runner": "notes.txt"}  # fmt: skip
+                "flows": "night", "bindings": "shared", "runner": "notes.txt", "people": "paula",
+                "groups": "crew"}  # fmt: skip
 
 
 def pages(place: Place) -> Mapping[str, dict[str, Any]]:
