@@ -10,7 +10,7 @@ from django.utils.functional import SimpleLazyObject
 
 from approvals.queries import mine_now
 from orchestra.load import operates
-from resources.access import Actor, can
+from resources.access import Actor, can, folders_for
 from resources.models import Role
 from resources.notices.inbox import unread
 from runs.dead.letters import Filter, dead_letters
@@ -28,6 +28,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "theme": theme if theme in ("light", "dark") else "",
         "host": request.get_host(),
         "operates_anywhere": SimpleLazyObject(lambda: _operates(request)),
+        "administers_some": SimpleLazyObject(lambda: _administers_some(request)),
         "administers": SimpleLazyObject(lambda: _administers(request)),
         "dead_count": SimpleLazyObject(lambda: _dead_count(request)),
         "inbox_count": SimpleLazyObject(lambda: _inbox_count(request)),
@@ -38,6 +39,11 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 def _operates(request: HttpRequest) -> bool:
     user = getattr(request, "user", None)
     return bool(user and user.is_authenticated and operates(Actor.of(request)))
+
+
+def _administers_some(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)
+    return bool(user and user.is_authenticated and folders_for(Actor.of(request), Role.ADMIN) != [])
 
 
 def _administers(request: HttpRequest) -> bool:

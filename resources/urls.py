@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import include, path
 
 from resources import connection_views as connections
 from resources import resource_views as pages
@@ -13,6 +13,7 @@ from resources.receiving import views as receiving
 from resources.trail import views as trail
 
 urlpatterns = [
+    path("", include("resources.people.urls")),
     path("notices", notices.notice_list, name="notices"),
     path("notices/read", notices.notices_read, name="notices-read"),
     path("notices/settings", notices.notice_settings, name="notice-settings"),

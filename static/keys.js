@@ -1,7 +1,7 @@
 // The keyboard. Never while typing, never with a modifier, never under an open dialog; no key decides alone.
 import { $, $$ } from "./dom.js";
 
-const GO = { h: "/", i: "/inbox", r: "/runs", f: "/flows", s: "/schedules", d: "/dead-letters", c: "/connections", y: "/system", l: "/audit" };
+const GO = { h: "/", i: "/inbox", r: "/runs", f: "/flows", s: "/schedules", d: "/dead-letters", c: "/connections", y: "/system", l: "/audit", p: "/people" };
 let pending = 0;
 
 addEventListener("keydown", (e) => {

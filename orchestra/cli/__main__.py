@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from orchestra.cli import runner
+from orchestra.cli import auth, runner
 
 
 def main() -> int:
     if sys.argv[1:2] == ["runner"]:
         return runner.main(sys.argv[2:])
-    sys.stderr.write("usage: python -m orchestra.cli runner --help\n")
+    if sys.argv[1:2] == ["auth"]:
+        return auth.main(sys.argv[2:])
+    sys.stderr.write("usage: python -m orchestra.cli (runner|auth) --help\n")
     return 2
 
 

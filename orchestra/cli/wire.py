@@ -35,10 +35,11 @@ class Said(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """`url`: where Orchestra is, such as https://orchestra.example. `token`: a runner's."""
+    """`url`: where Orchestra is, such as https://orchestra.example. `token`: good below `prefix`."""
 
     url: str
     token: str
+    prefix: str = "/api/v1/runner"
 
     def ask(self, method: str, path: str, body: Json = None, *, timeout: float = 20.0) -> Json:
         """The JSON answer to a JSON body. Raises Away, Said."""
@@ -69,7 +70,7 @@ class Server:
             connection.close()
         _check(answer.status, content)
         try:
-            return json.loads(content)
+            return json.loads(content) if answer.status != 204 else None
         except ValueError as error:
             raise Away("The answer is no JSON; is this the address of Orchestra?") from error
 
@@ -90,7 +91,7 @@ class Server:
             headers["Content-Length"] = str(data.seek(0, 2))
             data.seek(0)
         try:
-            connection.request(method, f"{urlsplit(self.url).path.rstrip('/')}/api/v1/runner{path}", data, headers)
+            connection.request(method, f"{urlsplit(self.url).path.rstrip('/')}{self.prefix}{path}", data, headers)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Away(f"{type(error).__name__}: {error}") from error

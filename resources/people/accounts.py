@@ -34,6 +34,10 @@ def find(name: str) -> User:
     return user
 
 
+def is_there(name: str) -> bool:
+    return "\0" not in name and User.objects.filter(username=name).exists()
+
+
 def _locked(actor: Actor, name: str) -> User:
     require(actor, Role.ADMIN)
     return User.objects.select_for_update().get(pk=find(name).pk)
@@ -72,8 +76,8 @@ def invite_person(*, actor: Actor, name: str, email: str = "", full_name: str = 
         User.username_validator(name)
     except ValidationError as error:
         raise _bad("name", "A user name has 1 to 150 letters, digits and @ . + - _.") from error
-    if len(name) > 150:
-        raise _bad("name", "A user name has at most 150 characters.")
+    if len(name) > 150 or name == "new":  # /people/new is an address of its own
+        raise _bad("name", "A user name has at most 150 characters, and is not new.")
     if User.objects.filter(username__iexact=name).exists():
         raise Conflict(f"There is a {name} already.", code="name_taken", hint="Choose another user name.")
     user.set_unusable_password()

@@ -29,7 +29,13 @@ from tests.access import place as stage
 pytestmark = [pytest.mark.db_matrix, pytest.mark.django_db]
 ROW: Final = re.compile(r"\| ((?:GET|HEAD|POST|PUT|PATCH|DELETE) \S+) \| ([a-z ]+?) \| ([a-z]*) ?\|")
 #: take a POST without a role
-OPEN: Final = {"POST /login", "POST /logout", "POST /hooks/<slug>/<trigger>", "POST /callbacks/<token>"}
+OPEN: Final = {
+    "POST /login",
+    "POST /logout",
+    "POST /hooks/<slug>/<trigger>",
+    "POST /callbacks/<token>",
+    "POST /invitations/<uid>/<token>",
+}
 #: what a role may, written down anew: the product is compared with this, not with itself
 HOLDS: Final[Mapping[str, frozenset[str]]] = {
     "none": frozenset(),
@@ -253,6 +259,8 @@ def _names(cast: Cast, operation: str) -> stage.Place:
     names = {**cast.place.names, "name": name, "kind": "http"}
     if words[1] == "subscriptions" or "schedules" in words:
         names["verb"] = "pause"
+    if words[1] == "people":
+        names["verb"] = "sign-out"
     if words[1] in ("runners", "runner-tokens"):
         names["token_id"] = names["runner_token_id"]
     return stage.Place(names)

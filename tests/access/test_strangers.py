@@ -16,6 +16,7 @@ pytestmark = pytest.mark.django_db
 OPEN_PAGES: Final = {
     "login", "logout", "healthz", "readyz", "hooks/<str:slug>/<str:trigger>", "callbacks/<str:token>",
     "shared/<str:token>", "schemas/events", "schemas/events/<str:name>.json",
+    "invitations/<str:uid>/<str:token>",
 }  # fmt: skip
 
 

@@ -115,10 +115,10 @@ def _people_and_run() -> tuple[list[str], str]:
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.auth.models import User
-    from django.contrib.sessions.backends.db import SessionStore
 
     from flows.models import Flow, Release
     from resources.models import Grant
+    from resources.people.sessions import SessionStore
     from runs.models import Run
 
     cookies = []

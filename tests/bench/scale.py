@@ -14,9 +14,9 @@ from typing import Any
 
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
 from django.db import connection, transaction
 
+from resources.people.sessions import SessionStore
 from runs.actions import deliver, start_run
 from runs.models import Run, RunEvent, StepRun, WaitToken, Work
 from tests.bench.tools import SYSTEM, chain, flow, quantile, wait_for

@@ -26,7 +26,7 @@ import django; django.setup()
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY
 from django.contrib.auth.models import User
-from django.contrib.sessions.backends.db import SessionStore
+from resources.people.sessions import SessionStore
 from django.core.management import call_command
 from flows.models import Flow, Release
 from resources.models import Grant
