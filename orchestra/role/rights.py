@@ -53,6 +53,7 @@ RIGHTS: Final[dict[str, Rights]] = {
     "sessions.Session": NOTHING,
     "resources.Grant": NOTHING,
     "resources.ApiToken": NOTHING,
+    "resources.Session": NOTHING,
     # of django-q2, whose queue and results are not used
     "django_q.Task": NOTHING,
     "django_q.Success": NOTHING,

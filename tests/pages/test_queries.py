@@ -14,7 +14,10 @@ from flows.binding_actions import set_binding
 from resources import artifacts, kv
 from resources.access import Actor
 from resources.connections import create_connection
+from resources.grants import grant_role
+from resources.people import groups
 from resources.secrets import set_secret
+from resources.tokens import create_token
 from runs.dead.models import Quarantine
 from tests.pages import seed
 
@@ -23,6 +26,8 @@ LISTS = (
     "/", "/runs", "/flows", "/inbox", "/dead-letters", "/dead-letters/replays", "/quarantine", "/connections",
     "/secrets", "/resources", "/system", "/api/v1/runs", "/api/v1/dead-letters", "/api/v1/quarantine",
     "/api/v1/connections", "/api/v1/resources", "/bindings", "/api/v1/bindings",
+    "/people", "/groups", "/access", "/access?folder=team-0", "/tokens", "/api/v1/people", "/api/v1/groups",
+    "/api/v1/grants", "/api/v1/access?folder=team-0", "/api/v1/tokens?others=true",
 )  # fmt: skip
 
 
@@ -46,6 +51,11 @@ def _grow(first: int, last: int) -> None:
         create_connection(actor=ADMIN, name=f"connection-{n}", kind="http", settings=settings)
         set_binding(actor=ADMIN, name=f"name-{n}", flow=flow.slug, live=f"connection-{n}")
         set_binding(actor=ADMIN, name=f"shared-{n}", flow="flow-0", live=f"connection-{n}")
+        person, group = User.objects.create_user(f"person-{n}"), groups.create_group(actor=ADMIN, name=f"group-{n}")
+        groups.add_member(actor=ADMIN, name=group.name, member=person.username)
+        for whom in ({"user": person}, {"group": group}):
+            grant_role(actor=ADMIN, role="operator", folder="team-0", **whom)
+        create_token(actor=ADMIN, user=person, name="script")
         kv.set(namespace=f"flow:flow-{n}", key="k", value=n, now=0)
 
 

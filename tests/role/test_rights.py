@@ -46,6 +46,7 @@ REFUSED = [
     "UPDATE auth_user SET is_superuser = true",
     "INSERT INTO auth_user_groups (user_id, group_id) VALUES (1, 1)",
     "SELECT session_data FROM django_session",
+    "SELECT session_data FROM resources_session",
     "SELECT digest FROM resources_apitoken",
     "INSERT INTO resources_grant (user_id, folder, role) VALUES (1, '', 'admin')",
     "UPDATE flows_release SET plan_json = '{}'",
