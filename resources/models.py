@@ -35,8 +35,9 @@ class Grant(models.Model):
     group = models.ForeignKey("auth.Group", models.CASCADE, null=True, blank=True, related_name="grants")
     folder = models.CharField(max_length=200, blank=True, default="")
     role = models.CharField(max_length=16, choices=Role.choices)
-    reason = models.CharField(max_length=500, blank=True, default="")
-    created_by = models.CharField(max_length=150, blank=True, default="")  # "" before this was noted
+    # the database knows these defaults, too: programs of the version before insert rows while this one starts
+    reason = models.CharField(max_length=500, blank=True, default="", db_default="")
+    created_by = models.CharField(max_length=150, blank=True, default="", db_default="")  # "" before this was noted
     created_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -72,7 +73,7 @@ class ApiToken(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
-    last_used_from = models.CharField(max_length=64, blank=True, default="")  # an address
+    last_used_from = models.CharField(max_length=64, blank=True, default="", db_default="")  # an address
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
