@@ -132,7 +132,7 @@ def _rows(flow: Flow, run: str, now: float) -> dict[str, Any]:
                                    expires_at=now + 999)  # fmt: skip
     link = UploadLink.objects.create(name="link-of-the-folder", folder=FOLDER, max_bytes=9, created_by="root",
                                      created_at=now, expires_at=now + 999)  # fmt: skip
-    return {"link_id": link.pk, "quarantine_id": entry.pk, "pk": entry.pk, "replay_id": batch.pk, 
+    return {"link_id": link.pk, "quarantine_id": entry.pk, "pk": entry.pk, "replay_id": batch.pk,
             "batch_id": batch.pk, "resource_id": kept.pk, "artifact_id": kept.pk, "upload_id": upload.pk,
             **_job(run, kept.pk, now)}  # fmt: skip
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('resources', '0012_notice_mutes'),
+        ('resources', '0014_notice_digests'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
