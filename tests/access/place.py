@@ -206,7 +206,6 @@ def api(place: Place) -> Mapping[str, Ask]:
         "POST /uploads": {"size": 3, "folder": FOLDER},
         "PUT /uploads/{upload_id}": Ask("?offset=0", b"x", "application/octet-stream"),
         "POST /uploads/{upload_id}/complete": {"sha256": hashlib.sha256(b"x").hexdigest()},
-        "POST /flows/{slug}/pause": WHY,
         "POST /me/password": {"current": "no", "password": "a quiet harbour"},
         "POST /people": {"name": "more"},
         "PATCH /people/{name}": {"email": "", "full_name": "Paula"},
