@@ -143,5 +143,6 @@ RIGHTS: Final[dict[str, Rights]] = {
     "approvals.ApprovalRequest": changing("status", "closed_at"),
     "approvals.ApprovalRequest_excluded": ADD,
     "approvals.NamedReviewer": ADD,
-    "approvals.Decision": NOTHING,
+    # which resources the votes on open requests name; who voted, how and why is not theirs to read
+    "approvals.Decision": Rights(select=("request_id", "form")),
 }

@@ -27,5 +27,6 @@ def test_people_s_tables_are_not_writable_and_the_past_is_only_added_to() -> Non
     } == set()
     for label in ("resources.AuditEntry", "runs.RunEvent"):
         assert held[label] == {"SELECT", "INSERT"}
-    for label in ("sessions.Session", "resources.ApiToken", "resources.Grant", "approvals.Decision"):
+    assert held["approvals.Decision"] == {"SELECT"}
+    for label in ("sessions.Session", "resources.ApiToken", "resources.Grant"):
         assert RIGHTS[label] == NOTHING

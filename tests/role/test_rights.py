@@ -14,7 +14,7 @@ from psycopg import sql
 
 from orchestra.role import grants
 from orchestra.role.login import NAME, RoleRefused, read_login
-from resources import audit
+from resources import audit, holding
 from resources.access import Actor
 from tests.engine.databases import WORKER_ROLE, Templates, connected, worker_url
 
@@ -67,6 +67,7 @@ REFUSED = [
     "UPDATE runs_run SET release_id = 1",
     "UPDATE approvals_approvalrequest SET digest = ''",
     "INSERT INTO approvals_decision (verdict) VALUES ('approve')",
+    "SELECT verdict, comment FROM approvals_decision",
     "ALTER TABLE resources_auditentry DISABLE TRIGGER ALL",
     "DROP TRIGGER resources_auditentry_append_only ON resources_auditentry",
     "CREATE TABLE mine (n int)",
@@ -94,6 +95,12 @@ def test_a_worker_adds_to_the_audit_log_and_the_chain_holds(database: str) -> No
             audit.record(actor=Actor.system(role), action="run.cancel", object_type="run", object_id="1", data={})
     assert audit.verify() == []
     assert audit.head()[0] == 3
+
+
+def test_a_worker_may_ask_what_holds_a_resource(database: str) -> None:
+    with transaction.atomic():
+        grants._run(f"SET LOCAL ROLE {WORKER_ROLE}")
+        assert holding.held(["0" * 26]) == {}
 
 
 # -- the command ---------------------------------------------------------------------------------------------------
