@@ -14,7 +14,7 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from orchestra import buckets, instance, keys, live, uploading
+from orchestra import buckets, instance, keys, live, logs, uploading
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -309,6 +309,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": logs.QUIET,
     "root": {
         "handlers": ["stderr"],
         "level": env.str("LOG_LEVEL", default="WARNING").upper(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from django.views.debug import ExceptionReporter
 
 from resources import crypto, secrets
 from resources.access import Actor
+from resources.http_client import fetch, guarded_client
+from tests.families.outside import serve
 
 pytestmark = pytest.mark.django_db
 #: put together here, since a debug page shows the lines of code around the break
@@ -72,3 +75,13 @@ def test_what_cannot_be_opened_is_said_without_its_bytes(settings: Any, caplog: 
         assert "k1" in error.message
     assert VALUE not in caplog.text
     assert "CannotDecrypt" in caplog.text
+
+
+def test_libraries_do_not_log_where_something_is_sent_nor_what(caplog: pytest.LogCaptureFixture) -> None:
+    """An address may be a secret by itself, such as that of a callback or of a chat's webhook."""
+    with caplog.at_level(logging.DEBUG), serve() as outside:
+        with closing(guarded_client(("127.0.0.0/8",), {"x-key": VALUE})) as client:
+            request = client.build_request("POST", f"{outside.url}/echo/{MARK}address", content=VALUE)
+            assert VALUE in fetch(client, request, timeout=60, max_bytes=10_000).body.decode()
+        logging.getLogger("orchestra").debug("shown")
+    assert "shown" in caplog.text and MARK not in caplog.text
