@@ -49,6 +49,8 @@ VAULT: dict[str, Any] = {
 }
 if not (0.1 <= VAULT["timeout"] <= 30 and 0 <= VAULT["cache_seconds"] <= 300):
     raise ImproperlyConfigured("VAULT_TIMEOUT_SECONDS must be from 0.1 to 30, VAULT_CACHE_SECONDS from 0 to 300.")
+#: the smtp connection by which notices go out to those who want them by e-mail, too; "": none do
+NOTICE_CONNECTION = env.str("NOTICE_CONNECTION", default="")
 #: schemas of Apprise addresses that notify steps may send to; what is not sent by guarded HTTP is refused all the same
 NOTIFY_SERVICES = frozenset(env.list("NOTIFY_SERVICES", default=[
     "bark", "barks", "bluesky", "bsky", "dingtalk", "discord", "feishu", "flock", "form", "forms", "gchat", "gotify",

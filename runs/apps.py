@@ -12,11 +12,23 @@ class RunsConfig(AppConfig):
         from flows.steps.notify import digesting
         from resources import holding as resource_holding
         from resources import keeping, usage  # models exist from here on
-        from resources.notices import digests
+        from resources.notices import digests, mailing
         from resources.notices import forgetting as notices
         from resources.people import reminders
         from resources.signals import limits_changed
-        from runs import holding, keeper, literals, overdue, permits, releases, retention, signals, telling, uses
+        from runs import (
+            holding,
+            keeper,
+            literals,
+            overdue,
+            permits,
+            releases,
+            retention,
+            signals,
+            telling,
+            uses,
+            watching,
+        )
         from runs.dead import duty as replays
         from runs.dead import poison
         from runs.incoming import deliveries
@@ -57,5 +69,8 @@ class RunsConfig(AppConfig):
         keeper.register("digests", letters.turn, when=digests.WHEN, finish=letters.finish)
         keeper.register("notices: runs", telling.Duty().turn, when=keeper.NEVER)
         keeper.register("tokens that end soon", reminders.turn, when=keeper.NEVER)
+        keeper.register("notices: the product's own", watching.Duty().turn, when=keeper.NEVER)
+        keeper.register("notices: e-mail", mailing.turn, when=mailing.WHEN)
+        usage.register("connection", mailing.using_connection)
         keeper.register("notices", notices.turn, when=keeper.NEVER)
         keeper.register("search", search.Duty().turn, when=search.WHEN)

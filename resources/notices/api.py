@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any, Literal
 
 from django.http import HttpRequest
@@ -41,14 +42,27 @@ class MarkedOut(Schema):
     marked: int
 
 
+Kind = Literal[
+    "message",
+    "approval",
+    "run_failed",
+    "token",
+    "dead_letter",
+    "schedule_paused",
+    "quarantined",
+    "circuit",
+    "secret_due",
+]
+
+
 class SettingsIn(Input):
-    muted: list[Literal["message", "approval", "run_failed", "token"]] = Field(
-        max_length=20, description="Kinds not to be told of."
-    )
+    muted: list[Kind] = Field(max_length=20, description="Kinds not to be told of.")
+    mailed: list[Kind] = Field(default_factory=list, max_length=20, description="Kinds to be told of by e-mail, too.")
 
 
 class SettingsOut(Schema):
     muted: list[str]
+    mailed: list[str]
 
 
 def _json(row: Notice) -> dict[str, Any]:
@@ -87,11 +101,11 @@ def read_notices(request: HttpRequest, body: ReadIn) -> dict[str, Any]:
 
 @router.get("/notices/settings", response=declared((200, SettingsOut)))
 def get_settings(request: HttpRequest) -> dict[str, Any]:
-    """What the caller chose not to be told of."""
-    return {"muted": inbox.muted(actor_of(request))}
+    """What the caller chose not to be told of, and what to be told of by e-mail, too."""
+    return asdict(inbox.chosen(actor_of(request)))
 
 
 @router.put("/notices/settings", response=declared((200, SettingsOut)))
 def put_settings(request: HttpRequest, body: SettingsIn) -> dict[str, Any]:
-    """Exactly these kinds are not told from now on."""
-    return {"muted": inbox.choose_muted(actor=actor_of(request), kinds=body.muted)}
+    """Exactly these kinds are not told, or told by e-mail too, from now on."""
+    return asdict(inbox.choose(actor=actor_of(request), muted=body.muted, mailed=body.mailed))

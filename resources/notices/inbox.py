@@ -7,6 +7,7 @@ chose not to be told is.
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -16,6 +17,7 @@ from resources import audit
 from resources.access import Actor
 from resources.errors import BadInput, NotAllowed, NotFound
 from resources.models import Notice, NoticeMute
+from resources.notices import mailing
 from resources.notices.kinds import KINDS
 from resources.paging import decode_cursor, encode_cursor
 
@@ -70,22 +72,51 @@ def mark_all_read(*, actor: Actor, up_to: float, now: float) -> int:
         return of(actor).filter(read_at=None, at__lte=up_to).update(read_at=now)
 
 
-def muted(actor: Actor) -> list[str]:
-    return sorted(NoticeMute.objects.filter(user=_user(actor)).values_list("kind", flat=True))
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Kinds not told at all, and kinds told by e-mail, too; the others are in the product."""
+
+    muted: tuple[str, ...] = ()
+    mailed: tuple[str, ...] = ()
 
 
-def choose_muted(*, actor: Actor, kinds: Collection[str]) -> list[str]:
-    """Exactly these are not told from now on. Raises BadInput for an unknown one."""
-    if unknown := sorted(set(kinds) - set(KINDS)):
-        raise BadInput(f"There is no kind of notice {unknown[0]!r}; there are: {', '.join(KINDS)}.")
+def chosen(actor: Actor) -> Chosen:
+    rows = dict(NoticeMute.objects.filter(user=_user(actor)).order_by("kind").values_list("kind", "how"))
+    how = NoticeMute.How
+    return Chosen(*(tuple(kind for kind, is_so in rows.items() if is_so == one) for one in (how.NONE, how.EMAIL)))
+
+
+def why_no_mail(actor: Actor) -> str:
+    """Why none can be sent to them; "": it can."""
+    if mailing.connection() is None:
+        return "No e-mail of notices goes out from here; an admin can name a connection for it (NOTICE_CONNECTION)."
+    return "" if _user(actor).email else "Your account has no e-mail address."
+
+
+def choose(*, actor: Actor, muted: Collection[str], mailed: Collection[str]) -> Chosen:
+    """From now on. Raises BadInput for an unknown kind, one that is in both, and where no e-mail can be sent."""
     user = _user(actor)
+    if unknown := sorted({*muted, *mailed} - set(KINDS)):
+        raise BadInput(f"There is no kind of notice {unknown[0]!r}; there are: {', '.join(KINDS)}.")
+    if both := sorted(set(muted) & set(mailed)):
+        raise BadInput(f"{both[0]!r} cannot be turned off and come by e-mail.")
+    before = chosen(actor)
+    if set(mailed) - set(before.mailed) and (why := why_no_mail(actor)):
+        raise BadInput(why)
     with transaction.atomic():
-        before = muted(actor)
-        NoticeMute.objects.filter(user=user).exclude(kind__in=kinds).delete()
-        rows = [NoticeMute(user=user, kind=kind) for kind in sorted(set(kinds))]
-        NoticeMute.objects.bulk_create(rows, ignore_conflicts=True)
-        after = muted(actor)
+        rows = NoticeMute.objects.filter(user=user)
+        rows.delete()
+        NoticeMute.objects.bulk_create(
+            [NoticeMute(user=user, kind=kind, how=NoticeMute.How.NONE) for kind in sorted(set(muted))]
+            + [NoticeMute(user=user, kind=kind, how=NoticeMute.How.EMAIL) for kind in sorted(set(mailed))],
+            ignore_conflicts=True,
+        )
+        after = chosen(actor)
         if after != before:
-            data = {"before": before, "after": after}
-            audit.record(actor=actor, action="notices.muted", object_type="user", object_id=actor.name, data=data)
+            data = {"before": _words(before), "after": _words(after)}
+            audit.record(actor=actor, action="notices.chosen", object_type="user", object_id=actor.name, data=data)
     return after
+
+
+def _words(one: Chosen) -> dict[str, list[str]]:
+    return {"muted": list(one.muted), "mailed": list(one.mailed)}

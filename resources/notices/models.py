@@ -22,6 +22,7 @@ class Notice(models.Model):
     url = models.CharField(max_length=300, blank=True, default="")  # a path of the product
     at = models.FloatField()
     read_at = models.FloatField(null=True)
+    mail = models.BooleanField(default=False, db_default=False)  # it waits to go out by e-mail, too
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "key"], name="notice_once")]
@@ -32,6 +33,8 @@ class Notice(models.Model):
             models.Index(fields=["user"], condition=Q(read_at=None), name="notice_unread"),
             # what is old enough to be forgotten
             models.Index(fields=["at"], name="notice_age"),
+            # what waits for its e-mail
+            models.Index(fields=["id"], condition=Q(mail=True), name="notice_mail"),
         ]
 
     def __str__(self) -> str:
@@ -123,13 +126,18 @@ class NoticeDelivery(models.Model):
 
 
 class NoticeMute(models.Model):
-    """One kind of notice that one person does not want."""
+    """What one person chose of one kind of notice; without a row it is in the product."""
+
+    class How(models.TextChoices):
+        NONE = "none"  # not told at all
+        EMAIL = "email"  # in the product and by e-mail
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notice_mutes", db_index=False)
     kind = models.CharField(max_length=16)
+    how = models.CharField(max_length=8, choices=How.choices, default=How.NONE)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["user", "kind"], name="notice_mute_once")]
 
     def __str__(self) -> str:
-        return f"{self.user_id} without {self.kind}"
+        return f"{self.user_id}, {self.kind}: {self.how}"

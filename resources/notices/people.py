@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db.models import Q
 
 from resources.models import Notice, NoticeMute
 
+_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|<>~-])")
 #: people told at once
 MAX_PEOPLE = 1000
 #: characters of a text that are kept
@@ -28,12 +30,27 @@ def find(users: Iterable[str], groups: Iterable[str]) -> tuple[list[int], list[s
     return ids, sorted(users - there) + sorted(f"group {name}" for name in groups - there_groups)
 
 
+def plain(text: str) -> str:
+    """Plain text as Markdown that shows it as it is."""
+    return _SPECIAL.sub(r"\\\1", text)
+
+
 def tell(ids: Iterable[int], *, key: str, kind: str, title: str, text: str = "", url: str = "", now: float) -> None:
     """In the caller's transaction. Who has this key already is told nothing more, who muted the kind nothing at all."""
     wanted = set(ids)
-    wanted -= set(NoticeMute.objects.filter(kind=kind, user__in=wanted).values_list("user_id", flat=True))
+    chosen = dict(NoticeMute.objects.filter(kind=kind, user__in=wanted).values_list("user_id", "how"))
     rows = [
-        Notice(user_id=pk, key=key, kind=kind, title=title[:300], text=text[:MAX_TEXT], url=url, at=now)
+        Notice(
+            user_id=pk,
+            key=key,
+            kind=kind,
+            title=title[:300],
+            text=text[:MAX_TEXT],
+            url=url,
+            at=now,
+            mail=chosen.get(pk) == NoticeMute.How.EMAIL,
+        )
         for pk in sorted(wanted)
+        if chosen.get(pk) != NoticeMute.How.NONE
     ]
     Notice.objects.bulk_create(rows, ignore_conflicts=True, batch_size=200)

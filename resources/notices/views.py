@@ -33,7 +33,7 @@ def notice_list(request: HttpRequest) -> HttpResponse:
         return render(request, "notices/_counts.html")
     actor, only = Actor.of(request), request.GET.get("show") == "unread"
     rows, following = inbox.page(actor, only_unread=only, cursor=request.GET.get("cursor"), limit=_PER_PAGE)
-    muted = inbox.muted(actor)
+    chosen = inbox.chosen(actor)
     context = {
         "items": [_item(row) for row in rows],
         "next": following,
@@ -41,7 +41,11 @@ def notice_list(request: HttpRequest) -> HttpResponse:
         "older": "cursor" in request.GET,
         "unread": inbox.unread(actor),
         "newest": rows[0].at if rows else 0,
-        "kinds": [{"name": name, "title": title, "told": name not in muted} for name, title in KINDS.items()],
+        "kinds": [
+            {"name": name, "title": title, "told": name not in chosen.muted, "mailed": name in chosen.mailed}
+            for name, title in KINDS.items()
+        ],
+        "no_mail": inbox.why_no_mail(actor),
     }
     return render(request, "notices/list.html", {**context, "section": "notices", "now": time.time()})
 
@@ -83,7 +87,8 @@ def notices_read(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def notice_settings(request: HttpRequest) -> HttpResponse:
-    told = set(request.POST.getlist("told"))
-    inbox.choose_muted(actor=Actor.of(request), kinds=[name for name in KINDS if name not in told])
+    told, mailed = (set(request.POST.getlist(name)) for name in ("told", "mailed"))
+    muted = [name for name in KINDS if name not in told | mailed]  # what comes by e-mail is in the product, too
+    inbox.choose(actor=Actor.of(request), muted=muted, mailed=mailed)
     messages.success(request, "Saved. It counts for what comes from now on.")
     return redirect("notices")

@@ -71,8 +71,10 @@ def test_who_muted_a_kind_is_not_told_and_that_is_audited(sign_in: SignIn, place
     client.post("/notices/settings", {})
     told(place, "one")
     assert Notice.objects.count() == 0
-    entry = AuditEntry.objects.get(action="notices.muted")
-    assert entry.data == {"before": [], "after": sorted(KINDS)}
+    entry = AuditEntry.objects.get(action="notices.chosen")
+    nothing: list[str] = []
+    assert entry.data["before"] == {"muted": nothing, "mailed": nothing}
+    assert entry.data["after"] == {"muted": sorted(KINDS), "mailed": nothing}
     client.post("/notices/settings", {"told": sorted(KINDS)})
     told(place, "two")
     assert Notice.objects.count() == 1
@@ -104,8 +106,8 @@ def test_the_api_does_what_the_page_does(sign_in: SignIn, place: dict[str, Any])
     assert send("post", f"/{found['items'][0]['id']}/read")["read_at"]
     assert send("post", "/read", {"up_to": found["items"][1]["at"]}) == {"marked": 2}
     assert client.get("/api/v1/notices?unread=true").json()["items"] == []
-    assert send("put", "/settings", {"muted": ["message"]}) == {"muted": ["message"]}
-    assert client.get("/api/v1/notices/settings").json() == {"muted": ["message"]}
+    assert send("put", "/settings", {"muted": ["message"]}) == {"muted": ["message"], "mailed": []}
+    assert client.get("/api/v1/notices/settings").json() == {"muted": ["message"], "mailed": []}
     assert client.put(
         "/api/v1/notices/settings", {"muted": ["else"]}, content_type="application/json"
     ).status_code == 422  # fmt: skip

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flows.steps.notify.config import MAX_TEXT, MAX_TITLE
+from resources.notices.people import plain
 
 #: characters of one message's text; a longer one stands whole in the product, or in its run
 MAX_PART = 4_000
 _FENCE = re.compile(r"^ {0,3}(```+|~~~+)", re.MULTILINE)
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+.!|<>~-])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Whole:
 def compose(parts: Sequence[Part], count: int) -> Whole:
     """One message of `count`, of which `parts` are listed (one at least)."""
     if count == 1:
-        return Whole(parts[0].title, (parts[0].text[:MAX_TEXT] or escaped(parts[0].title),))
+        return Whole(parts[0].title, (parts[0].text[:MAX_TEXT] or plain(parts[0].title),))
     listed, left = [], MAX_TEXT
     for part in parts:
         made = _part(part)
@@ -56,14 +56,9 @@ def compose(parts: Sequence[Part], count: int) -> Whole:
 
 def _part(part: Part) -> str:
     when = datetime.fromtimestamp(part.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    head = f"**{escaped(part.title)}**  \n{when}" + (f" · <{part.url}>" if part.url else "")
+    head = f"**{plain(part.title)}**  \n{when}" + (f" · <{part.url}>" if part.url else "")
     cut = "" if len(part.text) <= MAX_PART else "\n\n… (cut)"
     return head + (f"\n\n{_closed(part.text[:MAX_PART])}{cut}" if part.text else "")
-
-
-def escaped(text: str) -> str:
-    """Plain text as Markdown that shows it as it is."""
-    return _SPECIAL.sub(r"\\\1", text)
 
 
 def _closed(text: str) -> str:
