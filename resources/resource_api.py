@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
-from ninja import Field, P, Query, Router, Schema, Status
+from ninja import Field, Query, Router, Schema, Status
 
 from resources import artifacts, catalogue, keeping, links, serve, uploads
 from resources.api import Input, Text, actor_of, declared, iso, moment
@@ -16,7 +16,6 @@ from resources.models import Artifact
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT
 
 router = Router(tags=["resources"])
-Limit = Annotated[int, P(ge=1, le=MAX_LIMIT)]
 Json = Any
 
 
@@ -70,7 +69,10 @@ class Filters(Schema):
 
 @router.get("/resources", response=declared((200, ResourcesOut)))
 def list_resources(
-    request: HttpRequest, asked: Query[Filters], cursor: Text | None = None, limit: Limit = DEFAULT_LIMIT
+    request: HttpRequest,
+    asked: Query[Filters],
+    cursor: Text | None = None,
+    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Json]:
     """Those of the folders one views, the newest first."""
     since, before = (moment(t, path) if t else None for t, path in ((asked.since, "since"), (asked.before, "before")))

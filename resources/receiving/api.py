@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, P, Router, Schema, Status
+from ninja import Field, Query, Router, Schema, Status
 
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.links import DEFAULT
@@ -15,7 +15,6 @@ from resources.paging import DEFAULT_LIMIT, MAX_LIMIT
 from resources.receiving import links
 
 router = Router(tags=["resources"])
-Limit = Annotated[int, P(ge=1, le=MAX_LIMIT)]
 Json = Any
 
 
@@ -54,7 +53,7 @@ class UploadLinksOut(Schema):
 
 @router.get("/upload-links", response=declared((200, UploadLinksOut)))
 def list_upload_links(
-    request: HttpRequest, cursor: Text | None = None, limit: Limit = DEFAULT_LIMIT
+    request: HttpRequest, cursor: Text | None = None, limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 ) -> dict[str, Json]:
     """Those of the folders one operates, the newest first."""
     found = links.listed(actor_of(request), cursor=cursor, limit=limit)

@@ -15,7 +15,6 @@ from resources.paging import DEFAULT_LIMIT, MAX_LIMIT
 from resources.trail import export, offline, query
 
 router = Router(tags=["audit"])
-Limit = Annotated[int, P(ge=1, le=MAX_LIMIT)]
 #: findings told: one broken link is reason enough to look
 MOST_FINDINGS = 100
 Anchor = Annotated[Text, P(description="NUMBER:HASH, noted earlier.")]
@@ -72,7 +71,10 @@ def asked_of(told: Filters) -> query.Asked:
 
 @router.get("/audit", response=declared((200, EntriesOut)))
 def list_audit(
-    request: HttpRequest, told: Query[Filters], cursor: Text | None = None, limit: Limit = DEFAULT_LIMIT
+    request: HttpRequest,
+    told: Query[Filters],
+    cursor: Text | None = None,
+    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
     """Every change by a person, the newest first."""
     found = query.page(query.entries(actor_of(request), asked_of(told)), cursor=cursor, limit=limit)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, P, Query, Router, Schema
+from ninja import Field, Query, Router, Schema
 
 from resources.api import Text, actor_of, declared, iso, moment
 from runs.search import hits
@@ -13,7 +13,6 @@ from runs.search.finding import KINDS, MAX_LIMIT, RANKED, STATUSES, Asked
 from runs.search.words import MAX_QUERY
 
 router = Router(tags=["search"])
-Limit = Annotated[int, P(ge=1, le=MAX_LIMIT)]
 
 
 class HitOut(Schema):
@@ -51,7 +50,9 @@ class Filters(Schema):
 
 
 @router.get("/search", response=declared((200, SearchOut)))
-def search(request: HttpRequest, asked: Query[Filters], cursor: Text = "", limit: Limit = 10) -> dict[str, Any]:
+def search(
+    request: HttpRequest, asked: Query[Filters], cursor: Text = "", limit: int = Query(10, ge=1, le=MAX_LIMIT)
+) -> dict[str, Any]:
     """Full text over resources, runs, flows and connections that one may see, the best first. A second behind."""
     since, before = (moment(t, path) if t else None for t, path in ((asked.since, "since"), (asked.before, "before")))
     kinds = tuple(kind.strip() for kind in asked.kinds.split(",") if kind.strip())

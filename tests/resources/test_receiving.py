@@ -18,6 +18,7 @@ from django.db import connection
 from django.test import Client
 
 from orchestra import spool, uploading
+from orchestra.api import api as api_root
 from resources import artifacts, quotas
 from resources.errors import Gone, NotFound, OrchestraError
 from resources.keeping import Duty
@@ -294,6 +295,17 @@ def test_limits_are_read_from_a_setting_and_nonsense_stops_the_start() -> None:
 )
 def test_sizes_are_said_for_people(size: int, text: str) -> None:
     assert quotas.said(size) == text
+
+
+def test_every_list_of_the_api_has_a_bound(operator: Client) -> None:
+    paths = api_root.get_openapi_schema(path_prefix="")["paths"]
+    asked = [(path, one) for path, ops in paths.items() for one in ops.get("get", {}).get("parameters", ())]
+    unbounded = [
+        path for path, one in asked if one["name"] == "limit" and not {"minimum", "maximum"} <= set(one["schema"])
+    ]
+    assert unbounded == []
+    assert api(operator, "get", "/resources?limit=-1").status_code == 422
+    assert api(operator, "get", "/upload-links?limit=1000").status_code == 422
 
 
 def test_errors_of_a_link_are_ours() -> None:
