@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 from ninja import Field, Query, Router, Schema, Status
+from ninja.params.functions import Query as Bounded
 
 from resources import artifacts, catalogue, keeping, links, serve, uploads
 from resources.api import Input, Text, actor_of, declared, iso, moment
@@ -72,7 +73,7 @@ def list_resources(
     request: HttpRequest,
     asked: Query[Filters],
     cursor: Text | None = None,
-    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
+    limit: int = Bounded(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Json]:
     """Those of the folders one views, the newest first."""
     since, before = (moment(t, path) if t else None for t, path in ((asked.since, "since"), (asked.before, "before")))

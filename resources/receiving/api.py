@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from django.http import HttpRequest
-from ninja import Field, Query, Router, Schema, Status
+from ninja import Field, Router, Schema, Status
+from ninja.params.functions import Query as Bounded
 
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.links import DEFAULT
@@ -53,7 +54,7 @@ class UploadLinksOut(Schema):
 
 @router.get("/upload-links", response=declared((200, UploadLinksOut)))
 def list_upload_links(
-    request: HttpRequest, cursor: Text | None = None, limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
+    request: HttpRequest, cursor: Text | None = None, limit: int = Bounded(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT)
 ) -> dict[str, Json]:
     """Those of the folders one operates, the newest first."""
     found = links.listed(actor_of(request), cursor=cursor, limit=limit)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, StreamingHttpResponse
 from ninja import Field, P, Query, Router, Schema
+from ninja.params.functions import Query as Bounded
 
 from resources import audit
 from resources.access import Actor, require
@@ -74,7 +75,7 @@ def list_audit(
     request: HttpRequest,
     told: Query[Filters],
     cursor: Text | None = None,
-    limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
+    limit: int = Bounded(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
     """Every change by a person, the newest first."""
     found = query.page(query.entries(actor_of(request), asked_of(told)), cursor=cursor, limit=limit)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from ninja import Field, Query, Router, Schema
+from ninja.params.functions import Query as Bounded
 
 from resources.api import Text, actor_of, declared, iso, moment
 from runs.search import hits
@@ -51,7 +52,7 @@ class Filters(Schema):
 
 @router.get("/search", response=declared((200, SearchOut)))
 def search(
-    request: HttpRequest, asked: Query[Filters], cursor: Text = "", limit: int = Query(10, ge=1, le=MAX_LIMIT)
+    request: HttpRequest, asked: Query[Filters], cursor: Text = "", limit: int = Bounded(10, ge=1, le=MAX_LIMIT)
 ) -> dict[str, Any]:
     """Full text over resources, runs, flows and connections that one may see, the best first. A second behind."""
     since, before = (moment(t, path) if t else None for t, path in ((asked.since, "since"), (asked.before, "before")))
