@@ -10,6 +10,8 @@ from django.db import transaction
 from approvals import facts, forms, policy
 from approvals.clock import database_now
 from approvals.models import ApprovalRequest, Decision
+from approvals.veiled import veil_of
+from flows.definition.sensitive import blank
 from resources import audit
 from resources.access import Actor, require_on
 from resources.errors import BadInput, Conflict, NotAllowed, NotFound
@@ -222,9 +224,17 @@ def _facts(
 
 
 def _audit(actor: Actor, request: ApprovalRequest, decided: dict[str, Any], resolved: forms.Resolved) -> None:
-    """Who, when, why, and what was seen. The log's lock is the last one taken."""
-    seen = {"title": request.title, "actions": request.actions, "form": resolved.form}
-    data = {**decided, "run": request.run_id, "step": request.step, "seen": seen}
+    """Who, when, why, and what was seen, as it was shown. The log's lock is the last one taken."""
+    veil = veil_of(request)
+    form = veil.tree(blank(request.form_schema, resolved.form))
+    seen = {"title": veil.text(request.title), "actions": veil.actions(request.actions), "form": form}
+    data = {
+        **decided,
+        "comment": veil.text(decided["comment"]),
+        "run": request.run_id,
+        "step": request.step,
+        "seen": seen,
+    }
     audit.record(
         actor=actor, action=f"approval.{decided['verdict']}", object_type="approval", object_id=request.pk, data=data
     )

@@ -12,10 +12,12 @@ from ninja.params.functions import Query
 
 from approvals import actions
 from approvals.models import ApprovalRequest, Decision
+from approvals.veiled import form_of, show, veil_of, veils_of
 from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso, name_of
 from resources.errors import NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
+from runs.sensitive.veil import Veil
 
 router = Router(tags=["approvals"])
 REQUEST_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
@@ -78,13 +80,15 @@ def list_approvals(
     if status is not None:
         rows = rows.filter(status=status)
     page = newest_first(rows, cursor=cursor, limit=limit)
-    return {"items": [_approval(row) for row in page.items], "next_cursor": page.next_cursor}
+    veils = veils_of(page.items)
+    return {"items": [_approval(row, veils[row.pk]) for row in page.items], "next_cursor": page.next_cursor}
 
 
 @router.get("/approvals/{request_id}", response=declared((200, ApprovalOut)))
 def get_approval(request: HttpRequest, request_id: str) -> dict[str, Any]:
     """One request: what will happen, byte for byte, and who said what."""
-    return _approval(_visible(request, request_id))
+    row = _visible(request, request_id)
+    return _approval(row, veil_of(row))
 
 
 @router.post("/approvals/{request_id}/decisions", response=declared((200, ApprovalOut), errors=(409,)))
@@ -99,11 +103,13 @@ def decide(request: HttpRequest, request_id: str, body: DecisionIn) -> dict[str,
         comment=body.comment,
         form=body.form,
     )
-    return _approval(_visible(request, request_id))
+    row = _visible(request, request_id)
+    return _approval(row, veil_of(row))
 
 
 def _rows() -> QuerySet[ApprovalRequest]:
-    return ApprovalRequest.objects.select_related("run__flow").prefetch_related("decisions__person")
+    rows = ApprovalRequest.objects.select_related("run__flow", "run__release").prefetch_related("decisions__person")
+    return rows.defer("run__release__source", "run__release__plan_json")
 
 
 def _visible(request: HttpRequest, request_id: str) -> ApprovalRequest:
@@ -113,7 +119,8 @@ def _visible(request: HttpRequest, request_id: str) -> ApprovalRequest:
     return row
 
 
-def _approval(row: ApprovalRequest) -> dict[str, Any]:
+def _approval(row: ApprovalRequest, veil: Veil) -> dict[str, Any]:
+    show(row, veil)
     return {
         "id": row.pk,
         "status": row.status,
@@ -127,7 +134,7 @@ def _approval(row: ApprovalRequest) -> dict[str, Any]:
         "irreversible": row.irreversible,
         "quorum": row.quorum,
         "form": row.form_schema,
-        "decisions": [_decision(d) for d in row.decisions.all()],
+        "decisions": [_decision(row, d, veil) for d in row.decisions.all()],
         "created_at": iso(row.created_at),
         "expires_at": iso(row.expires_at),
         "closed_at": iso(row.closed_at),
@@ -135,12 +142,12 @@ def _approval(row: ApprovalRequest) -> dict[str, Any]:
     }
 
 
-def _decision(decision: Decision) -> dict[str, Any]:
+def _decision(row: ApprovalRequest, decision: Decision, veil: Veil) -> dict[str, Any]:
     return {
         "by": name_of(decision.person),
         "decision": decision.verdict,
         "digest": decision.digest,
-        "comment": decision.comment,
-        "form": decision.form,
+        "comment": veil.text(decision.comment),
+        "form": form_of(row, decision, veil),
         "at": iso(decision.at),
     }

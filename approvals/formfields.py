@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flows.definition.sensitive import MARK
+
 PREFIX = "form-"  # of field names in HTML, so that none meets "digest" or "comment"
 
 
@@ -19,14 +21,16 @@ def fields_of(schema: Mapping[str, Any], values: Mapping[str, Any] | None = None
 
 
 def _field(name: str, spec: Mapping[str, Any], required: bool, value: Any) -> dict[str, Any]:
-    options = [{"value": _text(o), "label": _text(o), "on": o == value} for o in spec.get("enum", ())]
+    known = value == MARK  # somebody answered, with what is not shown: it stays unless it is changed
+    choices = [True, False] if known and spec.get("type") == "boolean" and "enum" not in spec else spec.get("enum", ())
+    options = [{"value": _text(o), "label": _text(o), "on": o == value} for o in ([MARK] if known else []) + [*choices]]
     return {
         "name": PREFIX + name,
         "key": name,
         "id": f"f-{name}",
         "label": spec.get("title") or name.replace("_", " ").capitalize(),
         "hint": spec.get("description", ""),
-        "kind": _kind(spec),
+        "kind": ("select" if choices else "text") if known else _kind(spec),
         "required": required,
         "value": "" if value is None else _text(value),
         "on": value is True,
@@ -35,8 +39,8 @@ def _field(name: str, spec: Mapping[str, Any], required: bool, value: Any) -> di
         "min": spec.get("minimum"),
         "max": spec.get("maximum"),
         "step": "1" if spec.get("type") == "integer" else "any",
-        "pattern": spec.get("pattern"),
-        "maxlength": spec.get("maxLength"),
+        "pattern": None if known else spec.get("pattern"),
+        "maxlength": None if known else spec.get("maxLength"),
     }
 
 
@@ -55,8 +59,10 @@ def answer_of(schema: Mapping[str, Any], posted: Mapping[str, str]) -> dict[str,
     answer: dict[str, Any] = {}
     for name, spec in (schema.get("properties") or {}).items():
         raw = posted.get(PREFIX + name)
-        if spec.get("type") == "boolean" and "enum" not in spec:
-            answer[name] = raw is not None
+        if raw == MARK:
+            answer[name] = MARK
+        elif spec.get("type") == "boolean" and "enum" not in spec:
+            answer[name] = raw not in (None, "", "false")
         elif raw not in (None, ""):
             answer[name] = _typed(spec, str(raw))
     return answer

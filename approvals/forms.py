@@ -11,6 +11,7 @@ from typing import Any
 from approvals.models import ApprovalRequest, Decision
 from flows.definition.inputs import validate_input, with_defaults
 from flows.definition.jsonguard import JsonError
+from flows.definition.sensitive import MARK, blank, holds_mark, restored
 from resources.errors import BadInput
 from runs import preview
 from runs.models import Run
@@ -57,8 +58,14 @@ def resolve(request: ApprovalRequest, form: Any) -> Resolved:
         return Resolved(check_form(request.form_schema, form), request.actions, request.digest)
     seen = (Run.objects.values_list("version", flat=True).get(pk=request.run_id), request.digest)
     standing = standing_form(request)
+    if standing is not None and form is not None:
+        form = restored(form, blank(request.form_schema, standing), standing)
     if standing is not None and form in (None, standing):
         return Resolved(standing, request.actions, request.digest, seen)
     values = check_form(request.form_schema, form)
+    if holds_mark(values):
+        raise BadInput(
+            f"“{MARK}” stands where nobody has answered yet.", hint="Write the value.", code="sensitive_mark"
+        )
     actions, digest = preview.actions_of(request.run_id, request.step, values)
     return Resolved(values, list(actions), digest, seen)

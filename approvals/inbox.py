@@ -14,6 +14,7 @@ from django.db.models import F, Q, QuerySet
 from approvals.facts import person_of, question_of
 from approvals.models import ApprovalRequest, Decision
 from approvals.policy import Person, Question, Refusal, Standing, Vote, refusal, standing
+from approvals.veiled import show_all
 from resources.access import Actor, can, folder_filter
 
 LIMIT = 200  # rows of one group; above it the list says so
@@ -49,7 +50,8 @@ class Inbox:
 def visible(actor: Actor) -> QuerySet[ApprovalRequest]:
     """Requests in folders the actor may view, with all that a row shows, in a fixed number of queries."""
     rows = ApprovalRequest.objects.filter(folder_filter(actor, "viewer"))
-    rows = rows.select_related("run__flow", "run__starter", "previous").defer("previous__actions")
+    rows = rows.select_related("run__flow", "run__release", "run__starter", "previous")
+    rows = rows.defer("previous__actions", "run__release__source", "run__release__plan_json")
     return rows.prefetch_related("decisions__person", "excluded")
 
 
@@ -85,7 +87,7 @@ def _standing_at(moment: float) -> Q:
 
 
 def _entries(actor: Actor, rows: Any) -> list[Entry]:
-    found = list(rows)
+    found = show_all(rows)
     if not found:
         return []
     person = person_of(actor, "")

@@ -16,8 +16,11 @@ from approvals.difference import difference, payload_of
 from approvals.inbox import OPEN, Entry, entry_of, inbox_of, visible
 from approvals.models import ApprovalRequest
 from approvals.policy import closed
+from approvals.veiled import show, veil_of
+from flows.definition.sensitive import blank
 from resources.access import Actor
 from resources.errors import NotFound
+from runs.sensitive.veil import Veil
 
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 #: only of real links: in texts the renderer writes &quot;
@@ -90,8 +93,7 @@ def _outcome(entry: Entry, actor: Actor) -> str:
 
 def find_request(actor: Actor, request_id: str) -> ApprovalRequest:
     """Raises NotFound for a request that is not there or that the actor may not view: the two look the same."""
-    request = visible(actor).select_related("run__release").defer("run__release__source", "run__release__plan_json")
-    found = request.filter(pk=request_id).first()
+    found = visible(actor).filter(pk=request_id).first()
     if found is None:
         raise NotFound("There is no such request, or you may not see it.")
     return found
@@ -101,7 +103,10 @@ def request_page(actor: Actor, request: ApprovalRequest, *, now: float | None = 
     """Everything the detail pane shows."""
     moment = time.time() if now is None else now
     entry = entry_of(request, actor)
-    before, title = _compared(request)
+    veil, (earlier, title) = veil_of(request), _compared(request)
+    changes = None if earlier is None else _changes(earlier, request.actions, veil)
+    form = blank(request.form_schema, forms.standing_form(request))
+    show(request, veil)
     return {
         "row": request,
         "entry": entry,
@@ -109,15 +114,15 @@ def request_page(actor: Actor, request: ApprovalRequest, *, now: float | None = 
         "look": _LOOKS[closed(entry.question, moment) or "open"],
         "summary": markdown(request.summary),
         **effect_of(request.actions, request.digest),
-        "changes": difference(before, request.actions) if before is not None else None,
+        "changes": changes,
         "compared": title,
-        "people": _people(entry, actor),
+        "people": _people(entry, actor, veil),
         "asked_of": _others(request),
         "why_not": _why_not(entry),
         "missing": entry.standing.missing,
         "last": entry.standing.missing <= 1,
         "target": request.run.flow.slug if request.run else request.step,
-        "fields": formfields.fields_of(request.form_schema, forms.standing_form(request)),
+        "fields": formfields.fields_of(request.form_schema, form),
         "later": request.later.order_by("-created_at").values_list("pk", flat=True).first()
         if request.status == "superseded"
         else "",
@@ -151,20 +156,30 @@ def markdown(text: str) -> SafeString:
     return SafeString(html)  # html=False: the author's markup was escaped
 
 
-def _compared(request: ApprovalRequest) -> tuple[Any, str]:
-    """The actions to compare with, and what they were: the request this one replaced, else the last approved."""
+def _changes(earlier: ApprovalRequest, actions: Any, veil: Veil) -> list[tuple[str, str]]:
+    """Where only what is not shown differs, this is said: the two are not the same."""
+    masked = veil_of(earlier).actions(veil.actions(earlier.actions))
+    found = difference(masked, veil.actions(actions))
+    if not found and difference(earlier.actions, actions):
+        return [("+", "A sensitive value is another one.")]
+    return found
+
+
+def _compared(request: ApprovalRequest) -> tuple[ApprovalRequest | None, str]:
+    """The request to compare with, and what it was: the one this one replaced, else the last approved."""
     if request.previous is not None:
-        return request.previous.actions, "the previous request"
+        return request.previous, "the previous request"
     if request.run is None:
         return None, ""
     last = ApprovalRequest.objects.filter(
         run__flow=request.run.flow_id, step=request.step, status="approved", created_at__lt=request.created_at
     )
-    found = last.order_by("-created_at").only("actions").first()
-    return (found.actions, "the last approved run") if found else (None, "")
+    last = last.select_related("run__release").only("actions", "run__parent_id", "run__release__checksum")
+    found = last.order_by("-created_at").first()
+    return (found, "the last approved run") if found else (None, "")
 
 
-def _people(entry: Entry, actor: Actor) -> list[dict[str, Any]]:
+def _people(entry: Entry, actor: Actor, veil: Veil) -> list[dict[str, Any]]:
     void = set(entry.standing.void)
     return [
         {
@@ -172,7 +187,7 @@ def _people(entry: Entry, actor: Actor) -> list[dict[str, Any]]:
             "you": bool(actor.user) and d.person_id == actor.user.pk,
             "approved": d.verdict == "approve",
             "void": d.person.get_username() in void,
-            "comment": d.comment,
+            "comment": veil.text(d.comment),
             "at": d.at,
         }
         for d in entry.decisions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from approvals.models import ApprovalRequest
+from approvals.veiled import veil_of
 from resources.notices import people
 
 #: seconds between two looks, and that a look reaches back beyond the last one, for what was committed late
@@ -25,7 +26,7 @@ class Duty:
         """Gives when it is due next. A request that names nobody is everybody's: it is in the inbox only."""
         since = now - _FIRST if self.since is None else self.since - _OVERLAP
         rows = ApprovalRequest.objects.filter(status="open", created_at__gt=since, run__isnull=False)
-        if found := list(rows.select_related("run__flow").order_by("created_at", "pk")[:_MOST]):
+        if found := list(rows.select_related("run__flow", "run__release").order_by("created_at", "pk")[:_MOST]):
             with transaction.atomic():
                 for request in found:
                     _tell(request, now)
@@ -43,7 +44,7 @@ def _tell(request: ApprovalRequest, now: float) -> None:
         [pk for pk in ids[: people.MAX_PEOPLE] if pk not in excluded],
         key=f"approval:{request.run.flow.slug}:{int(request.created_at // _BURST)}",
         kind="approval",
-        title=f"Your approval is asked: {request.title}"[:300],
+        title=f"Your approval is asked: {veil_of(request).text(request.title)}"[:300],
         text="Others of this flow may wait for you, too: see the inbox.",
         url=f"/approvals/{request.pk}",
         now=now,

@@ -16,6 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 from approvals import formfields, pages
 from approvals.actions import decide_request, preview
 from approvals.models import ApprovalRequest
+from approvals.veiled import veil_of
 from resources.access import Actor
 from resources.errors import BadInput, NotFound, OrchestraError
 
@@ -82,7 +83,11 @@ def effect(request: HttpRequest, request_id: str) -> HttpResponse:
         actions, digest = preview(actor=actor, request_id=row.pk, form=form)
     except OrchestraError as error:
         return render(request, "approvals/_effect.html", {"problem": error.message, "row": row})
-    return render(request, "approvals/_effect.html", {**pages.effect_of(actions, digest), "row": row, "oob": True})
+    return render(
+        request,
+        "approvals/_effect.html",
+        {**pages.effect_of(veil_of(row).actions(actions), digest), "row": row, "oob": True},
+    )
 
 
 @require_POST

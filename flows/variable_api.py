@@ -87,7 +87,7 @@ def _out(row: Variable, warnings: list[str] | None = None) -> dict[str, Json]:
         "name": row.name,
         "flow": row.flow.slug if row.flow is not None else None,
         "schema": row.schema,
-        "values": row.values,
+        "values": variables.shown(row),
         "description": row.description,
         "updated_by": name_of(row.updated_by),
         "updated_at": row.updated_at.isoformat(timespec="milliseconds"),

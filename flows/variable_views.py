@@ -73,10 +73,9 @@ def _may_some(actor: Actor) -> bool:
 
 
 def _row(row: Variable) -> dict[str, Any]:
-    return {
-        "row": row,
-        **{k: json.dumps(row.values[k], ensure_ascii=False) for k in variables.KINDS if k in row.values},
-    }
+    values = variables.shown(row)
+    texts: dict[str, Any] = {str(k): json.dumps(v, ensure_ascii=False) for k, v in values.items()}
+    return {"row": row, **texts}
 
 
 @login_required
@@ -99,7 +98,8 @@ def _initial(row: Variable) -> dict[str, Any]:
     def shown(value: Any) -> str:
         return json.dumps(value, indent=1, ensure_ascii=False)
 
-    values = {k: shown(row.values[k]) for k in variables.KINDS if k in row.values}
+    masked = variables.shown(row)
+    values = {k: shown(masked[k]) for k in variables.KINDS if k in masked}
     return {"description": row.description, "schema": shown(row.schema), "live": "", "draft": "", **values}
 
 

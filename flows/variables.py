@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from flows.actions import visible_flow
 from flows.definition.inputs import JsonError, schema_problems, validate_input
 from flows.definition.lint_text import looks_secret
+from flows.definition.sensitive import KEY, MARK, blank, holds_mark, places, restored
 from flows.models import Flow, Variable
 from resources import audit
 from resources.access import Actor, can, folder_filter, require, require_some_role
@@ -33,7 +34,8 @@ def frozen(flow: Flow, declared: Mapping[str, Json], *, draft: bool) -> dict[str
     """The values of the variables that a flow declares, for a run that starts now: the flow's own, else the
     workspace's, else the default. `draft`: the draft value first, where there is one.
 
-    One query. Raises BadInput `missing_variable`, `invalid_variable` with [{path, message}] in details.
+    One query. Raises BadInput `missing_variable`, `invalid_variable`, `sensitive_variable` with [{path, message}] in
+    details.
     """
     rows = Variable.objects.filter(Q(flow=flow) | Q(flow__isnull=True), name__in=list(declared)).order_by("flow_id")
     found: dict[str, Json] = {}
@@ -41,11 +43,24 @@ def frozen(flow: Flow, declared: Mapping[str, Json], *, draft: bool) -> dict[str
         for kind in ("live", "draft") if draft else ("live",):
             if kind in row.values:
                 found[row.name] = row.values[kind]
+                _check_hidden(row, declared[row.name], row.values[kind])
     for name, schema in declared.items():
         if name not in found and "default" in schema:
             found[name] = schema["default"]
     _check_all(declared, found)
     return found
+
+
+def _check_hidden(row: Variable, declared: Json, value: Json) -> None:
+    """What the variable's type marks, the flow has to mark, too: its declaration is what runs go by."""
+    there = set(places(declared, value))
+    if any(not any(place[:n] in there for n in range(len(place) + 1)) for place in places(row.schema, value)):
+        raise BadInput(
+            f"The variable {row.name} is sensitive, and the flow would show it.",
+            code="sensitive_variable",
+            hint=f"Write `{KEY}: true` where the flow declares it under `vars`.",
+            details=[{"path": ["vars", row.name], "message": f"Its type says {KEY}."}],
+        )
 
 
 def _check_all(declared: Mapping[str, Json], found: Mapping[str, Json]) -> None:
@@ -95,18 +110,40 @@ def set_variable(
     Raises NotFound (the flow), NotAllowed, BadInput with [{path, message}] in details.
     """
     owner = visible_flow(actor, flow) if flow else None
+    values = _kept(Variable.objects.filter(flow=owner, name=name[:63]).first(), schema, values)
     _check(name, schema, values, description)
     with transaction.atomic():
         row = Variable.objects.select_for_update().filter(flow=owner, name=name).first()
         _require(actor, owner, row, values)
-        before = dict(row.values) if row is not None else {}
+        before = shown(row) if row is not None else {}
         row = row or Variable(flow=owner, name=name)
         row.schema, row.values, row.description, row.updated_by = dict(schema), dict(values), description, actor.user
         row.save()
-        data = {"flow": flow, "before": before, "after": row.values, "schema": row.schema}
+        data = {"flow": flow, "before": before, "after": shown(row), "schema": row.schema}
         audit.record(actor=actor, action="variable.set", object_type="variable", object_id=name, data=data)
     risky = [kind for kind in KINDS if kind in values and looks_secret(dumps(values[kind]))]
     return row, [f"The {kind} value {_REVEALING}" for kind in risky]
+
+
+def shown(row: Variable) -> dict[str, Json]:
+    """Its values without what its type marks as sensitive."""
+    return {kind: blank(row.schema, value) for kind, value in row.values.items()}
+
+
+def _kept(row: Variable | None, schema: Mapping[str, Json], values: Mapping[str, Json]) -> dict[str, Json]:
+    """The values, with sensitive parts that were left as they were shown. Raises BadInput where these are not known, or
+    another type would show them."""
+    found = dict(values)
+    for kind, value in (row.values if row is not None else {}).items():
+        masked = blank(row.schema, value) if row is not None else value
+        if kind in found and masked == blank(schema, value):
+            found[kind] = restored(found[kind], masked, value)
+    for kind, value in found.items():
+        if holds_mark(value):
+            raise _bad(
+                kind, f"Write the value: “{MARK}” only stands for one that is kept, and marked by the same type."
+            )
+    return found
 
 
 _REVEALING: Final = "looks like a secret. Whoever sees a run sees it: keep it under Secrets instead."
@@ -118,7 +155,7 @@ def delete_variable(*, actor: Actor, name: str, flow: str = "") -> None:
     with transaction.atomic():
         row = Variable.objects.select_for_update().get(pk=found.pk)
         _require(actor, found.flow, row, {})
-        data = {"flow": flow, "before": row.values}
+        data = {"flow": flow, "before": shown(row)}
         row.delete()
         audit.record(actor=actor, action="variable.deleted", object_type="variable", object_id=name, data=data)
 

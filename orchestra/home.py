@@ -13,6 +13,7 @@ from flows.models import Flow
 from resources.access import Actor, can, folder_filter
 from runs import charts, filters, looks
 from runs.models import RunStatus, Work
+from runs.sensitive.rows import of_runs
 
 DAY, HOUR = 86400, 3600
 
@@ -50,16 +51,20 @@ def _waiting(entry: Any) -> dict[str, Any]:
 
 def _failed(actor: Actor, now: float) -> list[dict[str, Any]]:
     rows = filters.visible(actor).filter(status__in=filters.CHIPS["failed"], created_at__gte=now - DAY)
-    rows = rows.select_related("flow").only("id", "status", "error", "ended_at", "flow__slug", "flow__title")
+    rows = rows.select_related("flow", "release").only(
+        "id", "status", "error", "ended_at", "parent_id", "release__checksum", "flow__slug", "flow__title"
+    )
+    found = list(rows.order_by("-created_at")[:8])
+    veils = of_runs(found)
     return [
         {
             "id": r.id,
             "title": r.flow.title or r.flow.slug,
             "word": looks.of_run(r.status)[1],
-            "error": r.error or {},
+            "error": veils[r.id].words(r.error or {}),
             "ended_at": r.ended_at,
         }
-        for r in rows.order_by("-created_at")[:8]
+        for r in found
     ]
 
 

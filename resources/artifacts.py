@@ -153,13 +153,18 @@ def preview(artifact: Artifact) -> Preview:
     """At most 64 KiB of it as text for a page, which escapes it. Raises ArtifactDamaged."""
     with open_row(artifact) as file:
         data = file.read(PREVIEW_BYTES + 1)
-    cut, data = len(data) > PREVIEW_BYTES, data[:PREVIEW_BYTES]
+    return preview_of(data, artifact.content_type, cut=len(data) > PREVIEW_BYTES)
+
+
+def preview_of(data: bytes, content_type: str, *, cut: bool) -> Preview:
+    """Of the beginning of something of this type. `cut`: there is more than PREVIEW_BYTES of it."""
+    data = data[:PREVIEW_BYTES]
     if b"\0" in data:
         return Preview("binary", "", cut)
     text = data.decode(errors="replace").removesuffix("\ufffd" if cut else "")
     if text.count("\ufffd") > len(text) // 10:
         return Preview("binary", "", cut)
-    indented = None if cut or artifact.content_type != "application/json" else _indented(text)
+    indented = None if cut or content_type != "application/json" else _indented(text)
     if indented is None:
         return Preview("text", text, cut)
     return Preview("json", indented[:PREVIEW_BYTES], len(indented) > PREVIEW_BYTES)

@@ -24,9 +24,10 @@ _PIECE: Final = 1 << 18
 
 
 class Masker:
-    """Knows secret values and replaces them by MASK. One an attempt; not shared between threads."""
+    """Knows secret values and replaces them by `mark`. One an attempt; not shared between threads."""
 
-    def __init__(self, values: Iterable[str] = ()) -> None:
+    def __init__(self, values: Iterable[str] = (), *, mark: str = MASK) -> None:
+        self.mark: Final = mark.encode()
         self._needles: set[bytes] = set()
         self._finder: Finder | None = None
         for value in values:
@@ -74,7 +75,7 @@ class Masker:
         if finder is None or (len(data) <= _PIECE and not (found := finder.spans(data))):
             return data
         if len(data) <= _PIECE:
-            return _replaced(data, found, 0, len(data))[0]
+            return _replaced(data, found, 0, len(data), self.mark)[0]
         stream = self.stream()
         return b"".join([*(stream.feed(data[i : i + _PIECE]) for i in range(0, len(data), _PIECE)), stream.close()])
 
@@ -127,14 +128,16 @@ class Finder:
         return len(data)
 
 
-def _replaced(data: bytes, spans: list[tuple[int, int]], position: int, cut: int) -> tuple[bytes, int]:
-    """`data` up to `cut` from `position` on, and where the last MASK that began before `cut` ends."""
+def _replaced(
+    data: bytes, spans: list[tuple[int, int]], position: int, cut: int, mark: bytes = _MASK
+) -> tuple[bytes, int]:
+    """`data` up to `cut` from `position` on, and where the last `mark` that began before `cut` ends."""
     out: list[bytes] = []
     for start, end in spans:
         if start >= cut:
             break
         if start >= position:
-            out += (data[position:start], _MASK)
+            out += (data[position:start], mark)
         position = max(position, end)
     if position < cut:
         out.append(data[position:cut])
@@ -176,7 +179,7 @@ class Stream:
             out, self._held, self._covered = data[self._covered :], b"", 0
             return out
         cut = len(data) if last else finder.begun(data)
-        out, position = _replaced(data, finder.spans(data), self._covered, cut)
+        out, position = _replaced(data, finder.spans(data), self._covered, cut, self._masker.mark)
         self._held, self._covered = data[cut:], position - cut
         return out
 

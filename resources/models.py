@@ -19,6 +19,7 @@ class Role(models.TextChoices):
     AUTHOR = "author"
     OPERATOR = "operator"
     REVIEWER = "reviewer"
+    REVEALER = "revealer"  # reads one value that a schema marks as sensitive at a time, and says why
     ADMIN = "admin"
 
 

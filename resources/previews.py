@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from resources import artifacts, images
+from resources import artifacts, images, veiling
 from resources.artifacts import PREVIEW_BYTES
 from resources.models import Artifact
 from resources.serve import IMAGES
@@ -37,7 +37,24 @@ class Shown:
 
 
 def show(row: Artifact) -> Shown:
-    """Raises ArtifactDamaged, CannotDecrypt, OSError."""
+    """Without what is sensitive in its run. Raises ArtifactDamaged, CannotDecrypt, OSError."""
+    veiled = veiling.content_of(row)
+    if veiled is not None:
+        return _masked(veiled.data)
+    shade = veiling.of_run(row.run_id)
+    found = _show(row)
+    rows = [[shade.text(cell) for cell in cells] for cells in found.rows]
+    return replace(found, text=shade.text(found.text), header=[shade.text(cell) for cell in found.header], rows=rows)
+
+
+def _masked(data: bytes | None) -> Shown:
+    if data is None:
+        return Shown("text", "[sensitive]")
+    found = artifacts.preview_of(data, "application/json", cut=len(data) > PREVIEW_BYTES)
+    return Shown(found.kind, strip(found.text), found.truncated)
+
+
+def _show(row: Artifact) -> Shown:
     if row.content_type in IMAGES:
         return _image(row)
     if row.content_type in ("text/csv", "text/tab-separated-values"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,7 +11,8 @@ from urllib.parse import quote
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.text import get_valid_filename
 
-from resources import artifacts
+from resources import artifacts, veiling
+from resources.errors import NotAllowed
 from resources.models import Artifact
 
 #: types that a browser shows without running anything of theirs; never SVG, never HTML
@@ -23,8 +25,11 @@ _RANGE: Final = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 def respond(request: HttpRequest, row: Artifact, *, inline: bool = False) -> HttpResponseBase:
     """200, 206 for one range, 304 for an ETag that the client has, 416. `inline`: shown, where its type is safe.
 
-    Raises ArtifactDamaged, CannotDecrypt, OSError.
+    Raises ArtifactDamaged, CannotDecrypt, OSError, NotAllowed `sensitive`.
     """
+    veiled = veiling.content_of(row)
+    if veiled is not None:
+        return _masked(row, veiled, inline)
     etag = f'"{row.sha256}"'
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("If-None-Match", "").split(",")]
     if etag in known or known == ["*"]:
@@ -42,6 +47,16 @@ def respond(request: HttpRequest, row: Artifact, *, inline: bool = False) -> Htt
         response["Content-Range"] = f"bytes {first}-{last}/{row.size}"
     response["Content-Length"] = str(length)
     return _headed(response, row, etag, inline)
+
+
+def _masked(row: Artifact, content: veiling.Content, inline: bool) -> HttpResponseBase:
+    """Always whole, and with an ETag of its own: the bytes are not those that were kept."""
+    if content.data is None:
+        said = "It may hold values that the flow calls sensitive, and cannot be shown without them."
+        raise NotAllowed(said, code="sensitive", hint="Ask for the one you need on the run's page.")
+    response = _headed(HttpResponse(content.data), row, f'"{hashlib.sha256(content.data).hexdigest()}"', inline)
+    response["Accept-Ranges"] = "none"
+    return response
 
 
 def _part(request: HttpRequest, size: int, etag: str) -> tuple[int, int] | None:

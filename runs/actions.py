@@ -124,7 +124,7 @@ def start_run(
 def _frozen(flow: Flow, plan: Plan, trigger: dict[str, Json], *, test: bool) -> dict[str, Json]:
     """The trigger with the values that the run's variables have from now on; a fork keeps those of its run.
 
-    Raises BadInput `missing_variable`, `invalid_variable`.
+    Raises BadInput `missing_variable`, `invalid_variable`, `sensitive_variable`.
     """
     kept = trigger.pop(VARS, None)
     test = test or bool(trigger.get("test"))

@@ -20,7 +20,9 @@ from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
 from runs import actions, line, times, usage
 from runs.held import HeldBack, held_back
 from runs.hidden import hide
-from runs.models import NO_ITEM, Run, RunEvent, RunStatus, StepRun
+from runs.models import NO_ITEM, Run, RunEvent, RunStatus
+from runs.sensitive.rows import of_run, of_runs
+from runs.sensitive.veil import Veil
 
 router = Router(tags=["runs"])
 RUN_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
@@ -185,7 +187,8 @@ def list_runs(
         rows = rows.filter(parent_id=_text(parent))
     page = newest_first(rows, cursor=cursor, limit=limit)
     held = held_back([run.pk for run in page.items if not run.ended])
-    return {"items": [run_json(run, held) for run in page.items], "next_cursor": page.next_cursor}
+    veils = of_runs(page.items)
+    return {"items": [run_json(run, held, veils[run.pk]) for run in page.items], "next_cursor": page.next_cursor}
 
 
 @router.get("/runs/{run_id}", response=declared((200, RunDetailOut)), by_alias=True)
@@ -207,7 +210,8 @@ def list_events(
     found = list(RunEvent.objects.filter(run=run, seq__gt=after).order_by("seq")[: limit + 1])
     more = len(found) > limit
     operates = can(actor_of(request), "operator", run.flow.folder)
-    items = [_event(e, operates=operates) for e in found[:limit]]
+    veil = of_run(run)
+    items = [_event(e, veil, operates=operates) for e in found[:limit]]
     return {"items": items, "next_cursor": str(items[-1]["seq"]) if more else None}
 
 
@@ -242,12 +246,18 @@ def visible_run(request: HttpRequest, run_id: str) -> Run:
 
 def _detail(run: Run) -> dict[str, Any]:
     used = {**usage.totals(run.pk), "steps": usage.by_step(run.pk)}
-    return {**run_json(run), "usage": used, "queued": line.of_run(run)}
+    veil, queued = of_run(run), line.of_run(run)
+    if queued is not None:
+        queued |= {"sentence": veil.text(queued["sentence"]), "key": veil.text(queued["key"])}
+    return {**run_json(run, veil=veil), "usage": used, "queued": queued}
 
 
-def run_json(run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None) -> dict[str, Any]:
+def run_json(
+    run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None, veil: Veil | None = None
+) -> dict[str, Any]:
     if held is None:
         held = {} if run.ended else held_back([run.pk])
+    veil = veil or of_run(run)
     return {
         "id": run.pk,
         "flow": run.flow.slug,
@@ -257,22 +267,23 @@ def run_json(run: Run, held: Mapping[str, Mapping[str, HeldBack]] | None = None)
         "created_at": iso(run.created_at),
         "started_at": iso(run.started_at),
         "ended_at": iso(run.ended_at),
-        "input": run.input,
-        "output": run.output,
-        "error": run.error,
+        "input": veil.input(run.input),
+        "output": veil.tree(run.output),
+        "error": veil.error(str((run.error or {}).get("step", "")), run.error),
         "sla_missed": times.is_late(run),
         "deadline": iso(times.deadline_of(run, plan_of(run.release_id, run.release.checksum))),
         "priority": run.priority,
         "parent": run.parent_id,
-        "steps": _steps(run, held.get(run.pk, {})),
+        "steps": _steps(run, held.get(run.pk, {}), veil),
     }
 
 
-def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
+def _steps(run: Run, held: Mapping[str, HeldBack], veil: Veil) -> list[dict[str, Any]]:
     rows = {row.step: row for row in run.step_runs.all() if row.item == NO_ITEM}
     steps = []
     for step in plan_of(run.release_id, run.release.checksum).steps:
         row = rows.get(step.id)
+        live = veil.live(step.id, times.live_of(row))
         steps.append(
             {
                 "id": step.id,
@@ -287,20 +298,21 @@ def _steps(run: Run, held: Mapping[str, HeldBack]) -> list[dict[str, Any]]:
                 "ended_at": iso(row.ended_at) if row else None,
                 "round": row.state.get("round_no", 0) if row else 0,
                 "sla_missed": bool(row and row.state.get("late")),
-                "progress": _progress(row),
-                "live": hide(times.live_of(row)),  # lists are for viewers, too
+                "progress": _progress(live),
+                "live": hide(live),  # lists are for viewers, too
                 "held_by": held[step.id].by if step.id in held else None,
             }
         )
     return steps
 
 
-def _progress(row: StepRun | None) -> dict[str, Any] | None:
-    shown = (times.live_of(row) or {}).get("progress")
+def _progress(live: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    shown = (live or {}).get("progress")
     return {"message": shown["message"], "percent": shown["percent"], "at": iso(shown["at"])} if shown else None
 
 
-def _event(event: RunEvent, *, operates: bool) -> dict[str, Any]:
+def _event(event: RunEvent, veil: Veil, *, operates: bool) -> dict[str, Any]:
+    data = veil.event(event.step, event.item, event.data)
     return {
         "seq": event.seq,
         "type": event.type,
@@ -308,5 +320,5 @@ def _event(event: RunEvent, *, operates: bool) -> dict[str, Any]:
         "item": None if event.item == NO_ITEM else event.item,
         "at": iso(event.at),
         "actor": event.actor,
-        "data": event.data if operates else hide(event.data),
+        "data": data if operates else hide(data),
     }

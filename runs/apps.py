@@ -11,7 +11,7 @@ class RunsConfig(AppConfig):
         from flows.signals import bindings_changed, live_changed
         from flows.steps.notify import digesting
         from resources import holding as resource_holding
-        from resources import keeping, usage  # models exist from here on
+        from resources import keeping, usage, veiling  # models exist from here on
         from resources.notices import digests, mailing
         from resources.notices import forgetting as notices
         from resources.people import reminders
@@ -37,8 +37,10 @@ class RunsConfig(AppConfig):
         from runs.outbound import duty, keys, subscriptions
         from runs.schedules import firing, pruning, sync
         from runs.search import keeping as search
+        from runs.sensitive import rows as sensitive
 
         live_changed.connect(releases.on_live_changed, dispatch_uid="releases")
+        veiling.register(sensitive.shade_of, sensitive.content_of)
         outbox = duty.Outbox()
         keeper.register("outbound", outbox.run, when=duty.WHEN, finish=outbox.finish)
         keeper.register("releases", releases.turn, when=releases.WHEN)

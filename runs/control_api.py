@@ -15,6 +15,7 @@ from runs import bulk, controls, copies, recoveries, store
 from runs.api import RunOut, StatusName, run_json, visible_run
 from runs.engine.state import NO_ITEM
 from runs.models import Run
+from runs.sensitive import reveal
 
 router = Router(tags=["runs"])
 
@@ -44,6 +45,17 @@ class ReplayIn(CopyIn):
 
 class ForkIn(CopyIn):
     step: Text = Field(max_length=64, description="The step to begin at; what came before it is kept.")
+
+
+class RevealIn(Input):
+    field: Text = Field(max_length=reveal.MAX_FIELD, description="input.card, vars.key, steps.look[3].output.salary, …")
+    reason: Text = Field(min_length=1, max_length=reveal.MAX_REASON, description="Kept in the audit log.")
+
+
+class RevealOut(Schema):
+    run: str
+    field: str
+    value: Any
 
 
 class StepIn(ReasonIn):
@@ -195,6 +207,14 @@ def fork_run(request: HttpRequest, run_id: str, body: ForkIn) -> Status[dict[str
 
 def _input(body: CopyIn) -> Any:
     return body.input if "input" in body.model_fields_set else copies.SAME
+
+
+@router.post("/runs/{run_id}/reveal", response=declared((200, RevealOut)))
+def reveal_field(request: HttpRequest, run_id: str, body: RevealIn) -> dict[str, Any]:
+    """The true value of a field that is shown as `[sensitive]`. Needs the role revealer; audited with the reason."""
+    visible_run(request, run_id)
+    value = reveal.reveal_field(actor=actor_of(request), run_id=run_id, field=body.field, reason=body.reason)
+    return {"run": run_id, "field": body.field, "value": value}
 
 
 # -- one step ------------------------------------------------------------------------------------------------------

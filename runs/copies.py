@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from django.db import transaction
 
+from flows.definition.sensitive import MARK, holds_mark, restored
 from resources import audit
 from resources.access import Actor
 from resources.errors import BadInput, Conflict
@@ -15,6 +16,7 @@ from runs.engine import inputs as given
 from runs.engine import repair
 from runs.engine.decide import decide
 from runs.models import Run
+from runs.sensitive.rows import of_run
 
 Json = Any
 #: stands for the input of the run that is replayed: None is an input, too
@@ -27,15 +29,16 @@ def replay_run(
 ) -> Started:  # fmt: skip
     """A new run with the same input, or with another one, on the live release or on the one it had.
 
-    Raises as start_run; NotFound, NotAllowed; Conflict `run_active`; BadInput `bad_release`.
+    Raises as start_run; NotFound, NotAllowed; Conflict `run_active`; BadInput `bad_release`, `sensitive_mark`.
     """
     run, loaded = controls.find(actor, run_id)
     controls.check(loaded, "replay")
     if release not in ("live", "same"):
         raise BadInput("A replay runs on the live release or on the same one.", code="bad_release")
+    value = _input(run, input)
     with transaction.atomic():
         started = actions.start_run(
-            actor=actor, flow=run.flow, input=run.input if input is SAME else input, source="replay",
+            actor=actor, flow=run.flow, input=value, source="replay",
             trigger=_trigger(run, "replay"), release=run.release if release == "same" else None,
             idempotency_key=idempotency_key,
         )  # fmt: skip
@@ -52,9 +55,10 @@ def fork_run(
     run, loaded = controls.find(actor, run_id)
     controls.check(loaded, "fork", step)
     kept = [repair.keep(s) for s in repair.kept_by_fork(loaded.plan, loaded.state, step)]
+    value = _input(run, input)
     with transaction.atomic():
         started = actions.start_run(
-            actor=actor, flow=run.flow, input=run.input if input is SAME else input, source="fork",
+            actor=actor, flow=run.flow, input=value, source="fork",
             trigger={**_trigger(run, "fork"), "step": step}, release=run.release, idempotency_key=idempotency_key,
         )  # fmt: skip
         _check_started(started)
@@ -62,6 +66,19 @@ def fork_run(
             _keep(started.run.pk, given.Forked(step, run_id, kept, actor.name, reason))
         _record(actor, "fork", run_id, started, reason)
     return started
+
+
+def _input(run: Run, given: Json) -> Json:
+    """What was left as it is shown stays as it is. Raises BadInput `sensitive_mark`."""
+    if given is SAME:
+        return run.input
+    value = restored(given, of_run(run).input(run.input), run.input)
+    if holds_mark(value) and not holds_mark(run.input):
+        raise BadInput(
+            f"“{MARK}” stands where this run has no sensitive value.",
+            code="sensitive_mark", hint="Leave it where it was, or write the value.",
+        )  # fmt: skip
+    return value
 
 
 def _check_started(started: Started) -> None:

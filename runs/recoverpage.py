@@ -10,6 +10,7 @@ from runs.engine.repair import DEAD
 from runs.engine.state import FAILED, NO_ITEM, UNKNOWN, WAITING, State
 from runs.models import Run
 from runs.recoveries import Recovery
+from runs.sensitive.veil import Veil
 
 #: recoveries shown; a wide fan-out may have thousands of failed items, which the API lists
 SHOWN: Final = 12
@@ -31,7 +32,7 @@ _FACTS: Final = (
 )
 
 
-def recover(run: Run, chosen: str, operates: bool) -> dict[str, Any]:
+def recover(run: Run, chosen: str, operates: bool, veil: Veil) -> dict[str, Any]:
     """{rows, refused, more, paused}; empty where there is nothing to offer. `chosen`: the step that is inspected."""
     nothing: dict[str, Any] = {"rows": [], "refused": [], "more": 0, "paused": None}
     loaded = store.load(run.pk)
@@ -43,8 +44,8 @@ def recover(run: Run, chosen: str, operates: bool) -> dict[str, Any]:
     if not run.ended and not broken:
         return {**nothing, "paused": paused}
     found = [r for r in recoveries.recoveries(loaded.plan, state) if _is_shown(r, chosen)]
-    rows = [_row(run, r) for r in found if r.allowed]
-    refused = [_row(run, r) for r in found if not r.allowed and run.status in DEAD]
+    rows = [_row(run, veil, r) for r in found if r.allowed]
+    refused = [_row(run, veil, r) for r in found if not r.allowed and run.status in DEAD]
     return {"rows": rows[:SHOWN], "more": max(0, len(rows) - SHOWN), "refused": refused, "paused": paused}
 
 
@@ -53,10 +54,11 @@ def _is_shown(found: Recovery, chosen: str) -> bool:
     return found.control not in ("retry_from", "fork") or found.step in ("", chosen)
 
 
-def _row(run: Run, found: Recovery) -> dict[str, Any]:
+def _row(run: Run, veil: Veil, found: Recovery) -> dict[str, Any]:
     title, verb = _WORDS[found.control]
     where = found.step if found.item == NO_ITEM else f"{found.step}[{found.item}]"
     lists = [(label, getattr(found.consequences, name)) for name, label in _FACTS]
+    given = veil.input(run.input)
     return {
         "id": f"do-{found.control}-{found.step}-{found.item}".replace(".", "-"),
         "control": found.control,
@@ -66,7 +68,7 @@ def _row(run: Run, found: Recovery) -> dict[str, Any]:
         "item": found.item if found.item != NO_ITEM else "",
         "sentence": found.sentence,
         "facts": [{"label": label, "steps": steps} for label, steps in lists if steps],
-        "input": json.dumps(run.input, indent=2, ensure_ascii=False) if found.control in ("replay", "fork") else "",
+        "input": json.dumps(given, indent=2, ensure_ascii=False) if found.control in ("replay", "fork") else "",
         "wants": _WANTS.get(found.control, ()),
     }
 

@@ -19,6 +19,10 @@ from runs.models import NO_ITEM, Run, RunEvent, StepRun
 from runs.pages import plan_of, step_looks, trigger_of
 from runs.recoverpage import recover
 from runs.resolved import resolved_action
+from runs.sensitive import reveal
+from runs.sensitive.rows import of_run
+from runs.sensitive.veil import Veil
+from runs.sent_api import veiled
 from runs.sentences import sentence
 from runs.waiting import waiting
 
@@ -42,35 +46,39 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
     rows = {s.step: s for s in StepRun.objects.filter(run=run, item=NO_ITEM)}
     items = StepRun.objects.filter(run=run, item__gte=0).values_list("step", "status").annotate(n=Count("pk"))
     events = list(RunEvent.objects.filter(run=run).order_by("seq")[:TIMELINE])
+    veil = of_run(run)
+    for event in events:
+        event.data = veil.told(event.step, event.item, event.data)
     state = step_looks(plan, {s: r.status for s, r in rows.items()}, run.ended)
     chosen = step if step in state else _telling(state)
     steps = [{"id": s, "state": look[0], "word": look[1], "selected": s == chosen} for s, look in state.items()]
     start = run.started_at or run.created_at
     return {
-        "run": header(actor, run),
+        "run": header(actor, run, veil),
         "map": dag.drawing(plan, state, chosen, taken={s: r.output for s, r in rows.items() if r.output is not None}),
         "timeline": timeline.chart(steps, events, start=start, end=run.ended_at, now=now),
         "start": start,
         "events": [sentence(e) for e in events[-LOG:] if e.seq > after],
         "event_count": run.seq,
         "hidden": max(0, len(events) - LOG),
-        "inspect": _inspected(actor, run, plan, rows, state, chosen, events, dict_items(items)) if chosen else None,
-        "recover": recover(run, chosen, can(actor, "operator", run.flow.folder)),
+        "inspect": _inspected(actor, run, veil, plan, rows, state, chosen, events, dict_items(items)) if chosen else {},
+        "recover": recover(run, chosen, can(actor, "operator", run.flow.folder), veil),
         "undoes": [s.id for s in plan.steps if s.compensate is not None] if "cancel" in plan.compensate_on else [],
+        "hidden_fields": reveal.fields_of(run, veil) if can(actor, "revealer", run.flow.folder) else [],
         "wait": waiting(run, plan, rows.get(chosen), operates=can(actor, "operator", run.flow.folder)),
         "tab": tab if tab in TABS else _first_tab(rows.get(chosen), state.get(chosen), plan, chosen),
         "now": now,
     }
 
 
-def header(actor: Actor, run: Run) -> dict[str, Any]:
+def header(actor: Actor, run: Run, veil: Veil) -> dict[str, Any]:
     """Facts and what may be done about it; `can_*` None hides a control, else it is "" or why not."""
     state, label = looks.of_run(run.status, bool(run.human))  # type: ignore[attr-defined]
     operates = can(actor, "operator", run.flow.folder)
     return {
         "id": run.id,
         "title": run.flow.title or run.flow.slug,
-        "about": about(run.input, plan_of(run.release).input_schema),
+        "about": veil.text(about(run.input, plan_of(run.release).input_schema)),
         "flow": run.flow.slug,
         "version": run.release.version,
         "state": state,
@@ -84,21 +92,27 @@ def header(actor: Actor, run: Run) -> dict[str, Any]:
         "created_at": run.created_at,
         "started_at": run.started_at,
         "ended_at": run.ended_at,
-        "error": run.error,
-        "output": run.output,
-        "input": run.input,
+        "error": veil.told("", NO_ITEM, {"error": run.error})["error"],
+        "output": veil.tree(run.output),
+        "input": veil.input(run.input),
         "operates": operates,
         "why_not": why_not(run, operates),
         "priority": run.priority,
-        "queued": line.of_run(run),
+        "queued": _queued(run, veil),
         "parent": run.parent_id,
-        "ending": run.control.get("ending") or {},
+        "ending": veil.words(run.control.get("ending") or {}),
         "pausable": run.status in ("running", "waiting", "compensating"),
         "resumable": run.status in ("pausing", "paused"),
         "late": times.is_late(run),
         "usage": usage.totals(run.pk) if any(s.family == "llm" for s in plan_of(run.release).steps) else None,
         "deadline": times.deadline_of(run, plan_of(run.release)),
     }
+
+
+def _queued(run: Run, veil: Veil) -> dict[str, Any] | None:
+    """The concurrency key may be made of what is sensitive."""
+    found = line.of_run(run)
+    return found and {**found, "sentence": veil.text(found["sentence"]), "key": veil.text(found["key"])}
 
 
 def why_not(run: Run, operates: bool) -> str:
@@ -139,9 +153,9 @@ def dict_items(rows: Any) -> dict[str, dict[str, int]]:
     return found
 
 
-def _inspected(actor: Actor, run: Run, *rest: Any) -> dict[str, Any]:
+def _inspected(actor: Actor, run: Run, veil: Veil, *rest: Any) -> dict[str, Any]:
     """The inspector, for somebody who may only look without the addresses that answer waits."""
-    found = inspect(run, *rest)
+    found = inspect(run, veil, *rest)
     if not can(actor, "operator", run.flow.folder):
         found |= {name: hide(found[name]) for name in ("action", "output", "error", "live", "attempts")}
     return found
@@ -149,6 +163,7 @@ def _inspected(actor: Actor, run: Run, *rest: Any) -> dict[str, Any]:
 
 def inspect(
     run: Run,
+    veil: Veil,
     plan: Plan,
     rows: dict[str, StepRun],
     state: dict[str, looks.Look],
@@ -161,7 +176,8 @@ def inspect(
     at = order.index(chosen)
     step, row = plan.step(chosen), rows.get(chosen)
     mine = [e for e in events if e.step == chosen]
-    kept: dict[str, Any] = row.state if row else {}
+    kept: dict[str, Any] = veil.told(chosen, NO_ITEM, row.state) if row else {}
+    live = veil.live(chosen, times.live_of(row))
     return {
         "id": chosen,
         "state": state[chosen][0],
@@ -171,21 +187,21 @@ def inspect(
         "protected_by": step.protected_by,
         "policy": retry_policy(step),
         "times": times.of_step(step, row),
-        "live": times.live_of(row),
+        "live": live,
         "rules": notes.rules_in_words(step),
         "notes": notes.of_step(step, row.status if row else "", kept),
         "table": notes.table_of(step, row.output if row else None),
         "previous": order[at - 1] if at else "",
         "next": order[at + 1] if at + 1 < len(order) else "",
-        "action": resolved_action(run, plan, rows, chosen),
+        "action": veil.action(chosen, resolved_action(run, plan, rows, chosen)),
         "written": step.config,
         "children": children.of_step(run.pk, chosen) if step.family == "call" else [],
-        "sent": deliveries.of_run(run.pk, chosen) if step.family == "notify" else [],
+        "sent": [veiled(row, veil) for row in deliveries.of_run(run.pk, chosen)] if step.family == "notify" else [],
         "digest": kept.get("digest") or "",
-        "output": row.output if row else None,
+        "output": veil.output(chosen, row.output) if row else None,
         "has_output": _tried(row),
         "error": kept.get("error"),
-        "attempts": attempts_of(mine, times.live_of(row)),
+        "attempts": attempts_of(mine, live),
         "held": held_back([run.pk]).get(run.pk, {}).get(chosen) if not run.ended else None,
         "items": [
             {"state": looks.of_step(s)[0], "label": looks.of_step(s)[1], "n": n}

@@ -10,6 +10,8 @@ from ninja import Field, Router, Schema
 from resources.api import declared, iso
 from resources.notices import deliveries
 from runs.api import visible_run
+from runs.sensitive.rows import of_run
+from runs.sensitive.veil import Veil
 
 router = Router(tags=["runs"])
 
@@ -49,10 +51,16 @@ class DeliveriesOut(Schema):
 def list_deliveries(request: HttpRequest, run_id: str) -> dict[str, object]:
     """What the notify steps of a run sent, newest first, 200 at most."""
     run = visible_run(request, run_id)
-    return {"items": [_out(row) for row in deliveries.of_run(run.pk)]}
+    veil = of_run(run)
+    return {"items": [_out(veiled(row, veil)) for row in deliveries.of_run(run.pk)]}
 
 
 def _out(row: dict[str, Any]) -> dict[str, object]:
     digest = row["digest"]
     due = digest and {**digest, "due_at": iso(digest["due_at"])}
     return {**row, "at": iso(row["at"]), "digest": due}
+
+
+def veiled(row: dict[str, Any], veil: Veil) -> dict[str, Any]:
+    """A record of resources.notices.deliveries: what the other side said may quote what it was sent."""
+    return {**row, "error": veil.words(row["error"]), "refused": veil.words(row["refused"])}

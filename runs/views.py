@@ -17,6 +17,7 @@ from resources.access import Actor
 from resources.errors import NotFound, OrchestraError
 from runs import actions, bulk, control_forms, pages, runpage
 from runs.filters import Asked
+from runs.sensitive import reveal as revealing
 
 VERBS = {"cancel": "cancel_run", "pause": "pause_run", "resume": "resume_run"}
 
@@ -69,6 +70,25 @@ def control(request: HttpRequest, run_id: str, verb: str) -> HttpResponse:
     except OrchestraError as error:
         messages.error(request, f"{error.message} {error.hint}".strip())
     return redirect("run", run_id)
+
+
+@require_POST
+@login_required
+@never_cache
+def reveal(request: HttpRequest, run_id: str) -> HttpResponse:
+    """One sensitive value, on a page of its own, once."""
+    actor, field = Actor.of(request), request.POST.get("field", "").strip()
+    try:
+        value = revealing.reveal_field(actor=actor, run_id=run_id, field=field, reason=request.POST.get("reason", ""))
+    except NotFound as error:
+        if error.stable_code == "run_not_found":
+            raise Http404(error.message) from error
+        messages.error(request, f"{error.message} {error.hint}".strip())
+        return redirect("run", run_id)
+    except OrchestraError as error:
+        messages.error(request, f"{error.message} {error.hint}".strip())
+        return redirect("run", run_id)
+    return render(request, "runs/revealed.html", {"run_id": run_id, "field": field, "value": value, "section": "runs"})
 
 
 @require_POST

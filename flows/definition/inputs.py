@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 
 from flows.definition.jsonguard import MAX_BYTES, MAX_DEPTH, JsonError, check_json
+from flows.definition.sensitive import KEY, MARK, marks
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonError", "check_json", "schema_problems", "validate_input", "with_defaults"]
 
@@ -29,7 +30,8 @@ def _offline(uri: str) -> Json:
 def _validator(text: str) -> jsonschema_rs.Draft202012Validator:
     """Raises ValueError for a schema that cannot be used."""
     schema = json.loads(text)
-    return jsonschema_rs.Draft202012Validator(schema, retriever=_offline, validate_formats=True)
+    mask = MARK if marks(schema) else None  # what is wrong is then said without the value
+    return jsonschema_rs.Draft202012Validator(schema, retriever=_offline, validate_formats=True, mask=mask)
 
 
 def _key(schema: Mapping[str, Json]) -> str:
@@ -79,6 +81,10 @@ def with_defaults(schema: Mapping[str, Json], value: Json) -> Json:
 def schema_problems(schema: Json) -> list[tuple[tuple[str | int, ...], str, str]]:
     """What is wrong with a schema: (path in it, rule id, sentence)."""
     found = [
+        (path, "invalid-schema", f"`{KEY}` is true or false, not {str(value)[:40]!r}")
+        for path, value in _odd_marks(schema)
+    ]
+    found += [
         (path, "invalid-schema", f"`$ref` to {ref[:80]!r} leaves this document; schemas are not fetched")
         for path, ref in _refs(schema)
         if not (isinstance(ref, str) and ref.startswith("#"))
@@ -95,6 +101,18 @@ def schema_problems(schema: Json) -> list[tuple[tuple[str | int, ...], str, str]
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         return [((), "invalid-schema", _short(str(error)))]
     return []
+
+
+def _odd_marks(tree: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Json]]:
+    """Every `x-sensitive` that would do nothing; a property of that name is a mapping."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == KEY and not isinstance(value, bool | dict):
+                yield (*path, key), value
+            yield from _odd_marks(value, (*path, key))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from _odd_marks(value, (*path, index))
 
 
 def _refs(tree: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Json]]:

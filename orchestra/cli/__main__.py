@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from orchestra.cli import auth, runner
+from orchestra.cli import auth, reveal, runner
 
 
 def main() -> int:
@@ -12,7 +12,9 @@ def main() -> int:
         return runner.main(sys.argv[2:])
     if sys.argv[1:2] == ["auth"]:
         return auth.main(sys.argv[2:])
-    sys.stderr.write("usage: python -m orchestra.cli (runner|auth) --help\n")
+    if sys.argv[1:2] == ["reveal"]:
+        return reveal.main(sys.argv[2:])
+    sys.stderr.write("usage: python -m orchestra.cli (runner|auth|reveal) --help\n")
     return 2
 
 

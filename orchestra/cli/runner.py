@@ -120,22 +120,28 @@ class Runner:
         self.tell("ended", job=job["id"], run=job["run"], step=job["step"], state=state)
 
 
+def token_of(args: argparse.Namespace, said: argparse.ArgumentParser) -> str:
+    """What --token-file holds; ends the program where that or --url cannot be used."""
+    parts = urlsplit(args.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        said.error("--url is such as https://orchestra.example")
+    try:
+        token: str = args.token_file.read_text().strip()
+        open_to = stat.S_IMODE(args.token_file.stat().st_mode) & 0o077
+    except (OSError, UnicodeDecodeError) as error:
+        said.error(f"--token-file: {error}")
+    if open_to and os.name == "posix":
+        said.error(f"others can read {args.token_file}; run: chmod 600 {args.token_file}")
+    return token
+
+
 def main(argv: Sequence[str]) -> int:
     """Exit code: 0, 1 for a job of --once that was not done, 2 for what cannot work."""
     at = argv.index("--") if "--" in argv else len(argv)
     args, command = parser().parse_args(argv[:at]), argv[at + 1 :]
     if not command and not args.allow_commands:
         parser().error("give a COMMAND after --, or --allow-commands")
-    parts = urlsplit(args.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        parser().error("--url is such as https://orchestra.example")
-    try:
-        token = args.token_file.read_text().strip()
-        open_to = stat.S_IMODE(args.token_file.stat().st_mode) & 0o077
-    except (OSError, UnicodeDecodeError) as error:
-        parser().error(f"--token-file: {error}")
-    if open_to and os.name == "posix":
-        parser().error(f"others can read {args.token_file}; run: chmod 600 {args.token_file}")
+    token = token_of(args, parser())
     with tempfile.TemporaryDirectory(prefix="orchestra-runner-") as temporary:
         workdir = (args.workdir or Path(temporary)).resolve()
         workdir.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,8 @@ from runs.dead.shapes import (
     moment_of,
 )  # fmt: skip
 from runs.models import Quarantine, ReplayBatch, ReplayItem, Run
+from runs.sensitive.rows import of_runs
+from runs.sensitive.veil import Veil
 
 router = Router(tags=["dead letters"])
 
@@ -53,7 +55,8 @@ def list_dead_letters(
     rows = letters.dead_letters(actor_of(request), asked)
     items, following = letters.page_of(rows, cursor=cursor, limit=limit)
     attempts = pages.attempts_of(items)
-    found = [_letter(run, attempts) for run in items]
+    veils = of_runs(items)
+    found = [_letter(run, attempts, veils[run.pk]) for run in items]
     return {"items": found, "next_cursor": following, "total": rows.count(), **_groups(request, asked, "viewer")}
 
 
@@ -163,8 +166,9 @@ def _groups(request: HttpRequest, asked: Filter, role: str, *, all_classes: bool
     return {name: [{**g, "latest": iso(g["latest"])} for g in found] for name, found in shown.items()}
 
 
-def _letter(run: Run, attempts: dict[str, int]) -> dict[str, Any]:
+def _letter(run: Run, attempts: dict[str, int], veil: Veil) -> dict[str, Any]:
     error = run.error or {}
+    message = veil.text(str(error.get("message", "")))
     none: dict[str, list[str]] = {"undone": [], "not_undone": [], "in_flight": []}
     return {
         "run": run.pk,
@@ -172,9 +176,7 @@ def _letter(run: Run, attempts: dict[str, int]) -> dict[str, Any]:
         "folder": run.flow.folder,
         "release": run.release.version,
         "status": run.status,
-        "error": {
-            "error_class": run.error_class, "message": str(error.get("message", "")), "step": error.get("step"),
-        },
+        "error": {"error_class": run.error_class, "message": message, "step": error.get("step")},
         "attempts": attempts.get(run.pk),
         **none,
         **letters.left_undone(run),

@@ -14,6 +14,8 @@ from runs.dead import letters, quarantine, replays
 from runs.dead.letters import Filter
 from runs.models import NO_ITEM, Quarantine, ReplayBatch, ReplayItem, Run, StepRun
 from runs.pages import plan_of
+from runs.sensitive.rows import of_run, of_runs
+from runs.sensitive.veil import NOTHING
 
 PAGE: Final = 25
 ITEMS: Final = 100
@@ -90,17 +92,17 @@ def _chips(actor: Actor, asked: Asked) -> list[dict[str, Any]]:
 
 def rows_of(actor: Actor, items: Sequence[Run]) -> list[dict[str, Any]]:
     """View dicts of a page of dead letters."""
-    attempts = attempts_of(items)
+    attempts, veils = attempts_of(items), of_runs(items)
     return [
         {
             "id": run.pk,
             "title": run.flow.title or run.flow.slug,
-            "about": about(run.input, plan_of(run.release).input_schema),
+            "about": veils[run.pk].text(about(run.input, plan_of(run.release).input_schema)),
             "flow": run.flow.slug,
             "version": run.release.version,
             "timed_out": run.status == "timed_out",
             "error_class": run.error_class,
-            "message": str((run.error or {}).get("message", "")),
+            "message": veils[run.pk].text(str((run.error or {}).get("message", ""))),
             "step": (run.error or {}).get("step", ""),
             "attempts": attempts.get(run.pk),
             "undoing": letters.left_undone(run),
@@ -174,10 +176,11 @@ def entry_page(actor: Actor, pk: int, now: float) -> dict[str, Any]:
 
 def _entry(actor: Actor, row: Quarantine, run: Run | None) -> dict[str, Any]:
     """`run`: one that had this input; None where it is gone."""
+    veil = of_run(run) if run else NOTHING
     return {
         "row": row,
         "run": run,
-        "about": about(run.input, plan_of(run.release).input_schema) if run else "",
-        "input": run.input if run else None,
+        "about": veil.text(about(run.input, plan_of(run.release).input_schema)) if run else "",
+        "input": veil.input(run.input) if run else None,
         "operates": quarantine.operates(actor, row),
     }

@@ -17,6 +17,7 @@ from flows.definition.canonical import digest
 from resources.access import Actor
 from runs.dead.quarantine import put_in
 from runs.models import InputFailure, Quarantine, Run, RunStatus
+from runs.sensitive.rows import of_run
 
 DAY: Final = 86_400.0
 #: a run that gave up and may not be counted yet
@@ -49,7 +50,9 @@ def _uncounted(now: float) -> list[Run]:
     newest = InputFailure.objects.aggregate(at=Max("ended_at"))["at"] or 0.0
     counted = InputFailure.objects.filter(run=OuterRef("pk"), ended_at=OuterRef("dead_at"))
     rows = Run.objects.filter(dead_at__gt=max(now - DAY, newest - OVERLAP)).exclude(Exists(counted))
-    rows = rows.select_related("flow").only("input", "error", "error_class", "dead_at", "flow__slug", "flow__folder")
+    rows = rows.select_related("flow", "release").only(
+        "input", "error", "error_class", "dead_at", "parent_id", "flow__slug", "flow__folder", "release__checksum"
+    )
     return list(rows.order_by("dead_at", "pk")[:AT_ONCE])
 
 
@@ -103,7 +106,7 @@ def _last_success(run: Run, since: float) -> float | None:
 
 
 def _reason(run: Run, count: int) -> str:
-    message = str((run.error or {}).get("message", ""))
+    message = of_run(run).text(str((run.error or {}).get("message", "")))
     return f"It failed {count} times alike within a day: {run.error_class} {message}".strip()
 
 

@@ -18,6 +18,7 @@ from runs.models import Delivery, RunEvent, Subscription
 from runs.outbound import keys, signing
 from runs.outbound.envelope import CONTENT_TYPE, Entry, body, event, event_id, trial_event
 from runs.outbound.types import PUBLISHED
+from runs.sensitive.rows import of_run
 
 #: one a subscription: a slow endpoint fills no pool but its own
 _clients: dict[int, httpx2.Client] = {}
@@ -93,6 +94,10 @@ def _require_sight(delivery: Delivery) -> None:
 
 def _entry(row: RunEvent) -> Entry:
     run = row.run
+    veil = of_run(run)
+    data = veil.told(row.step, row.item, row.data)
+    if "output" in data:
+        data = {**data, "output": veil.output(row.step, row.data["output"], row.item)}
     return Entry(
         run=run.pk,
         seq=row.seq,
@@ -101,7 +106,7 @@ def _entry(row: RunEvent) -> Entry:
         item=row.item,
         at=row.at,
         actor=row.actor,
-        data=row.data,
+        data=data,
         flow=run.flow.slug,
         folder=run.flow.folder,
         release=run.release.version,

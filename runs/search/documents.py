@@ -12,16 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from flows.definition.sensitive import MARK
 from flows.models import Flow
-from flows.plans import plan_of
-from resources import artifacts
+from resources import artifacts, veiling
 from resources.connections import address_of
 from resources.errors import OrchestraError
-from resources.masking import Masker
 from resources.models import Artifact, Connection
 from runs.hidden import hide
-from runs.models import ENDED, Run, SearchEntry, StepRun
-from runs.search import sensitive
+from runs.models import ENDED, Run, SearchEntry
+from runs.sensitive.rows import of_run
 
 Json = Any
 Kind = SearchEntry.Kind
@@ -93,34 +92,22 @@ def mark_of_run(status: str) -> str:
 
 
 def _run(run: Run) -> Document:
-    schema = plan_of(run.release_id, run.release.checksum).input_schema
-    masker = Masker(secret_values(run))
+    veil = of_run(run)
     error = run.error if isinstance(run.error, dict) else {}
     parts = [
         run.pk,
         run.flow.slug,
         str(run.trigger.get("kind", "")) + " " + str(run.trigger.get("name", "")),
         bounded((str(error.get(key) or "") for key in ("class", "step", "message")), MAX_JSON),
-        bounded(texts(hide(sensitive.blank(run.input, schema))), MAX_JSON),
+        bounded(texts(hide(veil.input(run.input))), MAX_JSON),
         bounded(texts(hide(run.output)), MAX_JSON),
     ]
-    body = masker.text(" · ".join(filter(None, map(str.strip, parts))))
+    body = veil.text(" · ".join(filter(None, map(str.strip, parts)))).replace(MARK, "…")
     return Document(
         Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], body,
         run.created_at, flow=run.flow.slug, status=run.status if run.status in ENDED else "open",
         mark=mark_of_run(run.status),
     )  # fmt: skip
-
-
-def secret_values(run: Run) -> list[str]:
-    """What its input and the outputs of its steps hold where a schema says `x-sensitive`: masked wherever it stands."""
-    plan = plan_of(run.release_id, run.release.checksum)
-    found = list(sensitive.values(run.input, plan.input_schema)) if sensitive.marks(plan.input_schema) else []
-    schemas = {s.id: s.output_schema for s in plan.steps if sensitive.marks(s.output_schema)}
-    if schemas:
-        for step, output in StepRun.objects.filter(run=run, step__in=schemas).values_list("step", "output")[:1000]:
-            found += sensitive.values(output, schemas[step])
-    return found
 
 
 # -- flows -----------------------------------------------------------------------------------------------------
@@ -177,8 +164,8 @@ def is_text(row: Artifact) -> bool:
 
 
 def _content(row: Artifact) -> str:
-    """The beginning of its text; nothing of one that is encrypted, or that cannot be read now."""
-    if not is_text(row) or row.blob.key_id:
+    """The beginning of its text; nothing of one that is encrypted, holds what is sensitive, or cannot be read now."""
+    if not is_text(row) or row.blob.key_id or veiling.content_of(row) is not None:
         return ""
     try:
         with artifacts.open_row(row) as file:
@@ -186,7 +173,7 @@ def _content(row: Artifact) -> str:
     except (OrchestraError, OSError) as error:
         logger.warning("%s is found by its name only: %s", row, error)
         return ""
-    return "" if b"\0" in data else hide(data.decode(errors="replace"))
+    return "" if b"\0" in data else hide(veiling.of_run(row.run_id).text(data.decode(errors="replace")))
 
 
 _MAKERS: Final = {

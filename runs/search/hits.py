@@ -10,22 +10,20 @@ from typing import Any, Final
 from django.db.models import QuerySet
 
 from flows.models import Flow
-from flows.plans import plan_of
-from resources import artifacts
+from resources import artifacts, veiling
 from resources.access import Actor, folder_filter
 from resources.catalogue import visible as visible_resources
 from resources.connections import address_of
 from resources.errors import OrchestraError
 from resources.fields import dumps
-from resources.masking import Masker
 from resources.models import Artifact, Connection
 from runs import filters
 from runs.hidden import hide
 from runs.models import Run, SearchEntry
-from runs.search import sensitive
-from runs.search.documents import is_text, secret_values
+from runs.search.documents import is_text
 from runs.search.finding import Asked, Found, find
 from runs.search.snippets import Snippet, snippet
+from runs.sensitive.rows import of_run
 
 Json = Any
 Kind = SearchEntry.Kind
@@ -109,16 +107,15 @@ def _bounded(value: Json) -> Json:
 
 
 def _run(run: Run) -> Json:
-    plan = plan_of(run.release_id, run.release.checksum)
-    masker = Masker(secret_values(run))
+    veil = of_run(run)
     return {
         "id": run.pk,
         "flow": run.flow.slug,
         "release": run.release.version,
         "status": run.status,
-        "input": _bounded(masker.tree(hide(sensitive.blank(run.input, plan.input_schema)))),
-        "output": _bounded(masker.tree(hide(run.output))),
-        "error": _bounded(masker.tree(hide(run.error))),
+        "input": _bounded(hide(veil.input(run.input))),
+        "output": _bounded(hide(veil.tree(run.output))),
+        "error": _bounded(hide(veil.tree(run.error))),
     }
 
 
@@ -136,13 +133,21 @@ def _resource(row: Artifact) -> Json:
     text = None
     if is_text(row):
         try:
-            text = hide(artifacts.preview(row).text[:MAX_TEXT])
+            text = _text_of(row)
         except (OrchestraError, OSError):
             text = None  # its page says what is wrong with it
     return {
         **artifacts.ref(row), "name": row.name, "folder": row.folder, "run": row.run_id or None, "labels": row.labels,
         "text": text,
     }  # fmt: skip
+
+
+def _text_of(row: Artifact) -> str | None:
+    """The beginning of its text, without what is sensitive in its run. Raises OrchestraError, OSError."""
+    if veiling.content_of(row) is not None:
+        return None
+    shown = veiling.of_run(row.run_id).text(artifacts.preview(row).text)
+    return str(hide(shown[:MAX_TEXT]))
 
 
 def _connection(row: Connection) -> Json:

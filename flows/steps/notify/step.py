@@ -14,6 +14,7 @@ from flows.steps.notify import channels
 from flows.steps.notify.config import NotifyConfig
 from flows.steps.notify.sending import outside, sender_of
 from flows.steps.pinning import pinned
+from resources import veiling
 from resources.not_sent import NotSent
 from resources.notices import deliveries, people
 
@@ -108,10 +109,9 @@ def _in_product(ctx: StepContext) -> list[NotSent]:
         )
         if before == "sent":
             return []
-        people.tell(
-            ids, key=ctx.key, kind="message", title=config["title"], text=config["text"], url=f"/runs/{ctx.run_id}",
-            now=ctx.now,
-        )  # fmt: skip
+        shade = veiling.of_run(ctx.run_id)  # what is read here is read like the run's page
+        title, text = shade.text(config["title"]), shade.text(config["text"])
+        people.tell(ids, key=ctx.key, kind="message", title=title, text=text, url=f"/runs/{ctx.run_id}", now=ctx.now)
         refused = [{"to": name, "said": "unknown, or not active"} for name in unknown]
         status = "failed" if problem else "sent"
         deliveries.end(sender, channel="", status=status, now=ctx.now, error=problem, refused=refused)

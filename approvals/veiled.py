@@ -1,0 +1,43 @@
+"""Requests as people see them: without what their runs call sensitive. What is decided on, and its digest, are true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from approvals.models import ApprovalRequest, Decision
+from flows.definition.sensitive import blank
+from runs.sensitive.rows import of_run, of_runs
+from runs.sensitive.veil import NOTHING, Veil
+
+Json = Any
+
+
+def veil_of(request: ApprovalRequest) -> Veil:
+    return NOTHING if request.run is None else of_run(request.run)
+
+
+def veils_of(requests: Sequence[ApprovalRequest]) -> dict[str, Veil]:
+    """By request. Reads `run.release` of each."""
+    runs = {request.run.pk: request.run for request in requests if request.run is not None}
+    found = of_runs(list(runs.values())) if runs else {}
+    return {request.pk: found.get(request.run_id or "", NOTHING) for request in requests}
+
+
+def show(request: ApprovalRequest, veil: Veil) -> ApprovalRequest:
+    """The same object, to be shown only: nothing of it may be saved, and nothing decided on what it says."""
+    if not veil.empty:
+        request.title, request.summary = veil.text(request.title), veil.text(request.summary)
+        request.actions = veil.actions(request.actions)
+    return request
+
+
+def show_all(requests: Iterable[ApprovalRequest]) -> list[ApprovalRequest]:
+    rows = list(requests)
+    veils = veils_of(rows)
+    return [show(row, veils[row.pk]) for row in rows]
+
+
+def form_of(request: ApprovalRequest, decision: Decision, veil: Veil) -> Json:
+    """What a vote's form said."""
+    return veil.tree(blank(request.form_schema, decision.form))
