@@ -99,7 +99,7 @@ def _initial(row: Variable) -> dict[str, Any]:
         return json.dumps(value, indent=1, ensure_ascii=False)
 
     masked = variables.shown(row)
-    values = {k: shown(masked[k]) for k in variables.KINDS if k in masked}
+    values = {str(k): shown(v) for k, v in masked.items()}
     return {"description": row.description, "schema": shown(row.schema), "live": "", "draft": "", **values}
 
 

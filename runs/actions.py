@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from django.db import transaction
 
@@ -19,6 +19,7 @@ from flows.definition.inputs import JsonError, validate_input, with_defaults
 from flows.definition.plan import Plan, StepPlan
 from flows.given import resource_problems
 from flows.models import Flow, Release
+from resources import audit
 from resources.access import Actor, can, require
 from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
@@ -33,6 +34,9 @@ from runs.named import matching
 from runs.queue_rows import Line
 
 Json = Any
+#: who, and through what: their starts are in the audit log; replays and forks have entries of their own there
+PEOPLE: Final = ("user", "token")
+ASKED: Final = ("api", "page")
 __all__ = ["Delivery", "Started", "cancel_run", "deliver", "pause_run", "resume_run", "start_run"]
 
 
@@ -77,6 +81,7 @@ def start_run(
     test: bool = False,
 ) -> Started:
     """Start a run of the live release (or of `release`). `priority`: -10 … 10 instead of the flow's, for operators.
+    In the audit log where people ask for it, on a page or with a token.
 
     The variables that it declares are frozen now; `test`: their draft values, where there are some.
 
@@ -106,6 +111,20 @@ def start_run(
     run.priority = plan.priority if priority is None else priority
     above = _put_below(run, parent) if parent is not None else ()
     ranks.look(plan.queue)
+    if actor.kind not in PEOPLE or source not in ASKED:  # the run's own history says who started it
+        return _write(run, actor, plan, label, above, source, idempotency_key)
+    with transaction.atomic():
+        started = _write(run, actor, plan, label, above, source, idempotency_key)
+        if started.created:
+            data = {"flow": flow.slug, "release": release.version, "test": bool(started_by.get("test"))}
+            audit.record(actor=actor, action="run.started", object_type="run", object_id=run.pk, data=data)
+    return started
+
+
+def _write(
+    run: Run, actor: Actor, plan: Plan, label: str, above: tuple[str, ...], source: str, idempotency_key: str | None
+) -> Started:
+    """The row, its first entry and its place in the line; or the run that is there already."""
     if _start_at_once(run, actor, plan, source, idempotency_key):
         return Started(run, created=True)
     try:

@@ -16,6 +16,8 @@ from runs import charts, filters, looks
 from runs.about import about
 from runs.filters import Asked
 from runs.models import NO_ITEM, Run, StepRun
+from runs.sensitive.rows import of_runs
+from runs.sensitive.veil import Veil
 
 BUCKETS = 72
 #: what can be asked of many runs at once
@@ -85,8 +87,8 @@ def rows_of(page: list[Run]) -> list[dict[str, Any]]:
     steps = StepRun.objects.filter(run__in=page, item=NO_ITEM).values_list("run_id", "step", "status")
     for run_id, step, status in steps:
         statuses.setdefault(run_id, {})[step] = status
-    given = _small_inputs(page)
-    return [_row(run, statuses.get(run.id, {}), given.get(run.id)) for run in page]
+    given, veils = _small_inputs(page), of_runs(page)
+    return [_row(run, statuses.get(run.id, {}), given.get(run.id), veils[run.id]) for run in page]
 
 
 def _small_inputs(page: list[Run]) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _small_inputs(page: list[Run]) -> dict[str, Any]:
     return dict(rows.values_list("pk", "input"))
 
 
-def _row(run: Run, statuses: dict[str, str], given: Any) -> dict[str, Any]:
+def _row(run: Run, statuses: dict[str, str], given: Any, veil: Veil) -> dict[str, Any]:
     state, label = looks.of_run(run.status, bool(run.human))  # type: ignore[attr-defined]
     steps = step_looks(plan_of(run.release), statuses, run.ended)
     states = [s for s, _ in steps.values()]
@@ -104,7 +106,7 @@ def _row(run: Run, statuses: dict[str, str], given: Any) -> dict[str, Any]:
     return {
         "id": run.id,
         "title": run.flow.title or run.flow.slug,
-        "about": about(given, plan_of(run.release).input_schema),
+        "about": veil.text(about(given, plan_of(run.release).input_schema)),
         "flow": run.flow.slug,
         "version": run.release.version,
         "state": state,

@@ -37,7 +37,7 @@ def places(schema: Json, value: Json) -> list[Place]:
     """Where sensitive parts of `value` are, the outermost ones; () is all of it."""
     if not marks(schema):
         return []
-    found = set(_Walk().at(schema, value, (), schema))
+    found = dict.fromkeys(_Walk().at(schema, value, (), schema))
     return [p for p in found if not any(p[:n] in found for n in range(len(p)))]
 
 

@@ -174,6 +174,7 @@ def api(place: Place) -> Mapping[str, Ask]:
         "POST /flows/{slug}/releases": {"version": "1.1.0"},
         "POST /runs/bulk": Ask("", {"control": "retry", "ids": [run], **WHY}, granted=_done),
         "POST /runs/{run_id}/fork": {"step": "build"},
+        "POST /runs/{run_id}/reveal": {"field": "input", **WHY},
         "POST /runs/{run_id}/steps/{step}/outcome": {"outcome": "done", **WHY},
         "GET /runs": Ask("", granted=_has(run)),
         "POST /subscriptions": {**sub, "name": "more"},
@@ -255,6 +256,7 @@ def pages(place: Place) -> Mapping[str, dict[str, Any]]:
     vault = {"source": "env", "variable": "ORCHESTRA_SECRET_X"}
     return {
         "POST /runs/bulk": {"id": run, "control": "retry", **WHY},
+        "POST /runs/<run_id>/reveal": {"field": "input", **WHY},
         "POST /dead-letters/do": {"id": run, "control": "quarantine", **WHY},
         "POST /subscriptions/new": {**sub, "name": "more"},
         "POST /subscriptions/<name>/edit": sub,

@@ -43,7 +43,8 @@ HOLDS: Final[Mapping[str, frozenset[str]]] = {
     "author": frozenset({"viewer", "author"}),
     "operator": frozenset({"viewer", "operator"}),
     "reviewer": frozenset({"viewer", "reviewer"}),
-    "admin": frozenset({"viewer", "author", "operator", "reviewer", "admin"}),
+    "revealer": frozenset({"viewer", "revealer"}),
+    "admin": frozenset({"viewer", "author", "operator", "reviewer", "revealer", "admin"}),
 }
 WHERE: Final = {"everything": "", "above": "pay", "folder": "pay/eu", "below": "pay/eu/deep", "beside": "pay/e"}
 REACHES: Final = {"everything", "above", "folder"}

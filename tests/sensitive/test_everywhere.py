@@ -64,7 +64,7 @@ steps:
   - id: look
     function:
       code: "print(pay); {'name': 'Ada', 'salary': pay, 'low': 12, 'key': key}"
-      input: {pay: 918273, key: "${{ vars.key }}"}
+      input: {pay: "${{ 918272 + 1 }}", key: "${{ vars.key }}"}
       gives: {type: object, properties: {salary: {x-sensitive: true}, low: {x-sensitive: true}}}
   - id: each
     for_each: {items: [1, 2]}
@@ -189,7 +189,7 @@ def addresses(story: Story) -> list[str]:
 
 
 def read(client: Client, address: str) -> tuple[int, str]:
-    answer = client.get(address)
+    answer: Any = client.get(address)
     content = b"".join(answer.streaming_content) if answer.streaming else answer.content
     return answer.status_code, content.decode(errors="replace")
 
@@ -208,7 +208,7 @@ def test_nobody_reads_a_sensitive_value_anywhere_and_the_engine_has_the_true_one
     assert run.status == "failed", run.error
     from resources import kv
 
-    assert kv.get(namespace="flow:pay", key="paid") == [CARD, WORD], "steps send what is true"
+    assert kv.get(namespace="flow:pay", key="paid", now=time.time()) == [CARD, WORD], "steps send what is true"
     assert not leaks(json.dumps(run.error)), "an output that was refused is not quoted"
     _look_everywhere(story)
     check_fold(story.run)
