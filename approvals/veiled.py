@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from approvals.models import ApprovalRequest, Decision
-from flows.definition.sensitive import blank
+from flows.definition.sensitive import blank, marks, texts
 from runs.sensitive.rows import of_run, of_runs
 from runs.sensitive.veil import NOTHING, Veil
 
@@ -14,14 +14,21 @@ Json = Any
 
 
 def veil_of(request: ApprovalRequest) -> Veil:
-    return NOTHING if request.run is None else of_run(request.run)
+    return _with_votes(request, NOTHING if request.run is None else of_run(request.run))
+
+
+def _with_votes(request: ApprovalRequest, veil: Veil) -> Veil:
+    """What the forms of votes say is in the actions before it is the step's output."""
+    if not marks(request.form_schema):
+        return veil
+    return veil.plus(text for vote in request.decisions.all() for text in texts(request.form_schema, vote.form))
 
 
 def veils_of(requests: Sequence[ApprovalRequest]) -> dict[str, Veil]:
     """By request. Reads `run.release` of each."""
     runs = {request.run.pk: request.run for request in requests if request.run is not None}
     found = of_runs(list(runs.values())) if runs else {}
-    return {request.pk: found.get(request.run_id or "", NOTHING) for request in requests}
+    return {request.pk: _with_votes(request, found.get(request.run_id or "", NOTHING)) for request in requests}
 
 
 def show(request: ApprovalRequest, veil: Veil) -> ApprovalRequest:

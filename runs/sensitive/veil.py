@@ -39,6 +39,13 @@ class Veil:
         """It changes nothing."""
         return self._known is not None and not self._known and not self.shapes.marked
 
+    def plus(self, values: Iterable[str]) -> Veil:
+        """The same, that looks for these, too."""
+        more = frozenset(values)
+        if self._known is None or more <= self._known:
+            return self
+        return Veil(self.shapes, self._known | more)
+
     # -- by value ----------------------------------------------------------------------------------------------
     def text(self, text: str) -> str:
         if self._known is None:
