@@ -133,7 +133,13 @@ def _people_and_run() -> tuple[list[str], str]:
         cookies.append(f"{settings.SESSION_COOKIE_NAME}={session.session_key}")
     flow = Flow.objects.create(slug="bench-feed", folder="bench/feed")
     release = Release.objects.create(
-        flow=flow, version="1.0.0", language=1, source="", plan_json={}, checksum="", revision=1
+        flow=flow,
+        version="1.0.0",
+        language=1,
+        source="",
+        plan_json={"language": 1, "flow": "x", "title": "", "steps": []},
+        checksum="",
+        revision=1,
     )
     run = Run.objects.create(
         flow=flow, release=release, status="succeeded", created_at=time.time(), ended_at=time.time()

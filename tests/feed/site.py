@@ -45,7 +45,7 @@ for name, folder in json.loads(sys.argv[1]).items():
 runs = {}
 for slug, folder in (("pay", "payments/eu"), ("ops", "ops")):
     flow = Flow.objects.create(slug=slug, folder=folder)
-    release = Release.objects.create(flow=flow, version="1.0.0", language=1, source="", plan_json={}, checksum="",
+    release = Release.objects.create(flow=flow, version="1.0.0", language=1, source="", plan_json={"language": 1, "flow": "x", "title": "", "steps": []}, checksum="",
                                      revision=1)
     runs[slug] = Run.objects.create(flow=flow, release=release, status="running", created_at=time.time()).pk
 print(json.dumps({"cookies": cookies, "runs": runs}))

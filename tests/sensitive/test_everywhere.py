@@ -200,7 +200,7 @@ def test_nobody_reads_a_sensitive_value_anywhere_and_the_engine_has_the_true_one
     assert story.step("send").output is not None
     request = ApprovalRequest.objects.get(run_id=story.run)
     assert CARD in json.dumps(request.actions), "what is decided on is true"
-    _look_everywhere(story)
+    _look_everywhere(story, "vera")
     end(story)
     while keeping.step(last_id(), time.time()):
         pass
@@ -210,19 +210,18 @@ def test_nobody_reads_a_sensitive_value_anywhere_and_the_engine_has_the_true_one
 
     assert kv.get(namespace="flow:pay", key="paid", now=time.time()) == [CARD, WORD], "steps send what is true"
     assert not leaks(json.dumps(run.error)), "an output that was refused is not quoted"
-    _look_everywhere(story)
+    _look_everywhere(story, "root")
     check_fold(story.run)
 
 
-def _look_everywhere(story: Story) -> None:
-    for who in ("vera", "root"):
-        client, seen = story.client(who), 0
-        for address in addresses(story):
-            status, text = read(client, address)
-            assert status < 500, (address, text[:500])
-            assert leaks(text) == [], (who, address)
-            seen += status == 200
-        assert seen > 40
+def _look_everywhere(story: Story, who: str) -> None:
+    client, seen = story.client(who), 0
+    for address in addresses(story):
+        status, text = read(client, address)
+        assert status < 500, (address, text[:500])
+        assert leaks(text) == [], (who, address)
+        seen += status == 200
+    assert seen > 40
     for entry in AuditEntry.objects.all():
         assert leaks(json.dumps(entry.data)) == [], entry.action
     assert Notice.objects.count() and not any(leaks(n.title + n.text) for n in Notice.objects.all())
