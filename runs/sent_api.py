@@ -63,4 +63,5 @@ def _out(row: dict[str, Any]) -> dict[str, object]:
 
 def veiled(row: dict[str, Any], veil: Veil) -> dict[str, Any]:
     """A record of resources.notices.deliveries: what the other side said may quote what it was sent."""
-    return {**row, "error": veil.words(row["error"]), "refused": veil.words(row["refused"])}
+    digest = row["digest"] and {**row["digest"], "key": veil.text(row["digest"]["key"])}
+    return {**row, "error": veil.words(row["error"]), "refused": veil.words(row["refused"]), "digest": digest}

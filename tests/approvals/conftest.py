@@ -15,6 +15,9 @@ from resources.access import Actor
 from resources.models import Grant
 from runs.models import Run
 
+#: a plan without steps
+EMPTY = {"language": 1, "flow": "x", "title": "", "steps": []}
+
 
 @dataclass
 class Delivery:
@@ -104,7 +107,7 @@ def build_world() -> World:
     users["rolf"].groups.add(Group.objects.create(name="managers"))
     flow = Flow.objects.create(slug="release", folder="payments")
     release = Release.objects.create(
-        flow=flow, version="1.0.0", language=1, source="", plan_json={"language": 1, "flow": "x", "title": "", "steps": []}, checksum="", revision=1,
+        flow=flow, version="1.0.0", language=1, source="", plan_json=EMPTY, checksum="", revision=1,
         released_by=users["adam"],
     )  # fmt: skip
     run = Run.objects.create(

@@ -22,6 +22,9 @@ from pathlib import Path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin
 
+#: a plan without steps
+EMPTY = {"language": 1, "flow": "x", "title": "", "steps": []}
+
 SAMPLES = {1: 200, 300: 40}
 PEOPLE = 10
 QUIET = 0.15  # seconds between events: the feed has gone quiet again
@@ -137,7 +140,7 @@ def _people_and_run() -> tuple[list[str], str]:
         version="1.0.0",
         language=1,
         source="",
-        plan_json={"language": 1, "flow": "x", "title": "", "steps": []},
+        plan_json=EMPTY,
         checksum="",
         revision=1,
     )

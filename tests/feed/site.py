@@ -31,6 +31,9 @@ from django.core.management import call_command
 from flows.models import Flow, Release
 from resources.models import Grant
 from runs.models import Run
+
+#: a plan without steps
+EMPTY = {"language": 1, "flow": "x", "title": "", "steps": []}
 call_command("migrate", verbosity=0)
 cookies = {}
 for name, folder in json.loads(sys.argv[1]).items():
@@ -45,7 +48,7 @@ for name, folder in json.loads(sys.argv[1]).items():
 runs = {}
 for slug, folder in (("pay", "payments/eu"), ("ops", "ops")):
     flow = Flow.objects.create(slug=slug, folder=folder)
-    release = Release.objects.create(flow=flow, version="1.0.0", language=1, source="", plan_json={"language": 1, "flow": "x", "title": "", "steps": []}, checksum="",
+    release = Release.objects.create(flow=flow, version="1.0.0", language=1, source="", plan_json=EMPTY, checksum="",
                                      revision=1)
     runs[slug] = Run.objects.create(flow=flow, release=release, status="running", created_at=time.time()).pk
 print(json.dumps({"cookies": cookies, "runs": runs}))

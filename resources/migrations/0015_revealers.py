@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('resources', '0013_upload_links'),
+        ('resources', '0014_notice_digests'),
     ]
 
     operations = [
