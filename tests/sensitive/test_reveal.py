@@ -137,7 +137,7 @@ def test_the_program_prints_the_value(monkeypatch: pytest.MonkeyPatch, tmp_path:
     asked: list[Any] = []
 
     def answer(self: wire.Server, method: str, path: str, body: Any = None, *, timeout: float = 20.0) -> Any:
-        asked.append((self.base, method, path, body))
+        asked.append((self.prefix, method, path, body))
         if body["field"] == "input.no":
             raise wire.Said(403, "not_allowed", "This needs the role revealer.")
         return {"value": {"a": 1}}
