@@ -8,8 +8,11 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from resources.fields import JSONText
+from resources.fields import JSONText, PayloadText
 from resources.ids import new_id
+
+#: what names the row of a decision, where its texts are sealed at rest
+_DECISION = ("request_id", "person_id", "digest")
 
 
 class ApprovalRequest(models.Model):
@@ -33,11 +36,11 @@ class ApprovalRequest(models.Model):
     pass_no = models.IntegerField(default=1)
     folder = models.CharField(max_length=200, blank=True, default="")
     token = models.CharField(max_length=64, unique=True)  # of the engine's wait
-    title = models.CharField(max_length=300)
-    summary = models.TextField(blank=True, default="")  # markdown
-    actions = JSONText(default=list)  # [{step, item, family, connection, config, sentence}]
+    title = PayloadText(max_length=300, row=("id",))
+    summary = PayloadText(blank=True, default="", row=("id",))  # markdown
+    actions = JSONText(default=list, row=("id",))  # [{step, item, family, connection, config, sentence}]
     digest = models.CharField(max_length=64)
-    form_schema = JSONText(default=dict)
+    form_schema = JSONText(default=dict, row=("id",))
     irreversible = models.BooleanField(default=False)
     quorum = models.PositiveSmallIntegerField(default=1)
     reviewers = JSONText(default=dict)  # {users, groups, exclude}
@@ -62,7 +65,7 @@ class ApprovalRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.title
+        return str(self.title)
 
 
 class NamedReviewer(models.Model):
@@ -99,8 +102,8 @@ class Decision(models.Model):
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     verdict = models.CharField(max_length=8, choices=Verdict.choices)
     digest = models.CharField(max_length=64)  # what this person saw
-    form = JSONText(default=dict)
-    comment = models.TextField(blank=True, default="")
+    form = JSONText(default=dict, row=_DECISION)
+    comment = PayloadText(blank=True, default="", row=_DECISION)
     at = models.FloatField()
 
     class Meta:

@@ -291,6 +291,8 @@ WHITENOISE_AUTOREFRESH = DEBUG
 MEDIA_ROOT = DATA_DIR / "files"
 #: resources are encrypted in their storage, with the newest key of the ring
 ENCRYPT_RESOURCES = env.bool("ENCRYPT_RESOURCES", default=False)
+#: what runs keep in the database is sealed, with the newest key of the ring (resources/payloads.py)
+ENCRYPT_PAYLOADS = env.bool("ENCRYPT_PAYLOADS", default=False)
 STORAGES: dict[str, dict[str, Any]] = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

@@ -52,3 +52,36 @@ def refuse_changes(
             editor.execute(f"DROP TRIGGER {table}_no_replace_{'_'.join(columns)}")
 
     return migrations.RunPython(forwards, backwards)
+
+
+def allow_sealing(table: str, reason: str, *, sealed: tuple[str, ...], kept: tuple[str, ...]) -> migrations.RunPython:
+    """An operation after which an UPDATE on a table of `refuse_changes(deletes=False)` may seal texts.
+
+    `sealed`: the columns that may become sealed values; `kept`: all others, which stay as they are.
+    """
+    is_same = "(NEW.{0} IS NOT DISTINCT FROM OLD.{0}{1})"
+    conditions = [is_same.format(column, "") for column in kept]
+    conditions += [is_same.format(column, f" OR substr(NEW.{column}, 1, 7) = 'sealed:'") for column in sealed]
+    only = " AND ".join(conditions)
+    refuse = f"RAISE EXCEPTION '{reason}' USING ERRCODE = 'integrity_constraint_violation'"
+
+    def make(editor: Any, postgres: str, sqlite: str) -> None:
+        if editor.connection.vendor == "postgresql":
+            editor.execute(
+                f"CREATE OR REPLACE FUNCTION {table}_refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN {postgres} {refuse}; END $$"
+            )
+            return
+        editor.execute(f"DROP TRIGGER {table}_no_update")
+        editor.execute(
+            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} {sqlite} "
+            f"BEGIN SELECT RAISE(ABORT, '{reason}'); END"
+        )
+
+    def forwards(apps: Any, editor: Any) -> None:
+        make(editor, f"IF {only} THEN RETURN NEW; END IF;", f"WHEN NOT ({only.replace('IS NOT DISTINCT FROM', 'IS')})")
+
+    def backwards(apps: Any, editor: Any) -> None:
+        make(editor, "", "")
+
+    return migrations.RunPython(forwards, backwards)

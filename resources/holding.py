@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from django.db import connection
+
+from resources.payloads import NAMES_RESOURCE, Column
 
 #: ids of resources -> those that are held, each with who holds it, such as "the run …"
 Finder = Callable[[Collection[str]], dict[str, str]]
@@ -36,13 +39,30 @@ def named(text: str) -> set[str]:
     return set(_ADDRESS.findall(text))
 
 
-def named_in(statements: Iterable[tuple[str, list[str]]], ids: Collection[str]) -> dict[str, str]:
-    """Those of `ids` whose address occurs in a text: each statement gives (who, text) for every text to look at."""
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A statement that gives (who, text, what names its row …) of every text of a column that may name a resource."""
+
+    sql: str
+    params: list[str]
+    column: Column
+
+
+def naming(text: str) -> str:
+    """SQL that is true of a text that names resources, sealed or not. Takes NAMING as parameters."""
+    return f"({text} LIKE %s OR {text} LIKE %s)"
+
+
+NAMING: Final = ("%res://%", f"sealed:_:%{NAMES_RESOURCE}:%")
+
+
+def named_in(texts: Iterable[Texts], ids: Collection[str]) -> dict[str, str]:
+    """Those of `ids` whose address occurs in a text. Raises CannotDecrypt: what cannot be read may name any."""
     wanted, found = set(ids), dict[str, str]()
     with connection.cursor() as cursor:
-        for sql, params in statements:
-            cursor.execute(sql, params)
+        for one in texts:
+            cursor.execute(one.sql, one.params)
             while rows := cursor.fetchmany(200):
-                for who, text in rows:
-                    found.update(dict.fromkeys(wanted.intersection(_ADDRESS.findall(text or "")), who))
+                for who, text, *row in rows:
+                    found.update(dict.fromkeys(wanted & named(one.column.open(text, row)), who))
     return found

@@ -74,7 +74,7 @@ def get(*, namespace: str, key: str, now: float, default: Json = None) -> Json:
 def entry(*, namespace: str, key: str, now: float) -> tuple[Json, int]:
     """(value, version) of a key; (None, 0) where there is none."""
     _check_key(namespace, key)
-    found = _live(namespace, now).filter(key=key).only("value", "version").first()
+    found = _live(namespace, now).filter(key=key).only("namespace", "key", "value", "version").first()
     return (None, 0) if found is None else (found.value, found.version)
 
 

@@ -332,7 +332,7 @@ class UploadPart(models.Model):
 class KvEntry(models.Model):
     namespace = models.CharField(max_length=80)  # "flow:<slug>" or "shared"
     key = models.CharField(max_length=200)
-    value = JSONText(null=True)
+    value = JSONText(null=True, row=("namespace", "key"))
     version = models.PositiveBigIntegerField(default=1)
     expires_at = models.FloatField(null=True)  # epoch seconds; None: never
     updated_at = models.DateTimeField(auto_now=True)
@@ -352,7 +352,7 @@ class KvWrite(models.Model):
     """The answer of a write by its idempotency key, made with it in one transaction: a repeat changes nothing."""
 
     idempotency_key = models.CharField(primary_key=True, max_length=200)
-    result = JSONText(null=True)
+    result = JSONText(null=True, row=("idempotency_key",))
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:

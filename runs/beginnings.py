@@ -11,8 +11,7 @@ import psycopg
 from django.db import connection
 
 from flows.definition.plan import Plan
-from resources.fields import dumps
-from runs import ranks
+from runs import columns, ranks
 from runs.models import Run
 
 _KEY = """
@@ -48,12 +47,13 @@ def insert_run(run: Run, actor: str, data: dict[str, Any]) -> None:
         cursor.execute(
             _RUN,
             [
-                run.pk, run.flow_id, run.release_id, str(run.status), run.version, run.seq, dumps(run.input),
-                dumps(run.trigger), run.starter_id, run.limit_key, run.placed, run.priority,
+                run.pk, run.flow_id, run.release_id, str(run.status), run.version, run.seq,
+                columns.INPUT.dump(run.input, run.pk), columns.TRIGGER.dump(run.trigger, run.pk),
+                run.starter_id, run.limit_key, run.placed, run.priority,
                 run.parent_id, run.parent_step, run.parent_item, run.depth, run.created_at,
             ],
         )  # fmt: skip
-        cursor.execute(_CREATED, [run.pk, False, run.created_at, actor, dumps(data)])
+        cursor.execute(_CREATED, [run.pk, False, run.created_at, actor, columns.DATA.dump(data, run.pk, 1)])
 
 
 def enqueue_start(run_id: str, at: float, plan: Plan, flow_id: int, priority: int) -> None:
@@ -102,9 +102,10 @@ def at_once(run: Run, plan: Plan, actor: str, data: dict[str, Any], source: str,
         return False
     place = ranks.rank_of(run.flow_id, plan.queue, run.priority, run.created_at)
     params = [
-        run.flow_id, source, key or "", run.pk, mark, run.created_at, run.release_id, dumps(run.input),
-        dumps(run.trigger), run.starter_id, run.priority, run.parent_id, run.parent_step, run.parent_item, run.depth,
-        actor, dumps(data), plan.queue, place,
+        run.flow_id, source, key or "", run.pk, mark, run.created_at, run.release_id,
+        columns.INPUT.dump(run.input, run.pk), columns.TRIGGER.dump(run.trigger, run.pk), run.starter_id, run.priority,
+        run.parent_id, run.parent_step, run.parent_item, run.depth, actor, columns.DATA.dump(data, run.pk, 1),
+        plan.queue, place,
     ]  # fmt: skip
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.RawCursor(connection.connection) as cursor:

@@ -11,6 +11,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Floor
 
 from resources.access import Actor, folder_filter
+from resources.payloads import BOUND, NAMES_RESOURCE
 from runs.models import ENDED, Run, RunStatus, WaitToken
 
 PAGE = 25
@@ -100,7 +101,11 @@ def in_scope(rows: QuerySet[Run], asked: Asked, now: float) -> QuerySet[Run]:
         rows = rows.filter(flow__slug=asked.flow)
     if asked.trigger:
         rows = rows.annotate(trigger_text=Cast("trigger", TextField()))
-        rows = rows.filter(trigger_text__contains=f'"kind":"{asked.trigger}"')
+        # of a sealed one, the kind is what can be read
+        kind = Q(trigger_text__contains=f'"kind":"{asked.trigger}"')
+        tags = (f":{asked.trigger}:", f":{asked.trigger}{NAMES_RESOURCE}:")
+        tagged = Q(trigger_text__contains=tags[0]) | Q(trigger_text__contains=tags[1])
+        rows = rows.filter(kind | Q(trigger_text__startswith=BOUND) & tagged)
     if asked.q:
         rows = rows.filter(
             Q(id__startswith=asked.q.lower()) | Q(flow__slug__icontains=asked.q) | Q(flow__title__icontains=asked.q)

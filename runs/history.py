@@ -7,8 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from resources.fields import dumps
-from runs import bell, clock
+from runs import bell, clock, columns
 from runs.engine.state import NO_ITEM
 
 Json = Any
@@ -30,10 +29,11 @@ def append(
     with connection.cursor() as cursor:
         cursor.execute("UPDATE runs_run SET version = version + 1, seq = seq + 1 WHERE id = %s RETURNING seq", [run_id])
         (seq,) = cursor.fetchone()
+        kept = columns.DATA.dump(dict(data or {}), run_id, seq)
         cursor.execute(
             "INSERT INTO runs_runevent (run_id, seq, type, schema, cause, step, item, at, actor, data) "
             "VALUES (%s, %s, %s, 1, %s, %s, %s, %s, %s, %s)",
-            [run_id, seq, type_, False, step, item, clock.now(), actor, dumps(dict(data or {}))],
+            [run_id, seq, type_, False, step, item, clock.now(), actor, kept],
         )
     bell.ring_on_commit(bell.EVENTS)
     return int(seq)

@@ -14,33 +14,29 @@ from django.db import IntegrityError, transaction
 from resources import artifacts, holding
 from resources.errors import NotFound
 from resources.models import Artifact, ResourceUse
+from resources.payloads import Column
+from runs import columns
 from runs.models import ENDED, Run, RunStatus
 
 #: resources of one large output that are looked for
 MOST_NAMED: Final = 1000
 OPEN: Final = [status.value for status in RunStatus if status not in ENDED]
 _MARKS: Final = ", ".join(["%s"] * len(OPEN))
-_TEXTS: Final = {
-    "runs_run": ("input", "trigger", "output", "error", "control"),
-    "runs_steprun": ("state", "output", "live"),
-    "runs_runevent": ("data",),
-    "runs_waittoken": ("answer", "response"),
-}
+_COLUMNS: Final = (
+    columns.INPUT, columns.TRIGGER, columns.OUTPUT, columns.ERROR, columns.CONTROL, columns.STATE, columns.STEP_OUTPUT,
+    columns.LIVE, columns.DATA, columns.ANSWER, columns.RESPONSE,
+)  # fmt: skip
 
 
-def _statements() -> list[tuple[str, list[str]]]:
-    found = []
-    for table, columns in _TEXTS.items():
-        join = "" if table == "runs_run" else f'JOIN "{table}" t ON t.run_id = r.id'
-        source = "r" if table == "runs_run" else "t"
-        for column in columns:
-            text = f'{source}."{column}"'
-            sql = (
-                f"SELECT 'the run ' || r.id, {text} FROM runs_run r {join} "  # noqa: S608  our own names
-                f"WHERE (r.status IN ({_MARKS}) OR r.dead_at IS NOT NULL) AND {text} LIKE %s"
-            )
-            found.append((sql, [*OPEN, "%res://%"]))
-    return found
+def _texts_of(column: Column) -> holding.Texts:
+    join = "" if column.table == "runs_run" else f'JOIN "{column.table}" t ON t.run_id = r.id'
+    source = "t" if join else "r"
+    text, row = f'{source}."{column.name}"', ", ".join(f"{source}.{name}" for name in column.row)
+    sql = (
+        f"SELECT 'the run ' || r.id, {text}, {row} FROM runs_run r {join} "  # noqa: S608  our own names
+        f"WHERE (r.status IN ({_MARKS}) OR r.dead_at IS NOT NULL) AND {holding.naming(text)}"
+    )
+    return holding.Texts(sql, [*OPEN, *holding.NAMING], column)
 
 
 def by_runs(ids: Collection[str]) -> dict[str, str]:
@@ -52,7 +48,7 @@ def by_runs(ids: Collection[str]) -> dict[str, str]:
     alive = {pk for pk, status, dead_at in rows if status in OPEN or dead_at is not None}
     found = {pk: f"the run {run}" for pk, run in [*origins.items(), *users] if run in alive}
     left = [one for one in ids if one not in found]
-    return found | (holding.named_in(_statements(), left) if left else {})
+    return found | (holding.named_in(map(_texts_of, _COLUMNS), left) if left else {})
 
 
 def use_named(text: str, run_id: str) -> None:

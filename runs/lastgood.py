@@ -15,8 +15,7 @@ from django.db import DatabaseError, connection
 
 from flows.resolve import load_kept
 from resources.errors import OrchestraError
-from resources.fields import dumps
-from runs import clock
+from runs import clock, columns
 from runs.engine.fanout import REF
 from runs.engine.state import NO_ITEM, Step
 from runs.large import storable
@@ -44,7 +43,7 @@ def mark_of(loaded: Loaded, step: Step) -> str:
 def keep(loaded: Loaded, step: Step, output: Json) -> None:
     """Remember it. A database that is gone costs the memory, not the result."""
     where: list[str | int | float] = [loaded.flow_id, step.id, mark_of(loaded, step)]
-    row = [*where, loaded.state.run_id, clock.now(), dumps(output)]
+    row = [*where, loaded.state.run_id, clock.now(), columns.LAST_GOOD.dump(output, *where)]
     try:
         with connection.cursor() as cursor:
             cursor.execute(_KEEP, row)

@@ -51,7 +51,8 @@ def of_run(run: Run) -> dict[str, Any] | None:
         older = Run.objects.filter(flow_id=run.flow_id, release_id__lt=run.release_id, ended_at__isnull=True)
         ids = list(older.order_by("created_at").values_list("pk", flat=True)[:NAMED])
         return _held("release", "Runs of older releases have to end first.", position, holders=ids)
-    label = LimitKey.objects.filter(digest=run.limit_key).values_list("label", flat=True).first() or ""
+    found = LimitKey.objects.filter(digest=run.limit_key).only("digest", "label").first()
+    label = found.label if found is not None else ""
     ids = limits.holders(run.flow_id, run.limit_key)[:NAMED]
     said = f"The concurrency key {label!r} has no free place." if run.limit_key else "It is admitted in a moment."
     return _held("key", said, position, key=label, holders=ids)

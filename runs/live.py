@@ -20,7 +20,7 @@ from flows.steps.base import Refused
 from resources.fields import dumps
 from resources.masking import Masker
 from resources.stop import Stop
-from runs import clock, history
+from runs import clock, columns, history
 from runs.engine.state import LOST, Step
 
 Json = Any
@@ -120,7 +120,8 @@ class Live:
             kept["progress"] = {**kept["progress"], "message": message}
         if "tail" in kept:  # the mask may need what is before the part that is shown, and what comes next
             kept["tail"] = self.masker.open_text(kept["tail"])[-MAX_TAIL:].replace("\0", "")
-        row: list[Any] = [dumps({"attempt": self.step.attempt, **kept}), self.run_id, *self.step.key, self.step.attempt]
+        place = (self.run_id, *self.step.key)
+        row: list[Any] = [columns.LIVE.dump({"attempt": self.step.attempt, **kept}, *place), *place, self.step.attempt]
         try:
             with connection.cursor() as cursor:
                 cursor.execute(_WRITE, row)
@@ -135,10 +136,10 @@ class Live:
             row = cursor.fetchone()
         if row is None or row[2] != "running" or row[3] != self.step.attempt:
             return "cancelled"
-        ending = json.loads(row[1]).get("ending") or {}
+        ending = columns.CONTROL.load(row[1], self.run_id).get("ending") or {}
         if row[0] == "cancelling" and ending.get("phase", "stopping") == "stopping":
             return "cancelled"
-        state = json.loads(row[4])
+        state = columns.STATE.load(row[4], self.run_id, *self.step.key)
         if state.get("reason") == LOST:  # a join went on without it
             return "cancelled"
         return str(state.get("stopping", ""))
@@ -157,5 +158,5 @@ def left_by(run_id: str, step: Step) -> Json:
             "SELECT live FROM runs_steprun WHERE run_id = %s AND step = %s AND item = %s", [run_id, *step.key]
         )
         row = cursor.fetchone()
-    live = json.loads(row[0]) if row is not None and row[0] else {}
+    live = columns.LIVE.load(row[0], run_id, *step.key) if row is not None and row[0] else {}
     return live.get("checkpoint") if live.get("attempt") == step.attempt else None

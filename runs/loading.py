@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from django.db import connection
 from flows.definition.bindings import Place
 from flows.definition.plan import Plan
 from flows.models import Release
+from runs import columns
 from runs.engine.state import Key, State, Step
 from runs.rows import step_of
 
@@ -67,10 +67,6 @@ SELECT run_id, step, item, status, pass_no, attempt, state, output, started_at, 
   FROM runs_steprun WHERE version > %s AND run_id"""
 
 
-def _json(value: str | None) -> Json:
-    return None if value is None else json.loads(value)
-
-
 def load(run_id: str, before: Loaded | None = None) -> Loaded | None:
     """The run as it is, or None. With `before`, only what changed since is read."""
     make = _read([run_id], -1 if before is None else before.state.version, before).get(run_id)
@@ -114,24 +110,25 @@ def _made(row: Sequence[Any], rows: Sequence[Sequence[Any]], before: Loaded | No
     if before is not None and before.state.version == row[2]:
         return before
     steps: dict[Key, Step] = dict(before.state.steps) if before is not None else {}
-    for _, *r in rows:
-        step = step_of(r[0], r[1], r[2], r[3], r[4], json.loads(r[5]), _json(r[6]), r[7], r[8])
+    for run, *r in rows:
+        extra, output = columns.STATE.load(r[5], run, r[0], r[1]), columns.STEP_OUTPUT.load_null(r[6], run, r[0], r[1])
+        step = step_of(r[0], r[1], r[2], r[3], r[4], extra, output, r[7], r[8])
         steps[step.key] = step
     return _loaded(row[0], row[1:], steps)
 
 
 def _loaded(run_id: str, row: Sequence[Any], steps: dict[Key, Step]) -> Loaded:
-    control = json.loads(row[7])
+    control = columns.CONTROL.load(row[7], run_id)
     state = State(
         run_id=run_id,
         status=row[0],
         version=row[1],
         seq=row[2],
-        input=_json(row[3]),
-        trigger=_json(row[4]),
+        input=columns.INPUT.load_null(row[3], run_id),
+        trigger=columns.TRIGGER.load_null(row[4], run_id),
         steps=steps,
-        output=_json(row[5]),
-        error=_json(row[6]),
+        output=columns.OUTPUT.load_null(row[5], run_id),
+        error=columns.ERROR.load_null(row[6], run_id),
         paused=control.get("paused"),
         cancel=control.get("cancel"),
         ending=control.get("ending"),

@@ -12,9 +12,11 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from resources.fields import JSONText
+from resources.fields import JSONText, PayloadText
 from resources.ids import new_id
 
+#: `row` of a field that may be sealed at rest: what names its row
+_STEP_ROW = ("run_id", "step", "item")
 NO_ITEM = -1  # a step run that is not an item of a fan-out
 
 
@@ -49,8 +51,9 @@ class Run(models.Model):
     status = models.CharField(max_length=12, choices=RunStatus.choices)
     version = models.BigIntegerField(default=0)  # raised by every change; the compare-and-set of the engine
     seq = models.BigIntegerField(default=0)  # last event's number within the run
-    input = JSONText(default=dict)
-    trigger = JSONText(default=dict)  # {kind, name, …}: what the expression name `trigger` shows
+    input = JSONText(default=dict, row=("id",))
+    # {kind, name, …}: what the expression name `trigger` shows
+    trigger = JSONText(default=dict, row=("id",), tag="kind")
     starter = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         models.PROTECT,
@@ -58,9 +61,9 @@ class Run(models.Model):
         related_name="+",
         db_index=False,
     )
-    output = JSONText(null=True)
-    error = JSONText(null=True)  # {class, message, step, details}
-    control = JSONText(default=dict)  # pause and cancel requests as the pure core keeps them
+    output = JSONText(null=True, row=("id",))
+    error = JSONText(null=True, row=("id",))  # {class, message, step, details}
+    control = JSONText(default=dict, row=("id",))  # pause and cancel requests as the pure core keeps them
     limit_key = models.CharField(max_length=64, blank=True, default="")  # digest of the concurrency key
     degraded = models.BooleanField(default=False, db_default=False)  # a fallback stood in for a step
     error_class = models.CharField(max_length=64, blank=True, default="", db_default="")  # the error's, for filters
@@ -135,9 +138,11 @@ class StepRun(models.Model):
     version = models.BigIntegerField()  # the run's version at its last change: reload only what moved
     pass_no = models.IntegerField(default=1)
     attempt = models.IntegerField(default=0)  # attempts ever started; the fence of the running one
-    state = JSONText(default=dict)  # the rest of what the pure core keeps: tries, lost, wait, error, digest …
-    output = JSONText(null=True)
-    live = JSONText(null=True)  # of the running attempt: {attempt, progress, tail, log, checkpoint}; see runs/live.py
+    # the rest of what the pure core keeps: tries, lost, wait, error, digest …
+    state = JSONText(default=dict, row=_STEP_ROW)
+    output = JSONText(null=True, row=_STEP_ROW)
+    # of the running attempt: {attempt, progress, tail, log, checkpoint}; see runs/live.py
+    live = JSONText(null=True, row=_STEP_ROW)
     started_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
 
@@ -158,7 +163,7 @@ class LastGood(models.Model):
     mark = models.CharField(max_length=64, blank=True)  # digest of the item's key; "" for a step that is no item
     run_id = models.CharField(max_length=26)  # where it comes from; that run may be gone
     at = models.FloatField()
-    output = JSONText(null=True)
+    output = JSONText(null=True, row=("flow_id", "step", "mark"))
 
     class Meta:
         constraints: ClassVar = [
@@ -237,7 +242,7 @@ class RunEvent(models.Model):
     item = models.IntegerField(default=NO_ITEM)
     at = models.FloatField()
     actor = models.CharField(max_length=150, blank=True, default="")
-    data = JSONText(default=dict)
+    data = JSONText(default=dict, row=("run_id", "seq"))
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["run", "seq"], name="run_event_seq")]
@@ -267,8 +272,8 @@ class WaitToken(models.Model):
     pass_no = models.IntegerField(default=1)
     kind = models.CharField(max_length=16)
     status = models.CharField(max_length=8, choices=Status.choices)
-    answer = JSONText(null=True)  # the first signal's payload
-    response = JSONText(null=True)  # what the first caller was told; a duplicate is told the same
+    answer = JSONText(null=True, row=("token",))  # the first signal's payload
+    response = JSONText(null=True, row=("token",))  # what the first caller was told; a duplicate is told the same
     expires_at = models.FloatField(null=True)  # an answer after it is late even where the timer has not fired yet
     answered_at = models.FloatField(null=True)
 
@@ -303,11 +308,11 @@ class LimitKey(models.Model):
 
     flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="+")
     digest = models.CharField(max_length=64, unique=True)  # SHA-256 of flow and key
-    label = models.CharField(max_length=200, blank=True, default="")  # the key as people know it
+    label = PayloadText(max_length=200, blank=True, default="", row=("digest",))  # the key as people know it
     active = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
-        return self.label
+        return str(self.label)
 
 
 class FlowGate(models.Model):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
-from resources.fields import dumps
 from runs.engine.state import State, Step
 
 Json = Any
@@ -69,11 +68,6 @@ def control_of(state: State) -> dict[str, Json]:
     if state.times is not None:
         control["times"] = dict(state.times)
     return control
-
-
-def text(value: Json) -> str | None:
-    """JSON text for a nullable column: None is NULL."""
-    return None if value is None else dumps(value)
 
 
 #: ends of a run that gave up

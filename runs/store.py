@@ -12,8 +12,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from resources.fields import dumps
-from runs import bell, children, hot, limits, permits, queue_rows, statements, waits
+from runs import bell, children, columns, hot, limits, permits, queue_rows, statements, waits
 from runs.batch import Batch, Row, Writer
 from runs.engine.state import FANNED, Key, State, Step, state_with
 from runs.engine.turn import Decision
@@ -22,7 +21,7 @@ from runs.named import matching
 from runs.queue import Claim
 from runs.queue_rows import Hold, Line
 from runs.races import Stale
-from runs.rows import control_of, dead_at, error_class, step_extra, text
+from runs.rows import control_of, dead_at, error_class, step_extra
 
 Json = Any
 
@@ -140,9 +139,11 @@ def _rows(before: State, after: State, saving: Save) -> tuple[State, list[list[J
 
 
 def _results(state: State) -> list[Json]:
+    run = state.run_id
     return [
-        text(state.output), text(state.error), dumps(control_of(state)), state.degraded, state.started_at,
-        state.ended_at, error_class(state.error), dead_at(state),
+        columns.OUTPUT.dump_null(state.output, run), columns.ERROR.dump_null(state.error, run),
+        columns.CONTROL.dump(control_of(state), run), state.degraded, state.started_at, state.ended_at,
+        error_class(state.error), dead_at(state),
     ]  # fmt: skip
 
 
@@ -184,16 +185,17 @@ def _write_steps(batch: Writer, state: State, decisions: Sequence[Decision]) -> 
 
 
 def _step_row(state: State, step: Step) -> list[Json]:
+    row = (state.run_id, step.id, step.item)
     return [
-        state.run_id, step.id, step.item, step.status, state.version, step.pass_no, step.attempt,
-        dumps(step_extra(step)), text(step.output), step.started_at, step.ended_at,
+        *row, step.status, state.version, step.pass_no, step.attempt, columns.STATE.dump(step_extra(step), *row),
+        columns.STEP_OUTPUT.dump_null(step.output, *row), step.started_at, step.ended_at,
     ]  # fmt: skip
 
 
 def _event_rows(state: State, saving: Save) -> list[list[Json]]:
     events = [e for d in saving.decisions for e in d.events]
-    first = state.seq - len(events) + 1
+    run, dump = state.run_id, columns.DATA.dump
     return [
-        [state.run_id, first + i, e.type, e.cause, e.step, e.item, saving.now, e.actor, dumps(dict(e.data))]
-        for i, e in enumerate(events)
+        [run, seq, e.type, e.cause, e.step, e.item, saving.now, e.actor, dump(dict(e.data), run, seq)]
+        for seq, e in enumerate(events, state.seq - len(events) + 1)
     ]

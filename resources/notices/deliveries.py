@@ -12,6 +12,8 @@ from resources.models import NoticeDelivery, NoticeDigest
 
 Json = Any
 IN_APP = "in_app"
+_ERROR: Any = NoticeDelivery._meta.get_field("error")
+_REFUSED: Any = NoticeDelivery._meta.get_field("refused")
 _MAX_REFUSED = 20  # recipients listed
 
 
@@ -53,8 +55,9 @@ def end(
     refused: Iterable[Json] = (),
 ) -> None:  # fmt: skip
     """How it ended. A row that another attempt has taken for lost is put right."""
+    said, names = _ERROR.of_row(error[:500], sender.key, channel), list(refused)[:_MAX_REFUSED]
     NoticeDelivery.objects.filter(key=sender.key, channel=channel).update(
-        status=status, at=now, error=error[:500], message_id=message_id, refused=list(refused)[:_MAX_REFUSED]
+        status=status, at=now, error=said, message_id=message_id, refused=_REFUSED.of_row(names, sender.key, channel)
     )
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from resources.fields import JSONText
+from resources.fields import JSONText, PayloadText
 
 
 class Notice(models.Model):
@@ -17,8 +17,8 @@ class Notice(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notices", db_index=False)
     key = models.CharField(max_length=200)
     kind = models.CharField(max_length=16)  # one of resources.notices.kinds.KINDS
-    title = models.CharField(max_length=300)
-    text = models.TextField(blank=True, default="")  # Markdown
+    title = PayloadText(max_length=300, row=("user_id", "key"))
+    text = PayloadText(blank=True, default="", row=("user_id", "key"))  # Markdown
     url = models.CharField(max_length=300, blank=True, default="")  # a path of the product
     at = models.FloatField()
     read_at = models.FloatField(null=True)
@@ -104,9 +104,10 @@ class NoticeDelivery(models.Model):
     item = models.PositiveIntegerField(null=True)
     status = models.CharField(max_length=8, choices=Status.choices)
     recipients = models.PositiveIntegerField(default=0)
-    refused = JSONText(default=list)  # [{to, said}] of recipients that were refused, or are not known
+    # [{to, said}] of recipients that were refused, or are not known
+    refused = JSONText(default=list, row=("key", "channel"))
     message_id = models.CharField(max_length=250, blank=True, default="")
-    error = models.CharField(max_length=500, blank=True, default="")
+    error = PayloadText(max_length=500, blank=True, default="", row=("key", "channel"))
     at = models.FloatField()
     digest = models.ForeignKey(NoticeDigest, models.SET_NULL, null=True, related_name="messages")
     title = models.CharField(max_length=300, blank=True, default="")  # of a message in a digest

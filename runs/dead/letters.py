@@ -12,6 +12,7 @@ from django.db.models.functions import Cast
 from resources.access import Actor, folder_filter
 from resources.errors import BadInput
 from resources.paging import decode_cursor, encode_cursor
+from resources.payloads import BOUND
 from runs.models import Run
 
 Json = Any
@@ -76,7 +77,9 @@ def dead_letters(actor: Actor, asked: Filter, role: str = "viewer") -> QuerySet[
 def _matching(rows: QuerySet[Run], text: str) -> QuerySet[Run]:
     rows = rows.annotate(error_text=Cast("error", TextField()))
     by_flow = Q(flow__slug__icontains=text) | Q(flow__title__icontains=text)
-    return rows.filter(Q(id__startswith=text.lower()) | by_flow | Q(error_text__icontains=text))
+    # of a sealed error its class is what can be read
+    by_error = Q(error_text__icontains=text) & ~Q(error_text__startswith=BOUND) | Q(error_class__icontains=text)
+    return rows.filter(Q(id__startswith=text.lower()) | by_flow | by_error)
 
 
 def page_of(rows: QuerySet[Run], *, cursor: str | None, limit: int) -> tuple[list[Run], str | None]:

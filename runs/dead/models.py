@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from resources.fields import JSONText
+from resources.fields import JSONText, PayloadText
 
 
 class ReplayBatch(models.Model):
@@ -73,7 +73,7 @@ class ReplayItem(models.Model):
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
     new_run = models.CharField(max_length=26, blank=True, default="")
     code = models.CharField(max_length=64, blank=True, default="")
-    message = models.CharField(max_length=500, blank=True, default="")
+    message = PayloadText(max_length=500, blank=True, default="", row=("batch_id", "run_id"))
     at = models.FloatField(null=True)
 
     class Meta:

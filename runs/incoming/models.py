@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from resources.fields import PayloadText
+
 
 class HookDelivery(models.Model):
     """Written after the answer, in batches (see deliveries.py); times are float epoch seconds."""
@@ -25,7 +27,7 @@ class HookDelivery(models.Model):
     refused = models.BooleanField()  # kept apart, so that refused calls do not push out the others
     http = models.PositiveSmallIntegerField()
     code = models.CharField(max_length=64, blank=True, default="")
-    reason = models.CharField(max_length=300, blank=True, default="")
+    reason = PayloadText(max_length=300, blank=True, default="", row=("flow_id", "trigger", "run_id"))
     run_id = models.CharField(max_length=26, blank=True, default="")  # no key: the run may be gone before this
     address = models.CharField(max_length=64, blank=True, default="")
 

@@ -119,6 +119,9 @@ def _requeue(pk: str, run_id: str, now: float) -> None:
 def beat(job: Job, fence: int, now: float, changes: dict[str, Json]) -> bool:
     """The holder is there: its lease begins anew. False: it is no holder any more."""
     held = Job.objects.filter(pk=job.pk, state=Job.State.CLAIMED, fence=fence)
+    field: Any = Job._meta.get_field("progress")
+    if "progress" in changes:
+        changes = {**changes, "progress": field.of_row(changes["progress"], job.pk)}
     if not held.update(lease_until=now + F("lease"), **changes):
         return False
     Runner.objects.filter(jobs=job.pk).update(seen_at=now)

@@ -17,6 +17,7 @@ from runs.jobs.models import Job, JobLog
 Json = Any
 MAX_PIECE: Final = 256 * 1024
 MAX_LOG: Final = 16 * 1024 * 1024
+_DATA: Final[Any] = JobLog._meta.get_field("data")
 _CUT: Final = f"\n[cut here: {MAX_LOG // 1024 // 1024} MiB of a log are kept]\n".encode()
 
 
@@ -51,7 +52,7 @@ def _keep(job: Job, data: bytes, masker: Masker) -> None:
         shown = masks.add(job, masker, data[: MAX_LOG - job.log_size], last=True) + _CUT
     else:
         shown = masks.add(job, masker, data)
-    JobLog.objects.create(job=job, offset=job.log_size, data=shown)
+    JobLog.objects.create(job=job, offset=job.log_size, data=_DATA.kept(shown, job.pk, job.log_size))
     job.log_size += len(data)
     job.save(update_fields=["log_size", "held"])
     waits.show(job, shown.decode(errors="replace"))
@@ -72,8 +73,8 @@ def seal(job: Job, masker: Masker) -> tuple[Json, int]:
 
 
 def _pieces(job: Job, masker: Masker) -> Iterator[bytes]:
-    for data in JobLog.objects.filter(job=job).order_by("offset").values_list("data", flat=True).iterator(20):
-        yield bytes(data)
+    for offset, data in JobLog.objects.filter(job=job).order_by("offset").values_list("offset", "data").iterator(20):
+        yield _DATA.plain(bytes(data), job.pk, offset)
     yield masks.add(job, masker, b"", last=True)
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from resources.fields import JSONText
+from resources.fields import JSONText, PayloadBytes
 from resources.ids import new_id
 
 NO_ITEM = -1
@@ -70,7 +70,7 @@ class Job(models.Model):
     labels = JSONText(default=list)
     label_key = models.CharField(max_length=420)  # its labels, sorted, with spaces between
     priority = models.SmallIntegerField(default=0)
-    spec = JSONText(default=dict)  # what the runner is given: input, command, env, files, key, schema
+    spec = JSONText(default=dict, row=("id",))  # what the runner is given: input, command, env, files, key, schema
     state = models.CharField(max_length=9, choices=State.choices, default=State.QUEUED)
     runner = models.ForeignKey(Runner, models.SET_NULL, null=True, related_name="jobs")
     fence = models.IntegerField(default=0)
@@ -79,13 +79,13 @@ class Job(models.Model):
     takeovers = models.IntegerField(default=0)
     max_takeovers = models.IntegerField(default=0)
     cancelled_at = models.FloatField(null=True)  # nobody waits for it any more; its runner is told
-    result = JSONText(null=True)  # what the core is told
-    said = JSONText(null=True)  # what its runner ended it with: a repeat gets the same answer
-    progress = JSONText(null=True)
+    result = JSONText(null=True, row=("id",))  # what the core is told
+    said = JSONText(null=True, row=("id",))  # what its runner ended it with: a repeat gets the same answer
+    progress = JSONText(null=True, row=("id",))
     log_size = models.BigIntegerField(default=0)  # bytes
-    log = JSONText(null=True)  # the resource of the whole log
+    log = JSONText(null=True, row=("id",))  # the resource of the whole log
     held = models.BinaryField(default=b"")  # the end of its log that may be the beginning of a secret, sealed
-    artifacts = JSONText(default=dict)  # {name: what an output names it by}
+    artifacts = JSONText(default=dict, row=("id",))  # {name: what an output names it by}
     created_at = models.FloatField()
     claimed_at = models.FloatField(null=True)
     ended_at = models.FloatField(null=True)
@@ -114,7 +114,7 @@ class JobLog(models.Model):
 
     job = models.ForeignKey(Job, models.CASCADE, related_name="pieces", db_index=False)
     offset = models.BigIntegerField()
-    data = models.BinaryField()
+    data = PayloadBytes(row=("job_id", "offset"))
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["job", "offset"], name="job_log_once")]

@@ -6,13 +6,12 @@ Lock order: the run, then the job.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
-from runs import bell
+from runs import bell, columns
 from runs.engine import doubt
 from runs.engine import turn as cmd
 from runs.jobs.models import Job
@@ -102,20 +101,21 @@ _SHOW = "UPDATE runs_steprun SET live = %s WHERE run_id = %s AND step = %s AND i
 def show(job: Job, tail: str | None = None) -> None:
     """What the job says now, for the run page; `tail`: text that came. Display only."""
     with connection.cursor() as cursor:
-        where: list[Any] = [job.run_id, job.step, job.item, job.attempt]
+        place: list[Any] = [job.run_id, job.step, job.item]
+        where = [*place, job.attempt]
         cursor.execute(
             "SELECT live FROM runs_steprun WHERE run_id = %s AND step = %s AND item = %s AND attempt = %s", where
         )
         row = cursor.fetchone()
         if row is None:
             return
-        live = json.loads(row[0]) if row[0] else {}
+        live = columns.LIVE.load(row[0], *place) if row[0] else {}
         live = live if live.get("job") == job.pk else {"attempt": job.attempt, "job": job.pk}
         if tail is not None:
             live["tail"] = (live.get("tail", "") + tail)[-MAX_TAIL:].replace("\0", "")
         if job.progress is not None:
             live["progress"] = job.progress
-        cursor.execute(_SHOW, [json.dumps(live), *where])
+        cursor.execute(_SHOW, [columns.LIVE.dump(live, *place), *where])
 
 
 #: characters of what a job says now, on the page

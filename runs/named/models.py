@@ -27,7 +27,7 @@ class NamedEvent(models.Model):
     name = models.ForeignKey(EventName, models.CASCADE, related_name="events", db_index=False)
     folder = models.CharField(max_length=200, blank=True)  # for the flows in it and below it
     key = models.CharField(max_length=200)  # the sender's id: the same one is taken once
-    body = JSONText(null=True)
+    body = JSONText(null=True, row=("name_id", "folder", "key"))
     sender = models.CharField(max_length=150, blank=True)
     received_at = models.FloatField(db_index=True)  # the keeper's: WHERE received_at < …
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from resources.fields import JSONText
+from resources.fields import JSONText, PayloadText
 
 
 class Subscription(models.Model):
@@ -66,9 +66,11 @@ class Delivery(models.Model):
     owner = models.CharField(max_length=64, blank=True, default="")
     fence = models.IntegerField(default=0)  # raised by every claim; a holder with an older one changes nothing
     last_status = models.IntegerField(null=True)  # HTTP status of the last answer
-    last_error = models.CharField(max_length=500, blank=True, default="")
-    tries = JSONText(default=list)  # the last attempts: [{at, status, error, seconds}]
-    excerpt = models.TextField(blank=True, default="")  # beginning of the last answer's body, secrets masked
+    last_error = PayloadText(max_length=500, blank=True, default="", row=("subscription_id", "event_id"))
+    # the last attempts: [{at, status, error, seconds}]
+    tries = JSONText(default=list, row=("subscription_id", "event_id"))
+    # beginning of the last answer's body, secrets masked
+    excerpt = PayloadText(blank=True, default="", row=("subscription_id", "event_id"))
     created_at = models.FloatField()
     ended_at = models.FloatField(null=True)
 
