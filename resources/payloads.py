@@ -45,7 +45,7 @@ _SALT: Final = 16
 _NONCE: Final = 12
 _MOST: Final = 2**24  # values under one salt
 #: say nothing, and are what most of the small columns hold
-_EMPTY: Final = frozenset({"", "{}", "[]"})
+EMPTY: Final = frozenset({"", "{}", "[]"})
 _WORD: Final = re.compile(r"[a-z_]{1,32}")
 
 
@@ -99,7 +99,7 @@ class Column:
     # -- text ------------------------------------------------------------------------------------------------
     def seal(self, text: str, row: Sequence[object] | None, tag: str = "") -> str:
         """`row`: its values; None where they are not known."""
-        if text in _EMPTY:
+        if text in EMPTY:
             return text
         return self.seal_bytes(text.encode(), row, tag + NAMES_RESOURCE if "res://" in text else tag)
 

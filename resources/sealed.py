@@ -7,17 +7,18 @@ while it runs. Broken off, it goes on where it was: what is sealed under the new
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
 
-from resources import audit, blobs, crypto
+from resources import audit, blobs, crypto, resealing
 from resources.access import Actor
 from resources.errors import OrchestraError
 from resources.models import Blob
+from resources.resealing import Resealed
 
 BATCH = 100
 #: looks at a column until one finds nothing left; others may seal under an old key meanwhile, but not for ever
@@ -34,16 +35,6 @@ class Column:
     names: tuple[str, ...]
     place: Callable[..., bytes]
     key_column: str = ""
-
-
-@dataclass(slots=True)
-class Resealed:
-    """What came of one column. `lost`: rows (their names) that no key of the ring opens."""
-
-    label: str
-    changed: int = 0
-    lost: list[str] = field(default_factory=list)
-    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,7 @@ def newest() -> str:
 def in_use() -> InUse:
     """How things are now. Reads every sealed value."""
     counts = {column.label: _counted(column) for column in _columns}
-    return InUse({**counts, "resource": blobs.key_counts()})
+    return InUse({**counts, "resource": blobs.key_counts(), "payload": resealing.key_counts()})
 
 
 def _counted(column: Column) -> dict[str, int]:
@@ -94,7 +85,20 @@ def _counted(column: Column) -> dict[str, int]:
 
 def reseal_all(*, actor: Actor) -> list[Resealed]:
     """Seal everything under the newest key, a batch a transaction. What was changed is audited with each batch."""
-    return [*(_reseal(actor, column) for column in _columns), _reseal_blobs(actor)]
+    return [
+        *(_reseal(actor, column) for column in _columns),
+        _reseal_blobs(actor),
+        _together(resealing.reseal(actor=actor, plain=False)),
+    ]
+
+
+def _together(tables: Iterable[Resealed]) -> Resealed:
+    """Payloads are many tables, and one line for whoever rotates."""
+    done = Resealed("payload")
+    for one in tables:
+        done.changed, done.left = done.changed + one.changed, done.left or one.left
+        done.lost += [f"{one.label} {name}" for name in one.lost]
+    return done
 
 
 def _reseal_blobs(actor: Actor) -> Resealed:

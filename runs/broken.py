@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db import DatabaseError, transaction
 
+from resources.crypto import CannotDecrypt
 from runs import bell, children, clock, history, limits, queue, signals, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
@@ -14,14 +15,16 @@ from runs.engine.ending import GIVEN_UP
 from runs.models import Run, RunStatus, WaitToken, Work
 from runs.queue import Claim
 
+logger = logging.getLogger(__name__)
+
 #: claims of one row before its run is given up
 MAX_CLAIMS: Final = 5
 #: seconds before the next try
 PAUSE: Final = 5.0
 #: tries to end a run that moves
 TRIES: Final = 20
-
-logger = logging.getLogger(__name__)
+#: and before the next look at a run that no key of the ring opens
+UNREADABLE: Final = 60.0
 
 
 def set_aside(claim: Claim, owner: str) -> None:
@@ -30,6 +33,12 @@ def set_aside(claim: Claim, owner: str) -> None:
         queue.give_back(claim, owner, clock.now() + PAUSE * claim.fence)
     else:
         fail(claim.run_id)
+
+
+def wait_for_key(claim: Claim, owner: str, error: CannotDecrypt) -> None:
+    """What nobody can read now is not given up, however long it takes until its key is back in the ring."""
+    logger.error("run %s waits for somebody to look: %s %s", claim.run_id, error.message, error.hint)
+    queue.give_back(claim, owner, clock.now() + UNREADABLE)
 
 
 def _close_waits(run_id: str, now: float) -> None:

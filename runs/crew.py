@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 
+from resources.crypto import CannotDecrypt
 from runs import broken, clock, queue, starting, together
 from runs.engine.state import Key
 from runs.meaning import meaning_of
@@ -151,6 +152,10 @@ class Crew:
             return work()
         except (DatabaseError, Stale):
             raise
+        except CannotDecrypt as error:
+            self._leave(slice_)
+            broken.wait_for_key(slice_.first, self.worker.owner, error)
+            return None
         except Exception:
             logger.exception("run %s broke its worker", slice_.loaded.state.run_id)
             self._leave(slice_)

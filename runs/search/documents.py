@@ -1,7 +1,7 @@
 """Rows -> what of them is found. Reads rows and the beginnings of texts; writes nothing.
 
 Never in it: secrets (no setting of a connection but its address), addresses that answer a wait, what a schema marks as
-sensitive, and the content of resources that are encrypted at rest, which would lie here in the open.
+sensitive, and the content of resources and payloads that are encrypted at rest, which would lie here in the open.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from django.conf import settings
+
 from flows.definition.sensitive import MARK
 from flows.models import Flow
 from resources import artifacts, veiling
 from resources.connections import address_of
+from resources.crypto import CannotDecrypt
 from resources.errors import OrchestraError
 from resources.models import Artifact, Connection
 from runs.hidden import hide
@@ -88,10 +91,27 @@ def _runs(ids: Sequence[str]) -> Iterator[Document]:
 
 
 def mark_of_run(status: str) -> str:
-    return status
+    """Changes with the setting, too: a comparison then finds what is indexed in the open."""
+    return f"{status} sealed" if settings.ENCRYPT_PAYLOADS else status
 
 
 def _run(run: Run) -> Document:
+    parts = [run.pk, run.flow.slug, run.error_class]
+    if not settings.ENCRYPT_PAYLOADS:
+        try:
+            parts = _told(run)
+        except CannotDecrypt as error:  # sealed while the setting was on, and its key is gone
+            logger.warning("the run %s is found by its id only: %s", run.pk, error)
+    body = " · ".join(filter(None, map(str.strip, parts)))
+    return Document(
+        Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], body,
+        run.created_at, flow=run.flow.slug, status=run.status if run.status in ENDED else "open",
+        mark=mark_of_run(run.status),
+    )  # fmt: skip
+
+
+def _told(run: Run) -> list[str]:
+    """What is found of a run whose payloads lie in the open."""
     veil = of_run(run)
     error = run.error if isinstance(run.error, dict) else {}
     parts = [
@@ -102,12 +122,9 @@ def _run(run: Run) -> Document:
         bounded(texts(hide(veil.input(run.input))), MAX_JSON),
         bounded(texts(hide(run.output)), MAX_JSON),
     ]
-    body = veil.text(" · ".join(filter(None, map(str.strip, parts)))).replace(MARK, "…")
-    return Document(
-        Kind.RUN, run.pk, (run.flow.title or run.flow.slug)[:200], body,
-        run.created_at, flow=run.flow.slug, status=run.status if run.status in ENDED else "open",
-        mark=mark_of_run(run.status),
-    )  # fmt: skip
+    return [veil.text(" · ".join(filter(None, map(str.strip, parts)))).replace(MARK, "…")]
+
+
 
 
 # -- flows -----------------------------------------------------------------------------------------------------

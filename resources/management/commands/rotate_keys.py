@@ -1,4 +1,4 @@
-"""Seal every stored secret under the newest encryption key."""
+"""Seal every stored secret, and all else that is sealed, under the newest encryption key."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from resources import sealed
 from resources.access import Actor
 
+#: what to do about a value that no key opens: a secret, a payload
+_MEND = ("set it again", "put its key back into the ring, or restore it from a backup")
+
 
 class Command(BaseCommand):
     help = (
-        "Seal every stored secret under the newest key of the ring. While it runs, everything works; broken off, it "
-        "goes on where it was. Exits 1 where something cannot be opened."
+        "Seal all that is sealed anew under the newest key of the ring, secrets first. While it runs, all works; "
+        "broken off, it goes on where it was. Exits 1 where something cannot be opened."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,7 +32,8 @@ class Command(BaseCommand):
         broken = []
         for done in sealed.reseal_all(actor=Actor.system("manage.py rotate_keys")):
             self.stdout.write(f"{done.label}: {done.changed} sealed under {sealed.newest()}")
-            broken += [f"{done.label} of {name} cannot be opened: set it again." for name in done.lost]
+            mend = _MEND[done.label == "payload"]
+            broken += [f"{done.label} of {name} cannot be opened: {mend}." for name in done.lost]
             if done.left:
                 broken.append(f"{done.label}: others go on sealing under an old key. Restart them with the new ring.")
         for line in broken:
