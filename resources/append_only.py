@@ -55,7 +55,7 @@ def refuse_changes(
 
 
 def allow_sealing(table: str, reason: str, *, sealed: tuple[str, ...], kept: tuple[str, ...]) -> migrations.RunPython:
-    """An operation after which an UPDATE on a table of `refuse_changes(deletes=False)` may seal texts.
+    """An operation after which an UPDATE on a table of `refuse_changes` may seal texts of it.
 
     `sealed`: the columns that may become sealed values; `kept`: all others, which stay as they are.
     """
@@ -79,7 +79,8 @@ def allow_sealing(table: str, reason: str, *, sealed: tuple[str, ...], kept: tup
         )
 
     def forwards(apps: Any, editor: Any) -> None:
-        make(editor, f"IF {only} THEN RETURN NEW; END IF;", f"WHEN NOT ({only.replace('IS NOT DISTINCT FROM', 'IS')})")
+        plainly = only.replace("IS NOT DISTINCT FROM", "IS")
+        make(editor, f"IF TG_OP = 'UPDATE' AND {only} THEN RETURN NEW; END IF;", f"WHEN NOT ({plainly})")
 
     def backwards(apps: Any, editor: Any) -> None:
         make(editor, "", "")

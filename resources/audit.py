@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from resources.access import Actor
+from resources.crypto import CannotDecrypt, KeyMissing
 from resources.errors import OrchestraError
 from resources.fields import dumps
 from resources.models import AuditEntry, AuditHead
@@ -125,8 +126,18 @@ def read(query: QuerySet[AuditEntry]) -> list[AuditEntry]:
         found = [_readable(pk) for pk in query.values_list("pk", flat=True)]
     for entry in found:
         entry.at = cast("datetime | None", entry.at) or _NEVER  # SQLite: it is no time any more
-        entry.data = entry.data if isinstance(entry.data, dict) else dict(_UNREADABLE)
+        entry.data = _data_of(entry)
     return found
+
+
+def _data_of(entry: AuditEntry) -> dict[str, Any]:
+    """Sealed data is opened by being looked at. Raises KeyMissing: whoever has the key can still read it."""
+    try:
+        return entry.data if isinstance(entry.data, dict) else dict(_UNREADABLE)
+    except KeyMissing:
+        raise
+    except CannotDecrypt:
+        return dict(_UNREADABLE)
 
 
 def _readable(pk: int) -> AuditEntry:

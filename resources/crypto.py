@@ -25,6 +25,10 @@ class CannotDecrypt(OrchestraError):
     status = 500
 
 
+class KeyMissing(CannotDecrypt):
+    """The value is as it was written, for all that is known: whoever puts the key back can read it."""
+
+
 def place(table: str, row: str, *rest: str) -> bytes:
     """The associated data of one field of one row: (table, row, field), or (table, row, part of it, field).
 

@@ -370,7 +370,7 @@ class AuditEntry(models.Model):
     action = models.CharField(max_length=64)
     object_type = models.CharField(max_length=32)
     object_id = models.CharField(max_length=100)
-    data = JSONText(default=dict)
+    data = JSONText(default=dict, row=("seq",))
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-from resources.crypto import CannotDecrypt
+from resources.crypto import CannotDecrypt, KeyMissing
 from resources.jsontext import dumps
 
 Json = Any
@@ -116,7 +116,7 @@ class Column:
         return header + b2a_base64(now.salt + nonce + body, newline=False).decode("ascii")
 
     def open_bytes(self, sealed: str, row: Sequence[object]) -> bytes:
-        """Raises CannotDecrypt where the key is not in the ring, or the value was changed or stood elsewhere."""
+        """Raises KeyMissing, or CannotDecrypt where the value was changed or stood elsewhere."""
         mark, key_id, tag, body = split(sealed)
         key = _key(key_id)
         bound = self._bound(f"{mark}{key_id}:{tag}:", None if mark == LOOSE else row)
@@ -145,7 +145,7 @@ def split(sealed: str) -> tuple[str, str, str, str]:
 def _key(key_id: str) -> str:
     key = settings.ENCRYPTION_KEYS.get(key_id)
     if key is None:
-        raise CannotDecrypt(
+        raise KeyMissing(
             f"The encryption key {key_id} is not in the key ring.",
             hint="Put it back into ENCRYPTION_KEYS, behind the newest one.",
         )

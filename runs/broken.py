@@ -7,7 +7,7 @@ from typing import Final
 
 from django.db import DatabaseError, transaction
 
-from resources.crypto import CannotDecrypt
+from resources.crypto import KeyMissing
 from runs import bell, children, clock, history, limits, queue, signals, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
@@ -35,7 +35,7 @@ def set_aside(claim: Claim, owner: str) -> None:
         fail(claim.run_id)
 
 
-def wait_for_key(claim: Claim, owner: str, error: CannotDecrypt) -> None:
+def wait_for_key(claim: Claim, owner: str, error: KeyMissing) -> None:
     """What nobody can read now is not given up, however long it takes until its key is back in the ring."""
     logger.error("run %s waits for somebody to look: %s %s", claim.run_id, error.message, error.hint)
     queue.give_back(claim, owner, clock.now() + UNREADABLE)

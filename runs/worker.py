@@ -9,7 +9,7 @@ from typing import Final
 from django.conf import settings
 from django.db import DatabaseError
 
-from resources.crypto import CannotDecrypt
+from resources.crypto import KeyMissing
 from runs import admission, broken, children, clock, queue, ranks, store
 from runs.crew import Crew
 from runs.heart import Heart
@@ -67,7 +67,7 @@ class Worker:
             _ERRANDS[claim.kind](claim.run_id)
         except DatabaseError:
             raise
-        except CannotDecrypt as error:
+        except KeyMissing as error:
             broken.wait_for_key(claim, self.owner, error)
         except Exception:
             logger.exception("an errand (%s) for run %s broke its worker", claim.kind, claim.run_id)
@@ -87,7 +87,7 @@ class Worker:
                 loaded = self._load(run_id, makes)
             except DatabaseError:
                 raise
-            except CannotDecrypt as error:
+            except KeyMissing as error:
                 broken.wait_for_key(rows[0], self.owner, error)
                 continue
             except Exception:

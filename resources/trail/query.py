@@ -14,12 +14,13 @@ from resources.access import Actor, require
 from resources.errors import NotFound
 from resources.models import AuditEntry, AuditHead, Role
 from resources.paging import Page, decode_cursor, encode_cursor
+from resources.payloads import BOUND
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """ "" and None: not asked for. `action`: whole ("flow.moved"), or all that begin with a word ("flow."). `address`:
-    its beginning. `q`: part of the object's id or of the data, in any case. Times: epoch seconds."""
+    its beginning. `q`: part of the object's id or of data that is not sealed, in any case. Times: epoch seconds."""
 
     actor: str = ""
     action: str = ""
@@ -57,7 +58,8 @@ def _said(rows: QuerySet[AuditEntry], q: str) -> QuerySet[AuditEntry]:
     """The data is searched as the text it is kept as, so `q` is written as JSON writes it."""
     written = json.dumps(q, ensure_ascii=False)[1:-1]
     rows = rows.annotate(text=Cast("data", TextField()))
-    return rows.filter(Q(object_id__icontains=q) | Q(text__icontains=written))
+    in_the_open = ~Q(text__startswith=BOUND)  # sealed data is not searched
+    return rows.filter(Q(object_id__icontains=q) | Q(text__icontains=written) & in_the_open)
 
 
 def _time(at: float) -> datetime:

@@ -29,3 +29,11 @@ def drop_loose_words() -> None:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM runs_searchwords WHERE rowid NOT IN (SELECT id FROM runs_searchentry)")
+
+
+def forget_dropped_words() -> None:
+    """SQLite only marks words as dropped, until pieces of the index are merged: merge all of them now."""
+    if connection.vendor == "postgresql":
+        return
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO runs_searchwords (runs_searchwords) VALUES ('optimize')")

@@ -10,7 +10,7 @@ from django.db import connection
 
 from resources import resealing
 from resources.access import Actor
-from runs.search.rebuilding import rebuild
+from runs.search.rebuilding import forget_dropped_words, rebuild
 
 _ROOM = {
     "sqlite": "The file still has what it held, in free pages: stop, run VACUUM on it, and start.",
@@ -35,6 +35,7 @@ class Command(BaseCommand):
             raise CommandError("Set ENCRYPT_PAYLOADS=1 for all processes first: they would go on writing in the open.")
         broken = self._seal()
         list(rebuild())  # the words of runs go from the index
+        forget_dropped_words()
         self.stdout.write("The search index no longer has the texts of runs.")
         self._say_what_is_left()
         if broken:
