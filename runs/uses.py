@@ -6,7 +6,6 @@ A run keeps the release it began on, so what only an older release names is need
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from django.db.models import F
 
@@ -53,8 +52,8 @@ def _older(named_by: Callable[[Plan, str], bool]) -> Iterator[tuple[str, str]]:
 
 
 def _has_live_run(release: int) -> bool:
-    triggers: Any = Run.objects.filter(ended_at__isnull=True, release_id=release).values_list("trigger", flat=True)
-    return any(not trigger.get("test") for trigger in triggers.iterator(chunk_size=100))
+    runs = Run.objects.filter(ended_at__isnull=True, release_id=release).only("trigger")
+    return any(not run.trigger.get("test") for run in runs.iterator(chunk_size=100))
 
 
 def _use(slug: str, version: str) -> Use:

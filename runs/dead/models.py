@@ -87,18 +87,22 @@ class ReplayItem(models.Model):
         return f"{self.batch_id}:{self.run_id}"
 
 
+#: what names the row of an input in quarantine
+_INPUT = ("flow_id", "digest", "run_id")
+
+
 class Quarantine(models.Model):
     """An input that a flow refuses at start. Kept when it is released, for who looks back."""
 
     flow = models.ForeignKey("flows.Flow", models.CASCADE, related_name="quarantine", db_index=False)
     digest = models.CharField(max_length=64)  # SHA-256 of the canonical input
-    reason = models.CharField(max_length=1000)
+    reason = PayloadText(max_length=1000, row=_INPUT)  # may quote an error
     actor = models.CharField(max_length=150)
     run_id = models.CharField(max_length=26)  # a run that had this input; it may be gone
     at = models.FloatField()
     released_at = models.FloatField(null=True)
     released_by = models.CharField(max_length=150, blank=True, default="")
-    release_reason = models.CharField(max_length=1000, blank=True, default="")
+    release_reason = PayloadText(max_length=1000, blank=True, default="", row=_INPUT)
 
     class Meta:
         constraints: ClassVar = [

@@ -38,9 +38,9 @@ def masker_of(job: Job) -> Masker:
 
 def _names(job: Job) -> set[str]:
     """The secrets of its run: of the connections that the release may reach, and of signed calls."""
-    release, trigger, slug = Run.objects.values_list("release_id", "trigger", "flow__slug").get(pk=job.run_id)
-    plan, place = plan_of(release), Place(slug, bool(trigger.get("test")))
-    bound = bindings.read(names=plan.connections, flow=slug)
+    run = Run.objects.select_related("flow").only("release_id", "trigger", "flow__slug").get(pk=job.run_id)
+    plan, place = plan_of(run.release_id), Place(run.flow.slug, bool(run.trigger.get("test")))
+    bound = bindings.read(names=plan.connections, flow=run.flow.slug)
     real = {stands_for(name, place, bound) for name in plan.connections}
     rows = Connection.objects.filter(name__in=real).values_list("kind", "settings")
     return {name for kind, settings in rows for name in connections.secrets_in(kind, settings)} | uses.secrets_of(plan)

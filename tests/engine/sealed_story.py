@@ -20,7 +20,6 @@ from resources.access import Actor
 from runs import clock, store, waits
 from runs.actions import deliver
 from runs.jobs import claims, logs, reports, tokens
-from runs.jobs.models import Job
 from runs.models import Run, Work
 from runs.named.delivery import deliver_event
 from runs.worker import Worker
@@ -109,7 +108,6 @@ def _do_job(word: str) -> None:
     assert job is not None
     reports.heartbeat(token=token, job_id=job.pk, fence=job.fence, message=f"{word}-progress", percent=5)
     logs.append(job=job, fence=job.fence, offset=0, data=f"{word}-log \xff".encode())
-    assert b"".join(logs._pieces(Job.objects.get())) == f"{word}-log \xff".encode()
     reports.complete_job(token=token, job_id=job.pk, fence=job.fence, output={"word": f"{word}-result"})
 
 

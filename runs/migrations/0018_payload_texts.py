@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0016_jobs'),
+        ('runs', '0017_job_held'),
     ]
 
     operations = [
@@ -29,5 +29,15 @@ class Migration(migrations.Migration):
             model_name='replayitem',
             name='message',
             field=models.TextField(blank=True, default='', max_length=500),
+        ),
+        migrations.AlterField(
+            model_name='quarantine',
+            name='reason',
+            field=models.TextField(max_length=1000),
+        ),
+        migrations.AlterField(
+            model_name='quarantine',
+            name='release_reason',
+            field=models.TextField(blank=True, default='', max_length=1000),
         ),
     ]
