@@ -143,8 +143,9 @@ def test_history_decisions_and_audit_stay_append_only_where_they_may_be_sealed(d
     begin(make_flow(ECHO), word=WORD)
     with transaction.atomic():
         audit.record(actor=SYSTEM, action="x.done", object_type="x", object_id="1", data={"a": 1})
-    for model, changes in ((RunEvent, {"type": "run.failed"}), (AuditEntry, {"action": "y.done"})):
-        for change in (changes, {"data": {}}):
+    for model, name in ((RunEvent, "type"), (AuditEntry, "action")):
+        changes: list[dict[str, Any]] = [{name: "y.done"}, {"data": {}}]
+        for change in changes:
             with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
                 model.objects.update(**change)
     with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
