@@ -55,8 +55,8 @@ class NoticeDigest(models.Model):
     connection = models.CharField(max_length=64)  # its name
     kind = models.CharField(max_length=16)
     key = models.CharField(max_length=200)  # what the flow says belongs together
-    to = JSONText(default=list)
-    cc = JSONText(default=list)
+    to = JSONText(default=list, row=("identity",))
+    cc = JSONText(default=list, row=("identity",))
     most = models.PositiveIntegerField()  # messages listed
     repeat = models.BooleanField(default=False)  # send again what may have gone out
     status = models.CharField(max_length=8, choices=Status.choices)
@@ -68,7 +68,7 @@ class NoticeDigest(models.Model):
     due_at = models.FloatField()
     ended_at = models.FloatField(null=True)
     message_id = models.CharField(max_length=250, blank=True, default="")
-    error = models.CharField(max_length=500, blank=True, default="")
+    error = PayloadText(max_length=500, blank=True, default="", row=("identity",))
 
     class Meta:
         constraints: ClassVar = [
@@ -110,8 +110,9 @@ class NoticeDelivery(models.Model):
     error = PayloadText(max_length=500, blank=True, default="", row=("key", "channel"))
     at = models.FloatField()
     digest = models.ForeignKey(NoticeDigest, models.SET_NULL, null=True, related_name="messages")
-    title = models.CharField(max_length=300, blank=True, default="")  # of a message in a digest
-    text = models.TextField(blank=True, default="")  # until it went out
+    # of a message in a digest
+    title = PayloadText(max_length=300, blank=True, default="", row=("key", "channel"))
+    text = PayloadText(blank=True, default="", row=("key", "channel"))  # until it went out
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["key", "channel"], name="notice_delivery_once")]

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('resources', '0012_notice_mutes'),
+        ('resources', '0014_notice_digests'),
     ]
 
     operations = [
@@ -17,6 +17,16 @@ class Migration(migrations.Migration):
         ),
         migrations.AlterField(
             model_name='noticedelivery',
+            name='error',
+            field=models.TextField(blank=True, default='', max_length=500),
+        ),
+        migrations.AlterField(
+            model_name='noticedelivery',
+            name='title',
+            field=models.TextField(blank=True, default='', max_length=300),
+        ),
+        migrations.AlterField(
+            model_name='noticedigest',
             name='error',
             field=models.TextField(blank=True, default='', max_length=500),
         ),
