@@ -13,6 +13,6 @@ def by_votes(ids: Collection[str]) -> dict[str, str]:
     """A finder of resources.holding."""
     rows = Decision.objects.filter(request__status=ApprovalRequest.Status.OPEN).exclude(form={})
     wanted, found = set(ids), dict[str, str]()
-    for request, form in rows.values_list("request_id", "form").iterator(chunk_size=200):
-        found |= dict.fromkeys(wanted & holding.named(dumps(form)), f"the approval {request}")
+    for row in rows.iterator(chunk_size=200):
+        found |= dict.fromkeys(wanted & holding.named(dumps(row.form)), f"the approval {row.request_id}")
     return found
