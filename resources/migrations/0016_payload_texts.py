@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('resources', '0014_notice_digests'),
+        ('resources', '0015_people'),
     ]
 
     operations = [
