@@ -12,7 +12,7 @@ from resources.fields import JSONText, PayloadText
 from resources.ids import new_id
 
 #: what names the row of a decision, where its texts are sealed at rest
-_DECISION = ("request_id", "person_id", "digest")
+_DECISION = ("request_id",)  # all of it that workers may see
 
 
 class ApprovalRequest(models.Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from approvals.models import ApprovalRequest, Decision
 from resources import holding
@@ -13,6 +14,7 @@ def by_votes(ids: Collection[str]) -> dict[str, str]:
     """A finder of resources.holding."""
     rows = Decision.objects.filter(request__status=ApprovalRequest.Status.OPEN).exclude(form={})
     wanted, found = set(ids), dict[str, str]()
-    for row in rows.only("request_id", "person_id", "digest", "form").iterator(chunk_size=200):
-        found |= dict.fromkeys(wanted & holding.named(dumps(row.form)), f"the approval {row.request_id}")
+    field: Any = Decision._meta.get_field("form")
+    for request, form in rows.values_list("request_id", "form").iterator(chunk_size=200):
+        found |= dict.fromkeys(wanted & holding.named(dumps(field.read(form, request))), f"the approval {request}")
     return found
