@@ -125,8 +125,6 @@ def _told(run: Run) -> list[str]:
     return [veil.text(" · ".join(filter(None, map(str.strip, parts)))).replace(MARK, "…")]
 
 
-
-
 # -- flows -----------------------------------------------------------------------------------------------------
 def _flows(ids: Sequence[str]) -> Iterator[Document]:
     rows = Flow.objects.filter(slug__in=ids).select_related("draft", "live")

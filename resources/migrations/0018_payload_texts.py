@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('resources', '0016_notice_mail'),
+        ('resources', '0017_revealers'),
     ]
 
     operations = [

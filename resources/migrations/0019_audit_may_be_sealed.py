@@ -10,7 +10,7 @@ from resources.append_only import allow_sealing
 
 
 class Migration(migrations.Migration):
-    dependencies: ClassVar = [("resources", "0017_payload_texts")]
+    dependencies: ClassVar = [("resources", "0018_payload_texts")]
     operations: ClassVar = [
         allow_sealing(
             "resources_auditentry",
