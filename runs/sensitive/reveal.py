@@ -149,7 +149,8 @@ def _marked(run: Run, veil: Veil) -> Iterator[Place]:
     if not shapes.outputs:
         return
     rows = StepRun.objects.filter(run=run, step__in=list(shapes.outputs), item=NO_ITEM).order_by("pk")
-    for step, output in rows.values_list("step", "output"):
+    for row in rows.only("run_id", "step", "item", "output"):
+        step, output = row.step, row.output
         if isinstance(output, Mapping) and "$res" in output:
             yield ("steps", step, "output")
             continue

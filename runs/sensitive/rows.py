@@ -117,11 +117,11 @@ def _read(members: Sequence[_Member]) -> None:
     if not members:
         return
     by_id = {m.id: m for m in members}
-    for pk, given, trigger in Run.objects.filter(pk__in=by_id).values_list("pk", "input", "trigger"):
-        shapes, values = by_id[pk].shapes, by_id[pk].values
+    for run in Run.objects.filter(pk__in=by_id).only("pk", "input", "trigger"):
+        shapes, values = by_id[run.pk].shapes, by_id[run.pk].values
         assert values is not None  # noqa: S101  for mypy
-        values += texts(shapes.input, given)
-        values += texts(shapes.vars, (trigger or {}).get("vars"))
+        values += texts(shapes.input, run.input)
+        values += texts(shapes.vars, (run.trigger or {}).get("vars"))
     steps = {step for m in members for step in m.shapes.outputs}
     if steps:
         _read_outputs(by_id, steps)
@@ -129,7 +129,8 @@ def _read(members: Sequence[_Member]) -> None:
 
 def _read_outputs(by_id: Mapping[str, _Member], steps: Iterable[str]) -> None:
     rows = StepRun.objects.filter(run__in=list(by_id), step__in=steps).order_by("pk")
-    found = list(rows.values_list("run_id", "step", "item", "output")[: MOST_OUTPUTS + 1])
+    kept = rows.only("run_id", "step", "item", "output")[: MOST_OUTPUTS + 1]
+    found = [(row.run_id, row.step, row.item, row.output) for row in kept]
     for run_id, step, item, output in found:
         member = by_id[run_id]
         if step not in member.shapes.outputs or member.values is None:
