@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from django.db import transaction
 
-from approvals import facts, forms, policy
+from approvals import facts, forms, policy, veiled
 from approvals.clock import database_now
 from approvals.models import ApprovalRequest, Decision
-from approvals.veiled import veil_of
 from flows.definition.sensitive import blank
 from resources import audit
 from resources.access import Actor, require_on
 from resources.errors import BadInput, Conflict, NotAllowed, NotFound
 from runs import history
 from runs.actions import deliver
+from runs.hidden import hide
 from runs.models import Run
 
 MAX_COMMENT = 10_000  # characters
@@ -225,9 +225,9 @@ def _facts(
 
 def _audit(actor: Actor, request: ApprovalRequest, decided: dict[str, Any], resolved: forms.Resolved) -> None:
     """Who, when, why, and what was seen, as it was shown. The log's lock is the last one taken."""
-    veil = veil_of(request)
+    veil = veiled.veil_of(request)
     form = veil.tree(blank(request.form_schema, resolved.form))
-    seen = {"title": veil.text(request.title), "actions": veil.actions(request.actions), "form": form}
+    seen = {"title": hide(veil.text(request.title)), "actions": veiled.actions(veil, request.actions), "form": form}
     data = {
         **decided,
         "comment": veil.text(decided["comment"]),

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from markdown_it import MarkdownIt
 
-from approvals import formfields, forms
+from approvals import formfields, forms, veiled
 from approvals.difference import difference, payload_of
 from approvals.inbox import OPEN, Entry, entry_of, inbox_of, visible
 from approvals.models import ApprovalRequest
@@ -158,8 +158,8 @@ def markdown(text: str) -> SafeString:
 
 def _changes(earlier: ApprovalRequest, actions: Any, veil: Veil) -> list[tuple[str, str]]:
     """Where only what is not shown differs, this is said: the two are not the same."""
-    masked = veil_of(earlier).actions(veil.actions(earlier.actions))
-    found = difference(masked, veil.actions(actions))
+    masked = veiled.actions(veil_of(earlier), veil.actions(earlier.actions))
+    found = difference(masked, veiled.actions(veil, actions))
     if not found and difference(earlier.actions, actions):
         return [("+", "A sensitive value is another one.")]
     return found

@@ -1,4 +1,7 @@
-"""Requests as people see them: without what their runs call sensitive. What is decided on, and its digest, are true."""
+"""Requests as people see them: without what their runs call sensitive, and without the keys that answer waits.
+
+What is decided on, and its digest, are true.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from approvals.models import ApprovalRequest, Decision
 from flows.definition.sensitive import blank, marks, texts
+from runs.hidden import hide
 from runs.sensitive.rows import of_run, of_runs
 from runs.sensitive.veil import NOTHING, Veil
 
@@ -33,10 +37,14 @@ def veils_of(requests: Sequence[ApprovalRequest]) -> dict[str, Veil]:
 
 def show(request: ApprovalRequest, veil: Veil) -> ApprovalRequest:
     """The same object, to be shown only: nothing of it may be saved, and nothing decided on what it says."""
-    if not veil.empty:
-        request.title, request.summary = veil.text(request.title), veil.text(request.summary)
-        request.actions = veil.actions(request.actions)
+    request.title, request.summary = hide(veil.text(request.title)), hide(veil.text(request.summary))
+    request.actions = actions(veil, request.actions)
     return request
+
+
+def actions(veil: Veil, of: Json) -> Json:
+    """As they are shown: without what is sensitive, and without the keys that answer waits."""
+    return hide(veil.actions(of))
 
 
 def show_all(requests: Iterable[ApprovalRequest]) -> list[ApprovalRequest]:

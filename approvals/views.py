@@ -13,10 +13,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from approvals import formfields, pages
+from approvals import formfields, pages, veiled
 from approvals.actions import decide_request, preview
 from approvals.models import ApprovalRequest
-from approvals.veiled import veil_of
 from resources.access import Actor
 from resources.errors import BadInput, NotFound, OrchestraError
 
@@ -86,7 +85,7 @@ def effect(request: HttpRequest, request_id: str) -> HttpResponse:
     return render(
         request,
         "approvals/_effect.html",
-        {**pages.effect_of(veil_of(row).actions(actions), digest), "row": row, "oob": True},
+        {**pages.effect_of(veiled.actions(veiled.veil_of(row), actions), digest), "row": row, "oob": True},
     )
 
 
