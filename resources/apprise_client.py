@@ -112,10 +112,15 @@ def _install() -> Any:
     requests.Session.send = send  # type: ignore[method-assign]
     _unless_guarded(requests.sessions, "get_environ_proxies", {})
     _unless_guarded(requests.sessions, "get_netrc_auth", None)
+    return apprise
+
+
+def _listen() -> None:
+    """Hear what it logs, which is all it says of an answer. Each time: setting up logging anew takes handlers away."""
     log = logging.getLogger("apprise")
     log.propagate = False  # its lines name credentials
-    log.addHandler(_Lines())
-    return apprise
+    if not any(isinstance(handler, _Lines) for handler in log.handlers):
+        log.addHandler(_Lines())
 
 
 def _unless_guarded(module: Any, name: str, instead: object) -> None:
@@ -171,6 +176,7 @@ def service_of(address: str) -> Any:
     if schema not in django_settings.NOTIFY_SERVICES:
         raise NotSent("refused", f"Messages to {schema}:// are not allowed here; see NOTIFY_SERVICES.")
     apprise = _install()
+    _listen()
     asset = apprise.AppriseAsset(async_mode=False, plugin_paths=[], app_id="Orchestra", app_desc="Orchestra")
     service = apprise.Apprise.instantiate(address, asset=asset)
     if service is None:

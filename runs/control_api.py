@@ -87,7 +87,7 @@ class RecoveriesOut(Schema):
     items: list[RecoveryOut]
 
 
-class FilterIn(Input):
+class RunFilterIn(Input):
     flow: Text | None = Field(None, max_length=63)
     status: StatusName | None = None
 
@@ -95,7 +95,7 @@ class FilterIn(Input):
 class BulkIn(ReasonIn):
     control: BulkName
     ids: list[Text] | None = Field(None, max_length=bulk.MAX_RUNS)
-    filter: FilterIn | None = Field(None, description="Instead of ids: the newest runs that match, 500 at most.")
+    filter: RunFilterIn | None = Field(None, description="Instead of ids: the newest runs that match, 500 at most.")
 
 
 class ResultOut(Schema):

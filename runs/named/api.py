@@ -34,7 +34,7 @@ class TriggeredOut(Schema):
     message: str
 
 
-class EventOut(Schema):
+class DeliveredEventOut(Schema):
     name: str
     id: str
     folder: str
@@ -43,7 +43,7 @@ class EventOut(Schema):
     triggered: list[TriggeredOut] = Field(description="Flows that have a trigger of this name.")
 
 
-class KeptOut(Schema):
+class KeptEventOut(Schema):
     name: str
     id: str
     folder: str
@@ -52,12 +52,12 @@ class KeptOut(Schema):
     body: Any
 
 
-class KeptListOut(Schema):
-    items: list[KeptOut]
+class KeptEventListOut(Schema):
+    items: list[KeptEventOut]
     next_cursor: str | None
 
 
-@router.post("/events", response=declared((202, EventOut)))
+@router.post("/events", response=declared((202, DeliveredEventOut)))
 def deliver(request: HttpRequest, body: EventIn) -> Status[dict[str, Any]]:
     """Tell flows that something happened: runs that wait for it go on, flows that it triggers start."""
     taken = deliver_event(
@@ -66,7 +66,7 @@ def deliver(request: HttpRequest, body: EventIn) -> Status[dict[str, Any]]:
     return Status(202, _told(taken, body.name))
 
 
-@router.get("/events", response=declared((200, KeptListOut)))
+@router.get("/events", response=declared((200, KeptEventListOut)))
 def list_events(
     request: HttpRequest,
     name: str | None = None,

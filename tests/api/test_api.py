@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.test import Client
+from django.urls import get_resolver
+from ninja import Schema
 
 from flows.models import Draft, Flow, Release
 from runs import controls, store
@@ -275,3 +278,15 @@ def test_a_run_that_moves_faster_than_it_is_read_can_still_be_cancelled(
     monkeypatch.setattr(store, "save", save)
     assert ana("POST", f"/runs/{run}/cancel", {}).status_code == 200
     assert next(overtaken, None) is None
+
+
+def test_no_two_shapes_share_a_name() -> None:
+    """They would be one in the contract, which is keyed by class name: the last one read wins."""
+    assert get_resolver().url_patterns  # all of the API is loaded
+    ours = {"resources", "flows", "runs", "approvals", "orchestra"}
+    kinds = list(Schema.__subclasses__())
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    names = Counter({(kind.__name__, kind.__module__) for kind in kinds if kind.__module__.partition(".")[0] in ours})
+    assert len(names) > 50
+    assert {name: n for name, n in Counter(name for name, _ in names).items() if n > 1} == {}

@@ -88,6 +88,11 @@ def worker_url(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{WORKER_ROLE}:{_WORKER_PASSWORD}@{place}"))
 
 
+def let_workers_in(url: str) -> None:
+    """The restricted role on a migrated PostgreSQL, which is the default connection now."""
+    grants.give(read_login(worker_url(url), connections["default"].settings_dict))
+
+
 class Templates:
     """One migrated database of each kind; `copy` gives the URL of a fresh one.
 
@@ -128,7 +133,7 @@ class Templates:
         with connected(url):
             call_command("migrate", verbosity=0)
             if kind == "postgres":
-                grants.give(read_login(worker_url(url), connections["default"].settings_dict))
+                let_workers_in(url)
         if kind == "sqlite":
             return str(path)
         return str(url)

@@ -30,7 +30,7 @@ from tests.engine.cluster import (
     make_flow,
     wait_until,
 )
-from tests.engine.databases import connected
+from tests.engine.databases import connected, let_workers_in
 from tests.services import postgres
 from tests.stack import Stack
 
@@ -161,6 +161,7 @@ def test_a_database_that_goes_away_and_comes_back_loses_nothing(world_url: str, 
         url = server.new_database()
         with connected(url):
             call_command("migrate", verbosity=0)
+            let_workers_in(url)
             make_connections(world_url)
             flow = make_flow(FLOW)
             with Cluster(url) as cluster:

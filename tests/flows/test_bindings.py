@@ -212,7 +212,7 @@ def test_uses_and_counts_ask_as_often_for_many_bindings(django_assert_num_querie
     for name in ("shop", "b", "c", "d"):
         bind(name, live="real")
         bind(name, "deploy", test="sandbox")
-    with django_assert_num_queries(5):  # four of flows, one of subscriptions
+    with django_assert_num_queries(8):  # four of flows, three of open runs, one of subscriptions
         uses("real")
     with django_assert_num_queries(4):  # three of flows, one of subscriptions
         usage.counts_of("connection")
