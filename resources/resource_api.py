@@ -59,7 +59,7 @@ class LinkOut(Schema):
     url: str = Field(description="Whoever has it gets the resource, without signing in.")
 
 
-class Filters(Schema):
+class ResourceFilters(Schema):
     type: Text = Field("", description="json, text, table, image, other, or a media type.")
     origin: Text = Field("", description="run, upload, or the id of a run.")
     label: Text = Field("", description="name=text")
@@ -71,7 +71,7 @@ class Filters(Schema):
 @router.get("/resources", response=declared((200, ResourcesOut)))
 def list_resources(
     request: HttpRequest,
-    asked: Query[Filters],
+    asked: Query[ResourceFilters],
     cursor: Text | None = None,
     limit: int = Bounded(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Json]:

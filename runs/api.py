@@ -88,7 +88,7 @@ class RunOut(Schema):
     steps: list[StepOut]
 
 
-class UsageOut(Schema):
+class ModelUsageOut(Schema):
     """What language models used."""
 
     input_tokens: int
@@ -96,8 +96,8 @@ class UsageOut(Schema):
     cost: float = Field(description="US dollars, by the prices of the connections.")
 
 
-class RunUsageOut(UsageOut):
-    steps: dict[str, UsageOut] = Field(description="Of each step that asked a model.")
+class RunUsageOut(ModelUsageOut):
+    steps: dict[str, ModelUsageOut] = Field(description="Of each step that asked a model.")
 
 
 class RunDetailOut(RunOut):

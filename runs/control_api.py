@@ -62,11 +62,11 @@ class StepIn(ReasonIn):
     item: int | None = Field(None, ge=0, le=100_000, description="One item of a fan-out; else the whole step.")
 
 
-class CompleteIn(StepIn):
+class StepCompleteIn(StepIn):
     output: Any = Field(None, description="What the step would have given.")
 
 
-class OutcomeIn(CompleteIn):
+class OutcomeIn(StepCompleteIn):
     outcome: Literal["done", "not_done", "again"]
 
 
@@ -226,7 +226,7 @@ def skip_step(request: HttpRequest, run_id: str, step: str, body: StepIn | None 
 
 
 @router.post("/runs/{run_id}/steps/{step}/complete", response=_RUN, by_alias=True)
-def complete_step(request: HttpRequest, run_id: str, step: str, body: CompleteIn) -> dict[str, Any]:
+def complete_step(request: HttpRequest, run_id: str, step: str, body: StepCompleteIn) -> dict[str, Any]:
     """A failed or unknown step counts as succeeded with this output. Never past an approval."""
     return _controlled(request, run_id, "complete_step", body, step=step, item=body.item, output=body.output)
 

@@ -27,7 +27,7 @@ class DigestOut(Schema):
     due_at: str | None = Field(description="When it goes out or is tried again; null once it is over.")
 
 
-class DeliveryOut(Schema):
+class NoticeDeliveryOut(Schema):
     step: str
     item: int | None
     channel: str | None = Field(description="The connection; null in the product.")
@@ -43,11 +43,11 @@ class DeliveryOut(Schema):
     digest: DigestOut | None = Field(description="Of a message that goes out, or went out, together with others.")
 
 
-class DeliveriesOut(Schema):
-    items: list[DeliveryOut]
+class NoticeDeliveriesOut(Schema):
+    items: list[NoticeDeliveryOut]
 
 
-@router.get("/runs/{run_id}/deliveries", response=declared((200, DeliveriesOut)))
+@router.get("/runs/{run_id}/deliveries", response=declared((200, NoticeDeliveriesOut)))
 def list_deliveries(request: HttpRequest, run_id: str) -> dict[str, object]:
     """What the notify steps of a run sent, newest first, 200 at most."""
     run = visible_run(request, run_id)

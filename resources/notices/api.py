@@ -55,7 +55,7 @@ Kind = Literal[
 ]
 
 
-class SettingsIn(Input):
+class NoticeSettingsIn(Input):
     muted: list[Kind] = Field(max_length=20, description="Kinds not to be told of.")
     mailed: list[Kind] = Field(default_factory=list, max_length=20, description="Kinds to be told of by e-mail, too.")
 
@@ -106,6 +106,6 @@ def get_settings(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.put("/notices/settings", response=declared((200, SettingsOut)))
-def put_settings(request: HttpRequest, body: SettingsIn) -> dict[str, Any]:
+def put_settings(request: HttpRequest, body: NoticeSettingsIn) -> dict[str, Any]:
     """Exactly these kinds are not told, or told by e-mail too, from now on."""
     return asdict(inbox.choose(actor=actor_of(request), muted=body.muted, mailed=body.mailed))

@@ -54,7 +54,7 @@ class VerificationOut(Schema):
     findings: list[FindingOut] = Field(description=f"The first {MOST_FINDINGS}.")
 
 
-class Filters(Schema):
+class AuditFilters(Schema):
     actor: Text = ""
     action: Text = Field("", description="Whole, or the beginning that ends with a dot: `flow.`")
     object_type: Text = ""
@@ -65,7 +65,7 @@ class Filters(Schema):
     before: Text = ""
 
 
-def asked_of(told: Filters) -> query.Asked:
+def asked_of(told: AuditFilters) -> query.Asked:
     since, before = (moment(t, path) if t else None for t, path in ((told.since, "since"), (told.before, "before")))
     return query.Asked(told.actor, told.action, told.object_type, told.object_id, told.address, told.q, since, before)
 
@@ -73,7 +73,7 @@ def asked_of(told: Filters) -> query.Asked:
 @router.get("/audit", response=declared((200, EntriesOut)))
 def list_audit(
     request: HttpRequest,
-    told: Query[Filters],
+    told: Query[AuditFilters],
     cursor: Text | None = None,
     limit: int = Bounded(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
@@ -100,7 +100,7 @@ FILE = {
 
 @router.get("/audit/export", response=declared(), openapi_extra=FILE)
 def export_audit(
-    request: HttpRequest, told: Query[Filters], format: Literal["jsonl", "csv"] = "jsonl"
+    request: HttpRequest, told: Query[AuditFilters], format: Literal["jsonl", "csv"] = "jsonl"
 ) -> StreamingHttpResponse:
     """The entries as a file that `manage.py verify_audit --file` checks without this database."""
     return file_of(actor_of(request), asked_of(told), format)

@@ -15,7 +15,9 @@ from runs.dead import dismissing, letters, pages, quarantine, replays
 from runs.dead.letters import Filter
 from runs.dead.shapes import (
     AbortIn,
-    CountOut,
+    DeadCountOut,
+    DeadReasonIn,
+    DeadReplayIn,
     DismissIn,
     FilterIn,
     Id,
@@ -23,8 +25,6 @@ from runs.dead.shapes import (
     QuarantineIn,
     QuarantineOut,
     QuarantinesOut,
-    ReasonIn,
-    ReplayIn,
     ReplayItemsOut,
     ReplayOut,
     ReplaysOut,
@@ -60,7 +60,7 @@ def list_dead_letters(
     return {"items": found, "next_cursor": following, "total": rows.count(), **_groups(request, asked, "viewer")}
 
 
-@router.post("/dead-letters/count", response=declared((200, CountOut)))
+@router.post("/dead-letters/count", response=declared((200, DeadCountOut)))
 def count_dead_letters(request: HttpRequest, body: FilterIn) -> dict[str, Any]:
     """The dry run of a replay: how many runs it would take. Changes nothing."""
     count = replays.count_replay(actor=actor_of(request), asked=body.asked())
@@ -75,7 +75,7 @@ def dismiss_dead_letters(request: HttpRequest, body: DismissIn) -> dict[str, Any
 
 
 @router.post("/dead-letters/replays", response=declared((202, ReplayOut), errors=(409,)))
-def start_replay(request: HttpRequest, body: ReplayIn) -> Status[dict[str, Any]]:
+def start_replay(request: HttpRequest, body: DeadReplayIn) -> Status[dict[str, Any]]:
     """Replay all that match now, the oldest first, at a rate. Ask `/dead-letters/count` before."""
     batch = replays.start_replay(
         actor=actor_of(request), asked=body.filter.asked(), mode=body.mode, reason=body.reason, rate=body.rate
@@ -152,7 +152,7 @@ def get_quarantined(request: HttpRequest, quarantine_id: Path[Id]) -> dict[str, 
 
 
 @router.post("/quarantine/{quarantine_id}/release", response=declared((200, QuarantineOut), errors=(409,)))
-def release_input(request: HttpRequest, quarantine_id: Path[Id], body: ReasonIn) -> dict[str, Any]:
+def release_input(request: HttpRequest, quarantine_id: Path[Id], body: DeadReasonIn) -> dict[str, Any]:
     """Let the input start runs again. What failed before counts no more."""
     row = quarantine.release_input(actor=actor_of(request), quarantine_id=quarantine_id, reason=body.reason)
     return _quarantined(row)

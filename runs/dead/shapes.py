@@ -40,7 +40,7 @@ class FilterIn(Input):
         )  # fmt: skip
 
 
-class ReplayIn(Input):
+class DeadReplayIn(Input):
     filter: FilterIn
     mode: Literal["retry", "replay"] = Field(
         description="`retry`: in place, at the failed steps; `replay`: a new run of the live release each."
@@ -58,11 +58,11 @@ class DismissIn(Input):
     reason: Reason
 
 
-class ReasonIn(Input):
+class DeadReasonIn(Input):
     reason: Reason
 
 
-class QuarantineIn(ReasonIn):
+class QuarantineIn(DeadReasonIn):
     run: RunId = Field(description="A run that has the input.")
 
 
@@ -87,7 +87,7 @@ class LetterOut(Schema):
     dead_at: str
 
 
-class GroupOut(Schema):
+class DeadGroupOut(Schema):
     name: str
     count: int
     latest: str
@@ -97,14 +97,14 @@ class LettersOut(Schema):
     items: list[LetterOut]
     next_cursor: str | None
     total: int
-    classes: list[GroupOut] = Field(description="By error class, for this filter without its class.")
-    flows: list[GroupOut] = Field(description="By flow, the 50 with most.")
+    classes: list[DeadGroupOut] = Field(description="By error class, for this filter without its class.")
+    flows: list[DeadGroupOut] = Field(description="By flow, the 50 with most.")
 
 
-class CountOut(Schema):
+class DeadCountOut(Schema):
     count: int = Field(description="Runs that a replay would take: those you operate.")
-    classes: list[GroupOut]
-    flows: list[GroupOut]
+    classes: list[DeadGroupOut]
+    flows: list[DeadGroupOut]
 
 
 class ReplayOut(Schema):

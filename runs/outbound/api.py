@@ -54,15 +54,15 @@ class SubscriptionIn(WantedIn):
     secret: Text = Field("", max_length=200, description="`whsec_…`; left out, a fresh one is made and shown once.")
 
 
-class SecretIn(Input):
+class SubscriptionSecretIn(Input):
     secret: Text = Field("", max_length=200)
 
 
-class PauseIn(Input):
+class SubscriptionPauseIn(Input):
     note: Text = Field("", max_length=300)
 
 
-class ReplayIn(Input):
+class DeliveryReplayIn(Input):
     """One of the three: `deliveries` (ids), `since` (a point in the history), or else the dead letters of `types`."""
 
     deliveries: list[DeliveryId] = Field(default_factory=list, max_length=replay.MOST_IDS)
@@ -174,7 +174,7 @@ def delete_subscription(request: HttpRequest, name: str) -> Status[None]:
 
 
 @router.post("/subscriptions/{name}/pause", response=declared((200, SubscriptionOut), errors=(409,)))
-def pause_subscription(request: HttpRequest, name: str, body: PauseIn | None = None) -> dict[str, Any]:
+def pause_subscription(request: HttpRequest, name: str, body: SubscriptionPauseIn | None = None) -> dict[str, Any]:
     """Nothing is sent until resume; nothing is lost."""
     subscriptions.pause_subscription(actor=actor_of(request), name=name, note=body.note if body else "")
     return _subscription(subscriptions.get_subscription(name))
@@ -188,7 +188,7 @@ def resume_subscription(request: HttpRequest, name: str) -> dict[str, Any]:
 
 
 @router.post("/subscriptions/{name}/secret", response=declared((200, MadeOut)))
-def rotate_secret(request: HttpRequest, name: str, body: SecretIn | None = None) -> dict[str, Any]:
+def rotate_secret(request: HttpRequest, name: str, body: SubscriptionSecretIn | None = None) -> dict[str, Any]:
     """A new signing secret; for 24 hours the one before signs, too."""
     return _made(subscriptions.rotate_secret(actor=actor_of(request), name=name, secret=body.secret if body else ""))
 
@@ -200,7 +200,7 @@ def send_test(request: HttpRequest, name: str) -> Status[dict[str, Any]]:
 
 
 @router.post("/subscriptions/{name}/replay", response=declared((200, ReplayedOut), errors=(409,)))
-def replay_subscription(request: HttpRequest, name: str, body: ReplayIn) -> dict[str, Any]:
+def replay_subscription(request: HttpRequest, name: str, body: DeliveryReplayIn) -> dict[str, Any]:
     """Send again; every event keeps its webhook-id."""
     actor = actor_of(request)
     if body.since is not None:

@@ -36,7 +36,7 @@ class SearchOut(Schema):
     next_cursor: str | None
 
 
-class Filters(Schema):
+class SearchFilters(Schema):
     q: Text = Field(
         description=f'Words and "phrases"; `-` excludes, `or` is between alternatives. {MAX_QUERY} characters.'
     )
@@ -52,7 +52,7 @@ class Filters(Schema):
 
 @router.get("/search", response=declared((200, SearchOut)))
 def search(
-    request: HttpRequest, asked: Query[Filters], cursor: Text = "", limit: int = Bounded(10, ge=1, le=MAX_LIMIT)
+    request: HttpRequest, asked: Query[SearchFilters], cursor: Text = "", limit: int = Bounded(10, ge=1, le=MAX_LIMIT)
 ) -> dict[str, Any]:
     """Full text over resources, runs, flows and connections that one may see, the best first. A second behind."""
     since, before = (moment(t, path) if t else None for t, path in ((asked.since, "since"), (asked.before, "before")))
