@@ -7,31 +7,20 @@ from django.db import transaction
 from approvals.models import ApprovalRequest
 from approvals.veiled import veil_of
 from resources.notices import people
+from resources.notices.looking import Looks
 
-#: seconds between two looks, and that a look reaches back beyond the last one, for what was committed late
-EVERY = 15.0
-_OVERLAP = 60.0
-_FIRST = 3600.0
 _BURST = 300.0
 _MOST = 100  # requests of one look
 
 
-class Duty:
-    """A keeper that starts looks an hour back. Several keepers find the same requests and tell people once."""
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-
-    def turn(self, now: float) -> float:
-        """Gives when it is due next. A request that names nobody is everybody's: it is in the inbox only."""
-        since = now - _FIRST if self.since is None else self.since - _OVERLAP
+class Duty(Looks):
+    def look(self, since: float, now: float) -> None:
+        """A request that names nobody is everybody's: it is in the inbox only."""
         rows = ApprovalRequest.objects.filter(status="open", created_at__gt=since, run__isnull=False)
         if found := list(rows.select_related("run__flow", "run__release").order_by("created_at", "pk")[:_MOST]):
             with transaction.atomic():
                 for request in found:
                     _tell(request, now)
-        self.since = now
-        return now + EVERY
 
 
 def _tell(request: ApprovalRequest, now: float) -> None:

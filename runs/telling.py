@@ -5,32 +5,21 @@ from __future__ import annotations
 from django.db import transaction
 
 from resources.notices import people
+from resources.notices.looking import Looks
 from runs.models import Run
 
-#: seconds between two looks, and that a look reaches back beyond the last one, for what was committed late
-EVERY = 15.0
-_OVERLAP = 60.0
 _HOUR = 3600.0
 _MOST = 500  # runs of one look
 
 
-class Duty:
-    """A keeper that starts looks an hour back. Several keepers find the same runs and tell people once."""
-
-    def __init__(self) -> None:
-        self.since: float | None = None
-
-    def turn(self, now: float) -> float:
-        """Gives when it is due next."""
-        since = now - _HOUR if self.since is None else self.since - _OVERLAP
+class Duty(Looks):
+    def look(self, since: float, now: float) -> None:
         rows = Run.objects.filter(dead_at__gt=since, starter__isnull=False).select_related("flow")
         slim = rows.only("pk", "dead_at", "starter_id", "flow__slug", "flow__title").order_by("dead_at")
-        if found := list(slim[:_MOST]):  # else nothing is written, and no writer is kept waiting
+        if found := list(slim[:_MOST]):
             with transaction.atomic():
                 for run in found:
                     _tell(run, now)
-        self.since = now
-        return now + EVERY
 
 
 def _tell(run: Run, now: float) -> None:

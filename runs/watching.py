@@ -1,7 +1,4 @@
-"""The product's own notices: what stopped by itself or will, told once to those who can mend it.
-
-A keeper that starts looks an hour back; several keepers find the same and tell people once.
-"""
+"""The product's own notices: what stopped by itself or will, told once to those who can mend it."""
 
 from __future__ import annotations
 
@@ -18,13 +15,11 @@ from resources.limits.ledger import book_of
 from resources.models import ConnectionLimit, Role
 from resources.notices import people
 from resources.notices.audience import holders
+from resources.notices.looking import Looks
 from runs.models import Quarantine, Run
 from runs.schedules.book import ITSELF
 from runs.schedules.models import Schedule
 
-#: seconds between two looks, that a look reaches back beyond the last one, and that the first one reaches back
-EVERY: Final = 15.0
-_OVERLAP: Final = 60.0
 _HOUR: Final = 3600.0
 _MOST: Final = 500  # rows of one kind in one look
 
@@ -43,24 +38,19 @@ class Told:
     knows: int | None = None
 
 
-class Duty:
-    """`turn` looks at what happened since the last one; gives when it is due next."""
-
+class Duty(Looks):
     def __init__(self) -> None:
-        self.since: float | None = None
+        super().__init__()
         self.aged = float("-inf")
 
-    def turn(self, now: float) -> float:
-        since = now - _HOUR if self.since is None else self.since - _OVERLAP
+    def look(self, since: float, now: float) -> None:
         sources: list[Callable[[float], Iterator[Told]]] = [_dead, _schedules, _quarantine, _circuits]
         found = {told.key: told for source in sources for told in source(since)}
         if not self.aged <= now < self.aged + _HOUR:
             found |= {told.key: told for told in _secrets(now)}
-        if found:  # else nothing is written, and no writer is kept waiting
+        if found:
             _tell(list(found.values()), now)
-        self.since = now
         self.aged = self.aged if self.aged <= now < self.aged + _HOUR else now
-        return now + EVERY
 
 
 def _tell(found: list[Told], now: float) -> None:

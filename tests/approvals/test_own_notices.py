@@ -19,6 +19,7 @@ from resources.limits.actions import set_limits, switch_circuit
 from resources.models import ConnectionLimit, Grant, Notice, NoticeDigest, NoticeMute, Role, Secret
 from resources.notices import api, audience, digests, inbox, mailing, people
 from resources.notices.kinds import KINDS
+from resources.notices.looking import EVERY
 from resources.secrets import set_secret
 from resources.stop import Stop
 from runs import watching
@@ -82,7 +83,7 @@ def test_those_who_operate_a_folder_are_told_once_of_what_stopped_there(world: W
     for digest, by in (("a", "keeper"), ("b", "op")):
         Quarantine.objects.create(flow=run.flow, digest=digest, reason="again", actor=by, run_id=run.pk, at=NOW)
     duty = watching.Duty()
-    assert duty.turn(NOW + 5) == NOW + 5 + watching.EVERY
+    assert duty.turn(NOW + 5) == NOW + 5 + EVERY
     duty.turn(NOW + 20)
     watching.Duty().turn(NOW + 25)
     assert told("dead_letter") == {"op"}  # boss started it, and is told of it as theirs

@@ -8,6 +8,7 @@ import pytest
 
 from approvals import telling
 from resources.models import Notice, NoticeMute
+from resources.notices.looking import EVERY
 from runs import telling as runs_telling
 from runs.models import Run
 from tests.approvals.conftest import World
@@ -25,7 +26,7 @@ def test_who_is_named_is_told_once_for_a_burst_and_who_is_excluded_is_not(world:
     world.ask(step="b", title="second", now=NOW + 1, reviewers={"users": ["rita"]})
     world.ask(step="c", title="anybody", now=NOW + 2)
     duty = telling.Duty()
-    assert duty.turn(NOW + 5) == NOW + 5 + telling.EVERY
+    assert duty.turn(NOW + 5) == NOW + 5 + EVERY
     duty.turn(NOW + 20)
     telling.Duty().turn(NOW + 25)
     assert told() == [(n, "Your approval is asked: first") for n in ("olga", "rita")]
