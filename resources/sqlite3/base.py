@@ -33,7 +33,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _start_transaction_under_autocommit(self) -> None:
         self._take_turn()
         try:
-            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # django-stubs lacks it
+            if self.queries_logged:
+                super()._start_transaction_under_autocommit()  # type: ignore[misc]  # django-stubs lacks it
+            else:  # without a cursor of Django's, which takes longer than the statement
+                with self.wrap_database_errors:
+                    self.connection.execute(f"BEGIN {self.transaction_mode}")  # type: ignore[attr-defined]  # django-stubs lacks it
         except BaseException:
             self._give_turn()
             raise
