@@ -234,7 +234,7 @@ def _point_live(actor: Actor, flow: Flow, release: Release) -> None:
     plan = release.plan
     _place(actor, flow, plan.folder, (plan.title or flow.slug)[:MAX_TITLE])
     uses.keep(flow, uses.named_by(plan), live=True)
-    live_changed.send(sender=Flow, flow=flow, plan=plan)
+    live_changed.send(sender=Flow, flow=flow, plan=plan, actor=actor)
     audit.record(
         actor=actor,
         action="flow.live_changed",

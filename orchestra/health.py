@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from typing import Any
-
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
+
+from orchestra import room
 
 _migrated = False
 
@@ -29,14 +27,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 def readiness() -> dict[str, str]:
-    """Check -> "ok" or one sentence. Workers are looked at when runs.health is there."""
+    """Check -> "ok" or one sentence."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        checks = {"database": "ok", "migrations": _migrations()}
+        return {"database": "ok", "migrations": _migrations(), "room": room.check()}
     except DatabaseError:
         return {"database": "The database does not answer."}
-    return {**checks, **_workers()}
 
 
 def _migrations() -> str:
@@ -45,10 +42,3 @@ def _migrations() -> str:
         executor = MigrationExecutor(connection)
         _migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
     return "ok" if _migrated else "Migrations are missing; run manage.py migrate."
-
-
-def _workers() -> dict[str, str]:
-    if importlib.util.find_spec("runs.health") is None:
-        return {}
-    module: Any = importlib.import_module("runs.health")
-    return dict(module.readiness())

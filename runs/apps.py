@@ -30,7 +30,7 @@ class RunsConfig(AppConfig):
             watching,
         )
         from runs.dead import duty as replays
-        from runs.dead import poison
+        from runs.dead import poison, quarantine
         from runs.incoming import deliveries
         from runs.jobs import claims, logs
         from runs.named import forgetting, triggers
@@ -50,6 +50,7 @@ class RunsConfig(AppConfig):
         resource_holding.register(literals.by_releases)
         keeper.register("replays", replays.turn, when=replays.WHEN)
         keeper.register("quarantine", poison.turn, when=poison.WHEN)
+        live_changed.connect(quarantine.on_live_changed, dispatch_uid="quarantine")
         usage.register("connection", subscriptions.using_connection, subscriptions.count_connections)
         usage.register("connection", uses.using_connection)
         usage.register("secret", uses.using_secret)

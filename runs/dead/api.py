@@ -141,7 +141,9 @@ def list_quarantine(
 @router.post("/quarantine", response=declared((201, QuarantineOut), errors=(409,)))
 def quarantine_input(request: HttpRequest, body: QuarantineIn) -> Status[dict[str, Any]]:
     """Refuse the input of this run at every start of its flow from now on."""
-    row = quarantine.quarantine_input(actor=actor_of(request), run_id=body.run, reason=body.reason)
+    row = quarantine.quarantine_input(
+        actor=actor_of(request), run_id=body.run, reason=body.reason, this_release_only=body.this_release_only
+    )
     return Status(201, _quarantined(quarantine.find(actor_of(request), row.pk)))
 
 
@@ -199,4 +201,12 @@ def _item(item: ReplayItem) -> dict[str, Any]:
 def _quarantined(row: Quarantine) -> dict[str, Any]:
     same = {name: getattr(row, name) for name in ("reason", "actor", "released_by", "release_reason")}
     times = {"at": iso(row.at), "released_at": iso(row.released_at)}
-    return {**same, **times, "id": row.pk, "flow": row.flow.slug, "input_sha256": row.digest, "run": row.run_id}
+    return {
+        **same,
+        **times,
+        "id": row.pk,
+        "flow": row.flow.slug,
+        "input_sha256": row.digest,
+        "run": row.run_id,
+        "release": row.release.version if row.release else None,
+    }

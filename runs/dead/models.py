@@ -99,6 +99,8 @@ class Quarantine(models.Model):
     reason = PayloadText(max_length=1000, row=_INPUT)  # may quote an error
     actor = models.CharField(max_length=150)
     run_id = models.CharField(max_length=26)  # a run that had this input; it may be gone
+    # the release that failed: when another one goes live, the input is let go. NULL: only people do that
+    release = models.ForeignKey("flows.Release", models.CASCADE, null=True, related_name="+", db_index=False)
     at = models.FloatField()
     released_at = models.FloatField(null=True)
     released_by = models.CharField(max_length=150, blank=True, default="")

@@ -1,8 +1,8 @@
 """The keeper's duty: inputs that fail alike again and again go into quarantine by themselves.
 
 Counted by the keeper from the runs that gave up, not where runs end. An input is put away after QUARANTINE_AFTER
-failures of the same class within a day, with no success of the same input among them; what failed before its last
-release counts no more.
+failures of the same class and of the live release within a day, with no success of the same input among them; what
+failed before it was last let go counts no more.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from django.db.models import Exists, Max, Min, OuterRef
 
 from flows.definition.canonical import digest
 from resources.access import Actor
+from resources.errors import Conflict
 from runs.dead.quarantine import put_in
 from runs.models import InputFailure, Quarantine, Run, RunStatus
 from runs.sensitive.rows import of_run
@@ -53,8 +54,9 @@ def _uncounted(now: float) -> list[Run]:
     counted = InputFailure.objects.filter(run=OuterRef("pk"), ended_at=OuterRef("dead_at"))
     rows = Run.objects.filter(dead_at__gt=max(now - DAY, newest - OVERLAP)).exclude(Exists(counted))
     rows = rows.select_related("flow", "release").only(
-        "input", "error", "error_class", "dead_at", "parent_id", "flow__slug", "flow__folder", "release__checksum"
-    )
+        "input", "error", "error_class", "dead_at", "parent_id", "flow__slug", "flow__folder", "flow__live",
+        "release__checksum", "release__version",
+    )  # fmt: skip
     return list(rows.order_by("dead_at", "pk")[:AT_ONCE])
 
 
@@ -79,7 +81,8 @@ def _count(mark: str, runs: list[Run], now: float) -> None:
         for run in runs
     ]
     InputFailure.objects.bulk_create(rows, ignore_conflicts=True)
-    for run in {run.error_class: run for run in runs}.values():
+    live = [run for run in runs if run.release_id == run.flow.live_id]  # others say nothing about what starts now
+    for run in {run.error_class: run for run in live}.values():
         _judge(run, mark, now)
 
 
@@ -87,8 +90,9 @@ def _judge(run: Run, mark: str, now: float) -> None:
     mine = Quarantine.objects.filter(flow_id=run.flow_id, digest=mark)
     released = mine.aggregate(at=Max("released_at"))["at"] or 0.0
     alike = InputFailure.objects.filter(
-        flow_id=run.flow_id, digest=mark, error_class=run.error_class, ended_at__gt=max(now - DAY, released)
-    )
+        flow_id=run.flow_id, digest=mark, error_class=run.error_class, ended_at__gt=max(now - DAY, released),
+        run__release=run.release_id,
+    )  # fmt: skip
     count = alike.count()
     if count < settings.QUARANTINE_AFTER or mine.filter(released_at__isnull=True).exists():
         return
@@ -96,7 +100,14 @@ def _judge(run: Run, mark: str, now: float) -> None:
     if since is not None:
         count = alike.filter(ended_at__gt=since).count()
     if count >= settings.QUARANTINE_AFTER:
-        put_in(Actor.system("keeper"), run, mark, _reason(run, count))
+        _put_in(run, mark, _reason(run, count))
+
+
+def _put_in(run: Run, mark: str, reason: str) -> None:
+    try:
+        put_in(Actor.system("keeper"), run, mark, reason, this_release_only=True)
+    except Conflict:
+        return  # another release went live, or somebody put it in, since we looked
 
 
 def _last_success(run: Run, since: float) -> float | None:

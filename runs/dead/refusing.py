@@ -13,13 +13,19 @@ from runs.models import Quarantine
 
 def refuse_quarantined(flow_id: int, value: Any) -> None:
     """One indexed lookup. Raises Conflict `quarantined`, which says why, and where it is released."""
-    row = Quarantine.objects.filter(flow_id=flow_id, digest=digest(value), released_at__isnull=True).first()
+    rows = Quarantine.objects.filter(flow_id=flow_id, digest=digest(value), released_at__isnull=True)
+    row = rows.select_related("release").first()
     if row is None:
         return
     url = f"{settings.PUBLIC_URL}/quarantine/{row.pk}"
+    release = row.release.version if row.release else None
+    mended = f" A release other than {release} lets it go when it goes live." if release else ""
     raise Conflict(
         f"This input is in quarantine: {row.reason}",
         code="quarantined",
-        hint=f"Change the input, or have an operator release it: {url}",
-        details={"quarantine": row.pk, "reason": row.reason, "actor": row.actor, "run": row.run_id, "url": url},
-    )
+        hint=f"Change the input, or have an operator release it: {url}.{mended}",
+        details={
+            "quarantine": row.pk, "reason": row.reason, "actor": row.actor, "run": row.run_id, "release": release,
+            "url": url,
+        },
+    )  # fmt: skip

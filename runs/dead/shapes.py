@@ -64,6 +64,7 @@ class DeadReasonIn(Input):
 
 class QuarantineIn(DeadReasonIn):
     run: RunId = Field(description="A run that has the input.")
+    this_release_only: bool = Field(False, description="Until another release than the run's goes live.")
 
 
 class FailureOut(Schema):
@@ -149,6 +150,7 @@ class QuarantineOut(Schema):
     reason: str
     actor: str
     run: str
+    release: str | None = Field(description="It is let go when another release goes live; null: only people do that.")
     at: str
     released_at: str | None
     released_by: str

@@ -100,8 +100,10 @@ def _dismiss(request: HttpRequest, actor: Actor) -> HttpResponse:
 
 def _quarantine(request: HttpRequest, actor: Actor) -> HttpResponse:
     run_id = request.POST.get("id", "")
-    row = quarantine.quarantine_input(actor=actor, run_id=run_id, reason=_reason(request))
-    messages.success(request, "New runs with this input are refused until somebody releases it.")
+    row = quarantine.quarantine_input(
+        actor=actor, run_id=run_id, reason=_reason(request), this_release_only="this_release_only" in request.POST
+    )
+    messages.success(request, "New runs with this input are refused.")
     return redirect("quarantine-entry", row.pk)
 
 

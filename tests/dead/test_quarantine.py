@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from flows.models import Flow
+from flows.models import Flow, Release
+from flows.signals import live_changed
 from resources.errors import Conflict, NotAllowed, NotFound
 from resources.models import AuditEntry, Grant
 from runs import clock, controls
@@ -19,9 +20,10 @@ from runs.dead import poison
 from runs.dead.quarantine import quarantine_input, release_input
 from runs.models import FlowGate, InputFailure, Quarantine, Run
 from runs.worker import Worker
-from tests.dead.story import ON_SQLITE, breaking, dead, operator, start
+from tests.dead.story import BREAKS, ON_SQLITE, breaking, dead, operator, start
 from tests.engine.cluster import SYSTEM
 from tests.engine.test_store_queue import drain, in_thread
+from tests.load.test_gates import live
 
 pytestmark = pytest.mark.db_matrix
 
@@ -152,6 +154,61 @@ def test_failures_before_a_release_or_a_success_count_no_more(database: str, set
     dead(flow, n=1)
     poison.turn(clock.now())
     assert Quarantine.objects.filter(released_at=None).count() == 1
+
+
+def goes_live(flow: Flow, version: str) -> None:
+    """A release made now, or the one of this version that is there."""
+    flow.live = Release.objects.filter(flow=flow, version=version).first() or live(flow, BREAKS, version)
+    flow.save(update_fields=["live"])
+    with transaction.atomic():
+        live_changed.send(sender=Flow, flow=flow, plan=flow.live.plan, actor=SYSTEM)
+
+
+def test_what_went_in_by_itself_is_let_go_when_another_release_goes_live(database: str, settings: Any) -> None:
+    settings.QUARANTINE_AFTER = 2
+    flow = breaking()
+    dead(flow, 2, n=1)
+    poison.turn(clock.now())
+    with pytest.raises(Conflict) as caught:
+        start(flow, n=1)
+    assert caught.value.details["release"] == "1.0.0" and "other than 1.0.0" in caught.value.hint
+    goes_live(flow, "1.1.0")
+    row = Quarantine.objects.get()
+    assert (row.released_by, row.release_reason) == (SYSTEM.name, "1.1.0 went live.")
+    assert AuditEntry.objects.get(action="input.released").data["quarantine"] == row.pk
+    assert not refused(flow, n=1) and FlowGate.objects.get().quarantined == 0
+    drain(Worker("w"))
+    poison.turn(clock.now())
+    assert not Quarantine.objects.filter(released_at=None).exists()  # one failure of this release, two of another
+    dead(flow, n=1)
+    poison.turn(clock.now())
+    assert refused(flow, n=1)
+    goes_live(flow, "1.0.0")  # back to the one before helps as well
+    assert not refused(flow, n=1)
+
+
+@ON_SQLITE
+def test_failures_of_a_release_that_is_no_longer_live_put_nothing_in(database: str, settings: Any) -> None:
+    settings.QUARANTINE_AFTER = 2
+    flow = breaking()
+    first, _ = dead(flow, 2, n=1)
+    goes_live(flow, "1.1.0")
+    poison.turn(clock.now())
+    assert InputFailure.objects.count() == 2 and not Quarantine.objects.exists()
+    with pytest.raises(Conflict) as caught:
+        quarantine_input(actor=operator(), run_id=first, reason="bad", this_release_only=True)
+    assert caught.value.stable_code == "not_live"
+
+
+def test_what_a_person_put_in_outlives_releases_unless_they_said_otherwise(database: str) -> None:
+    flow = breaking()
+    for_good, for_now = dead(flow, 2)
+    quarantine_input(actor=SYSTEM, run_id=for_good, reason="poison")
+    quarantine_input(actor=SYSTEM, run_id=for_now, reason="a bug", this_release_only=True)
+    assert refused(flow, n=0) and refused(flow, n=1)
+    goes_live(flow, "1.1.0")
+    assert refused(flow, n=0) and not refused(flow, n=1)
+    assert FlowGate.objects.get().quarantined == 1
 
 
 @ON_SQLITE

@@ -59,7 +59,7 @@ def live(flow: Flow, text: str, version: str) -> Release:
     flow.live = release
     flow.save(update_fields=["live"])
     with transaction.atomic():
-        live_changed.send(sender=Flow, flow=flow, plan=plan)
+        live_changed.send(sender=Flow, flow=flow, plan=plan, actor=SYSTEM)
     return release
 
 

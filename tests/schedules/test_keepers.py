@@ -18,7 +18,7 @@ from flows.signals import live_changed
 from orchestra.supervisor.child import leash
 from runs.models import Run, StartKey
 from runs.schedules.models import Schedule, ScheduledTime
-from tests.engine.cluster import make_flow, wait_until
+from tests.engine.cluster import SYSTEM, make_flow, wait_until
 from tests.services import ROOT
 
 FLOW = """\
@@ -61,7 +61,7 @@ def prepare(slugs: tuple[str, ...], due: float, source: str = FLOW) -> None:
         flow = make_flow(source.format(slug=slug))
         assert flow.live is not None
         with transaction.atomic():
-            live_changed.send(sender=None, flow=flow, plan=flow.live.plan)
+            live_changed.send(sender=None, flow=flow, plan=flow.live.plan, actor=SYSTEM)
     Schedule.objects.update(due_at=due, wake_at=due)
 
 
