@@ -28,7 +28,7 @@ BULK: Final = ("pause", "resume", "cancel", "terminate", "retry", "replay")
 REFUSALS: Final[Mapping[str, str]] = {
     "run_ended": "The run has ended. Replay it to start anew, or retry it where it failed.",
     "run_active": "The run has not ended. Wait for its end, or cancel it first.",
-    "not_started": "The run has not begun: it waits for its place, or for a free worker. Cancel it, or wait until it begins.",
+    "not_started": "The run has not begun: it waits for its place or a worker. Cancel it, or wait until it begins.",
     "already_paused": "The run is paused already. Resume it to go on.",
     "not_paused": "The run is not paused, so there is nothing to resume.",
     "stopping": "The run is being stopped: its last attempts are on their way back. Terminate it to wait for nothing.",
