@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db import DatabaseError, transaction
 
+from resources.backends.errors import Unreachable
 from resources.crypto import KeyMissing
 from runs import bell, children, clock, history, limits, queue, signals, store
 from runs.engine import inputs as given
@@ -23,6 +24,8 @@ MAX_CLAIMS: Final = 5
 PAUSE: Final = 5.0
 #: tries to end a run that moves
 TRIES: Final = 20
+#: what nobody can read now, and somebody has to mend
+NOT_NOW: Final = (KeyMissing, Unreachable)
 #: and before the next look at a run that no key of the ring opens
 UNREADABLE: Final = 60.0
 
@@ -35,8 +38,9 @@ def set_aside(claim: Claim, owner: str) -> None:
         fail(claim.run_id)
 
 
-def wait_for_key(claim: Claim, owner: str, error: KeyMissing) -> None:
-    """What nobody can read now is not given up, however long it takes until its key is back in the ring."""
+def wait_for_key(claim: Claim, owner: str, error: KeyMissing | Unreachable) -> None:
+    """What nobody can read now is not given up, however long it takes until its key is back in the ring, or the
+    store of a secret answers: what comes from outside is not kept before it was looked at for that secret."""
     logger.error("run %s waits for somebody to look: %s %s", claim.run_id, error.message, error.hint)
     queue.give_back(claim, owner, clock.now() + UNREADABLE)
 

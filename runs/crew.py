@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 
-from resources.crypto import KeyMissing
 from runs import broken, clock, queue, starting, together
 from runs.engine.state import Key
 from runs.meaning import meaning_of
@@ -152,7 +151,7 @@ class Crew:
             return work()
         except (DatabaseError, Stale):
             raise
-        except KeyMissing as error:
+        except broken.NOT_NOW as error:
             self._leave(slice_)
             broken.wait_for_key(slice_.first, self.worker.owner, error)
             return None

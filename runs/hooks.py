@@ -88,7 +88,7 @@ def callback(request: HttpRequest, token: str) -> HttpResponse:
     """The answer to a `wait: {callback: …}`; the first one counts, a repeat is told the same."""
     body = calls.body_of(request)
     answers.check_signature(actions.callback_of(token), request, body)
-    payload = answers.payload_of(request, body)
+    payload = answers.masked(token, answers.payload_of(request, body))
     told = {"status": "accepted"}
     actor = Actor("trigger", "callback", address=address_of(request))
     delivery = actions.deliver(token=token, payload=payload, actor=actor, response=told)

@@ -10,6 +10,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.db import transaction
 from django.http import HttpRequest
 
+from flows.definition.bindings import Place
 from flows.definition.plan import Trigger
 from flows.headline import SLUG
 from flows.models import Flow, Release
@@ -20,7 +21,7 @@ from resources.access import Actor
 from resources.errors import NotFound, TooLarge
 from resources.proxies import address_of
 from resources.secrets import reveal, reveal_all
-from runs import actions, clock
+from runs import actions, clock, masks
 
 
 def find(slug: str, name: str) -> tuple[Live, Trigger]:
@@ -64,14 +65,16 @@ def decide(live: Live, trigger: Trigger, request: HttpRequest) -> Ignored | Answ
 
 
 def start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest) -> actions.Started:
-    """Raises what runs.actions.start_run does. Files are kept only with a run that is new."""
+    """Raises what runs.actions.start_run does, and backends.errors.Unreachable. Files are kept only with a run that
+    is new. Nothing that is kept holds a secret that the flow knows."""
+    masker = masks.of_plan(live.plan, Place(live.slug))
     begin = partial(
         actions.start_run,
         actor=Actor.trigger(f"{live.slug}/{trigger.name}", live.folder, address_of(request)),
         flow=Flow(pk=live.flow_id, slug=live.slug, folder=live.folder),
         release=Release(pk=live.release_id, flow_id=live.flow_id),
-        input=accepted.input,
-        trigger=accepted.trigger,
+        input=masker.tree(accepted.input),
+        trigger=masker.tree(accepted.trigger),
         idempotency_key=accepted.dedupe_key,
         source=f"hook:{trigger.name}",
     )
@@ -81,7 +84,7 @@ def start(live: Live, trigger: Trigger, accepted: Accepted, request: HttpRequest
         started = begin()
         for kept in accepted.files if started.created else ():
             artifacts.write(
-                [kept.file.data],
+                [masker.data(kept.file.data)],
                 id=kept.id,
                 content_type=kept.file.content_type or "application/octet-stream",
                 run_id=started.run.pk,

@@ -8,20 +8,11 @@ the next piece or the end tells.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from flows import bindings
-from flows.definition.bindings import Place, stands_for
-from resources import backends, connections, crypto, secrets
-from resources.errors import NotFound
+from resources import crypto
 from resources.masking import Masker, Stream
-from resources.models import Connection
-from runs import uses
 from runs.jobs.models import Job
-from runs.loading import plan_of
-from runs.models import Run
-
-Json = Any
+from runs.masks import of_run
 
 
 def masker_of(job: Job) -> Masker:
@@ -29,29 +20,8 @@ def masker_of(job: Job) -> Masker:
 
     Raises backends.errors.Unreachable.
     """
-    masker = Masker([job.runner.token.plain] if job.runner is not None else [])
-    for name in sorted(_names(job)):
-        for value in _values(name):
-            masker.add(value)
-    return masker
-
-
-def _names(job: Job) -> set[str]:
-    """The secrets of its run: of the connections that the release may reach, and of signed calls."""
-    run = Run.objects.select_related("flow").only("release_id", "trigger", "flow__slug").get(pk=job.run_id)
-    plan, place = plan_of(run.release_id), Place(run.flow.slug, bool(run.trigger.get("test")))
-    bound = bindings.read(names=plan.connections, flow=run.flow.slug)
-    real = {stands_for(name, place, bound) for name in plan.connections}
-    rows = Connection.objects.filter(name__in=real).values_list("kind", "settings")
-    return {name for kind, settings in rows for name in connections.secrets_in(kind, settings)} | uses.secrets_of(plan)
-
-
-def _values(name: str) -> list[str]:
-    """None of a secret that is gone or cannot be read: no step can have sent it."""
-    try:
-        return secrets.reveal_all(name)
-    except (NotFound, crypto.CannotDecrypt, backends.errors.Refused):
-        return []
+    token = [job.runner.token.plain] if job.runner is not None else []
+    return of_run(job.run_id, also=token)
 
 
 def masked(masker: Masker, chunks: Iterable[bytes]) -> Iterator[bytes]:

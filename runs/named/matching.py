@@ -14,10 +14,12 @@ from django.db import transaction
 
 from flows.definition import expr, waiting
 from flows.definition.inputs import JsonError, validate_input
-from runs import history
+from resources.masking import Masker
+from runs import history, masks
 from runs.engine import turn as cmd
 from runs.engine.state import Step
 from runs.engine.turn import Decision
+from runs.loading import place_of
 from runs.models import Run
 from runs.named.models import EventName, EventUse, EventWait, NamedEvent
 from runs.races import Stale
@@ -102,7 +104,10 @@ def use(run_id: str, event_id: int) -> None:
 
 # -- looking -------------------------------------------------------------------------------------------------------
 def find(loaded: Loaded, step: Step) -> Found | None:
-    """The oldest event that fits, of those this run has not used. Outside transactions. Raises Stale."""
+    """The oldest event that fits, of those this run has not used. Outside transactions.
+
+    Raises Stale, backends.errors.Unreachable.
+    """
     wait = step.wait or {}
     config, until = loaded.plan.step(step.id).config, wait.get("until")
     wanted = waiting.of_kind(config, "event")
@@ -139,7 +144,10 @@ def _first(
 
     who = f"{step.id}:{step.item}"
     scope = attempts.scope_for(loaded, step)
+    masker: Masker | None = None
     for event in _in_turn(_candidates(row, loaded.folder, who, until)):
+        masker = masker or masks.of_plan(loaded.plan, place_of(loaded), former=False)
+        event.body = masker.tree(event.body)
         if not fits(config.get("match"), scope, seen(event, row.name.name)):
             continue
         problems = breaches(config.get("schema"), event.body)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from flows.definition import expr, waiting
+from flows.definition.bindings import Place
 from flows.definition.durations import parse_duration
 from flows.definition.plan import Plan, Trigger
 from flows.models import Flow, Release
 from flows.plans import Live, live_plan
 from resources.access import Actor, covers
 from resources.errors import OrchestraError
-from runs import actions
+from runs import actions, masks
 from runs.named import matching
 from runs.named.models import EventListener, EventName, NamedEvent
 
@@ -75,12 +76,13 @@ def _start(live: Live, trigger: Trigger, event: NamedEvent, name: str, address: 
         asked = _asked(trigger, live.plan, seen)
         if asked is None:
             return Started(live.slug, "ignored")
+        masker = masks.of_plan(live.plan, Place(live.slug))
         started = actions.start_run(
             actor=Actor.trigger(f"{live.slug}/{name}", live.folder, address),
             flow=Flow(pk=live.flow_id, slug=live.slug, folder=live.folder),
             release=Release(pk=live.release_id, flow_id=live.flow_id),
-            input=asked[0],
-            trigger=seen,
+            input=masker.tree(asked[0]),
+            trigger=masker.tree(seen),
             idempotency_key=asked[1],
             source=f"event:{name}"[:80],
         )
