@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from pydantic import ValidationError
 
-from resources import audit, usage
+from resources import audit, credentials, usage
 from resources.access import Actor, require
 from resources.connection_settings import ConnectionSettings
 from resources.errors import BadInput, Conflict, NotFound
@@ -85,8 +85,10 @@ def _words(kind: str, message: str) -> str:
 
 
 def _checked(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as stored: parsed, complete, their secret known."""
+    """Settings as stored: parsed, complete, their secret known and in its place."""
     parsed = parse_settings(kind, settings)
+    for path, message in credentials.objections(parsed):
+        raise _bad(path, message)
     for name in sorted(secrets_of(parsed)):
         # locked, so that it cannot be deleted before this connection is seen to use it
         if Secret.objects.select_for_update().filter(name=name).values_list("pk").first() is None:

@@ -12,6 +12,7 @@ from flows.definition import (
     lint_expressions,
     lint_functions,
     lint_graph,
+    lint_http,
     lint_llm,
     lint_schedules,
     lint_ssh,
@@ -54,6 +55,7 @@ def analyse(source: str, *, known: Known | None = None) -> tuple[Plan | None, li
         lint_text.check(document)
         lint_functions.check(document)
         lint_llm.check(document)
+        lint_http.check(document)
         if lint_graph.check(document, steps):
             lint_expressions.check(document, steps, source)
             lint_approvals.check(document, steps)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flows.definition.lint_graph import did_you_mean, step_ids
+from flows.definition.lint_http import configs_of
 from flows.definition.plan import StepPlan
-from flows.definition.reader import Document, StepDoc
+from flows.definition.reader import Document
 from flows.definition.yaml_source import Path
 from flows.steps.fields import Json
 
@@ -16,19 +15,10 @@ LONG = 600.0  # seconds that a worker may stay with a command before it should b
 def check(document: Document, steps: tuple[StepPlan, ...]) -> None:
     """Needs unique ids."""
     for doc, step in zip(document.steps, steps, strict=True):
-        for path, config in _configs(doc):
+        for path, config in configs_of(doc, "ssh"):
             _check_long(document, path, config, step)
             _check_bound(document, path, config)
             _check_callback(document, path, config)
-
-
-def _configs(doc: StepDoc) -> Iterator[tuple[Path, dict[str, Json]]]:
-    if doc.family == "ssh":
-        yield (*doc.path, "ssh"), doc.config
-    if doc.fallback_family == "ssh" and doc.fallback_config:
-        yield (*doc.path, "fallback", "ssh"), doc.fallback_config
-    if doc.undo is not None and doc.undo.family == "ssh" and doc.undo.config:
-        yield (*doc.path, "compensate", "ssh"), doc.undo.config
 
 
 def _check_long(document: Document, path: Path, config: dict[str, Json], step: StepPlan) -> None:

@@ -81,6 +81,7 @@ RULES: Mapping[str, str] = {
     "unverified-webhook": "Anybody who knows the address can start runs.",
     "weak-signature": "A signature uses a hash that is no longer safe.",
     "open-network": "A list of addresses lets everybody in.",
+    "credential-in-header": "A header holds a credential in the text of the flow.",
     "unbounded-output": "Nothing says how much output there is at most.",
     "bad-cron": "A cron expression cannot be read, or is never due.",
     "unknown-timezone": "The time zone does not exist.",

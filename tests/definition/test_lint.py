@@ -355,6 +355,14 @@ TABLE: list[tuple[str, str, str, str, int, int]] = [
         52,
     ),
     (
+        "key in a header",
+        steps('  - id: a\n    http: {url: "https://a.example", headers: {X-Api-Key: abc}}\n'),
+        "credential-in-header",
+        "error",
+        6,
+        59,
+    ),
+    (
         "rows without end",
         steps("  - id: a\n    db: {connection: c, query: SELECT a FROM t}\n    timeout: 9s\n"),
         "unbounded-output",
@@ -643,3 +651,33 @@ def test_a_detached_command_may_take_as_long_as_it_likes() -> None:
     text = "    ssh: {connection: box, command: [make], detached: true, callback: b}\n    timeout: 11m\n"
     wait = "  - id: b\n    wait: {callback: {timeout: 1h}}\n"
     assert lint(steps("  - id: a\n" + text + wait)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "found"),
+    [
+        ("Authorization", "Bearer abc", True),
+        ("proxy-authorization", "x", True),
+        ("Cookie", "session=1", True),
+        ("X-Api-Key", "hunter22", True),
+        ("Private-Token", "hunter22", True),
+        ("Ocp-Apim-Subscription-Key", "hunter22", True),
+        ("X-Auth-Token", "${{ input.token }}", False),
+        ("X-Atlassian-Token", "no-check", False),
+        ("X-Request-Id", "hunter22", False),
+        ("Accept", "application/json", False),
+    ],
+)
+def test_a_credential_in_a_header_is_an_error_that_names_where_it_belongs(name: str, value: str, found: bool) -> None:
+    http = f'{{url: "https://a.example", headers: {{{name}: "{value}"}}}}'
+    flow = "input: {type: object, properties: {token: {type: string}}}\n"
+    for text in (
+        f"    http: {http}\n    timeout: 5s\n",
+        f"    sleep: 1s\n    compensate: {{http: {http}}}\n",
+        f"    db: {{connection: d, query: 'select 1'}}\n    timeout: 5s\n    fallback: {{http: {http}}}\n",
+    ):
+        problems = [p for p in lint(steps("  - id: a\n" + text, HEAD + flow)) if p.rule == "credential-in-header"]
+        assert len(problems) == found
+        assert not found or (
+            problems[0].severity == "error" and "auth" in problems[0].hint and name in problems[0].message
+        )

@@ -116,6 +116,57 @@ def test_settings_that_break_a_rule_are_refused_at_their_field(
     assert not Connection.objects.exists()
 
 
+CREDENTIALS = [
+    ("X-Api-Key", "abc"), ("X-Auth-Token", "abc"), ("Private-Token", "abc"), ("DD-APPLICATION-KEY", "abc"),
+    ("X-Amz-Security-Token", "abc"), ("X-Session-Id", "abc"), ("x-functions-key", "abc"), ("Set-Cookie2", "a=b"),
+    ("X-What", "Bearer abcdefgh"), ("X-What", "ghp_abcdefghijklmnop"), ("Referer", "https://me:pass@example.com/"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), CREDENTIALS)
+def test_a_credential_among_the_plain_headers_is_sent_to_the_setting_for_it(
+    admin: Actor, name: str, value: str
+) -> None:
+    for kind, said in (("http", "`auth`"), ("llm", "`key`")):
+        with pytest.raises(BadInput) as caught:
+            connections.create_connection(
+                actor=admin, name="api", kind=kind,
+                settings={"base_url": "https://api.example.com", "headers": {name: value}},
+            )  # fmt: skip
+        (problem,) = caught.value.details
+        assert problem["path"] == f"headers.{name}" and name in problem["message"] and said in problem["message"]
+        assert value not in problem["message"]
+    assert not Connection.objects.exists()
+
+
+def test_plain_headers_stay_plain(admin: Actor) -> None:
+    harmless = {"Accept": "text/plain", "X-Atlassian-Token": "no-check", "X-Tenant": "payments", "X-Key-Format": "pem"}
+    assert create(admin, headers=harmless).settings["headers"] == harmless
+
+
+def test_a_connection_from_before_still_works_and_is_mended_with_its_next_change(admin: Actor) -> None:
+    settings = {"base_url": "https://api.example.com", "headers": {"X-Api-Key": "abc"}}
+    Connection.objects.create(name="old", kind="http", settings=settings)
+    assert connections.resolve("old").settings.headers == {"X-Api-Key": "abc"}  # type: ignore[attr-defined]
+    with pytest.raises(BadInput, match="X-Api-Key"):
+        connections.update_connection(actor=admin, name="old", settings={**settings, "honours_idempotency_key": True})
+
+
+@pytest.mark.parametrize(
+    "header", ["Host", "content-length", "Transfer-Encoding", "Connection", "TE", "Idempotency-Key"]
+)
+def test_a_key_travels_in_no_header_of_the_program(admin: Actor, header: str) -> None:
+    secrets.set_secret(actor=admin, name="key", value="some-value")
+    for auth, field in (
+        ({"type": "api_key", "secret": "key", "header": header}, "header"),
+        ({"type": "hmac", "secret": "key", "header": header}, "header"),
+        ({"type": "hmac", "secret": "key", "timestamp_header": header}, "timestamp_header"),
+    ):
+        with pytest.raises(BadInput) as caught:
+            create(admin, auth=auth)
+        assert [detail["path"] for detail in caught.value.details] == [f"auth.{field}"]
+
+
 @pytest.mark.parametrize("url", ["http://[::1]:8080", "https://a.example.com:8443/x/y", "http://localhost"])
 def test_ordinary_addresses_pass(url: str) -> None:
     assert HttpSettings(base_url=url).base_url == url
