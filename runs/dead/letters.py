@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
-from django.db.models import Count, Max, Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import Count, Max, Q, QuerySet
 
 from resources.access import Actor, folder_filter
 from resources.errors import BadInput
 from resources.paging import decode_cursor, encode_cursor
-from resources.payloads import BOUND
+from runs.dead import words
 from runs.models import Run
 
 Json = Any
@@ -71,15 +70,7 @@ def dead_letters(actor: Actor, asked: Filter, role: str = "viewer") -> QuerySet[
         rows = rows.filter(dead_at__lt=asked.until)
     if asked.ids:
         rows = rows.filter(pk__in=asked.ids)
-    return _matching(rows, asked.q.replace("\0", "").strip()) if asked.q else rows
-
-
-def _matching(rows: QuerySet[Run], text: str) -> QuerySet[Run]:
-    rows = rows.annotate(error_text=Cast("error", TextField()))
-    by_flow = Q(flow__slug__icontains=text) | Q(flow__title__icontains=text)
-    # of a sealed error its class is what can be read
-    by_error = Q(error_text__icontains=text) & ~Q(error_text__startswith=BOUND) | Q(error_class__icontains=text)
-    return rows.filter(Q(id__startswith=text.lower()) | by_flow | by_error)
+    return words.matching(rows, asked.q.replace("\0", "").strip()) if asked.q else rows
 
 
 def page_of(rows: QuerySet[Run], *, cursor: str | None, limit: int) -> tuple[list[Run], str | None]:
