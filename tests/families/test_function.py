@@ -43,6 +43,32 @@ def test_the_last_expression_is_the_output(code: str, given: dict[str, Any], val
 
 
 @pytest.mark.parametrize(
+    "code",
+    [
+        "a = [1]\na.append(a)\na",
+        "d = {}\nd['x'] = [{'y': d}]\n{'deep': d}",
+        "t = []\nu = (t,)\nt.append(u)\nu",
+        "import random\na = [random.random()]\nif a[0] < 2:\n    a.append(a)\na",
+    ],
+)
+def test_a_value_that_contains_itself_is_refused_with_a_sentence(code: str) -> None:
+    failed = call(code)
+    assert error(failed) == "code" and "contains itself" in failed.stored["message"]
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("'[...]'", "[...]"),
+        ("b = ['{...}']\n{'x': b, 'y': [b, b]}", {"x": ["{...}"], "y": [["{...}"], ["{...}"]]}),
+        ("def f(__value):\n    return [__value]\nf('(...)')", ["(...)"]),
+    ],
+)
+def test_a_text_that_looks_like_a_loop_is_a_text(code: str, value: Any) -> None:
+    assert output(call(code)) == value
+
+
+@pytest.mark.parametrize(
     ("code", "line", "says"),
     [
         ("x = 1\n1/0", 2, "ZeroDivisionError"),

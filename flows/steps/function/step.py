@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -11,8 +12,10 @@ from pydantic import BaseModel
 from flows.definition.inputs import validate_input
 from flows.definition.jsonguard import JsonError
 from flows.steps.base import Action, Done, Fail, Family, Json, Outcome, Retry, StepContext, StepError
-from flows.steps.function import sandbox, values
+from flows.steps.function import loops, sandbox, values
 from flows.steps.function.config import FunctionConfig
+
+_LOOP = Fail(StepError("code", "The value contains itself, which JSON cannot say; return a copy without that part."))
 
 
 class FunctionFamily(Family):
@@ -40,15 +43,14 @@ class FunctionFamily(Family):
         if (misfit := _misfit(config.get("takes"), config["input"], "input", "The input of the function")) is not None:
             return misfit
         allowed = sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
+        run = partial(
+            sandbox.run, names=variables(config["input"]), limits=allowed, now=ctx.now, seed=ctx.seed,
+            stop=ctx.cancelled,
+        )  # fmt: skip
         try:
-            value, printed = sandbox.run(
-                config["code"],
-                variables(config["input"]),
-                limits=allowed,
-                now=ctx.now,
-                seed=ctx.seed,
-                stop=ctx.cancelled,
-            )
+            value, printed = run(config["code"])
+            if loops.may_loop(value) and (question := loops.asking(config["code"])) and run(question)[0]:
+                return _LOOP
         except sandbox.SandboxError as e:
             return _failed(e, cut_short=ctx.timeout < limits["time"])
         for line in printed.splitlines():
