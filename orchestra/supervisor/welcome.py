@@ -9,7 +9,7 @@ from typing import Any
 def welcome(info: Any) -> Iterator[str]:
     """Lines to print after the ready line. `info`: {users, sign_in, world_url, …} or None without a demo."""
     if not isinstance(info, dict):
-        yield "Sign in with an account of yours; `manage.py createsuperuser` makes the first one."
+        yield "Sign in with an account of yours; `manage.py invite NAME --admin` makes the first one."
         return
     users = [user if isinstance(user, str) else str(user.get("username", user)) for user in info.get("users", [])]
     if users:

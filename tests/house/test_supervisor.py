@@ -179,4 +179,4 @@ def test_the_welcome_says_how_to_sign_in() -> None:
     )
     assert lines[0] == "Sign in as admin, author."
     assert "the password is the name" in lines[1]
-    assert "createsuperuser" in next(iter(welcome(None)))
+    assert "manage.py invite" in next(iter(welcome(None)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -41,6 +43,37 @@ def test_an_invited_person_chooses_a_password_once_by_the_link(admin: Actor) -> 
     with pytest.raises(Gone):
         accounts.accept_invitation(uid=uid, token=token, password="another harbour")
     assert token not in str(list(AuditEntry.objects.values()))
+
+
+def test_the_first_person_is_invited_from_the_shell_by_a_link_that_works(client: Client) -> None:
+    out = StringIO()
+    call_command("invite", "ada", "--admin", "--email", "ada@example.org", "--role", "operator:payments", stdout=out)
+    link = out.getvalue()
+    assert link.startswith(settings.PUBLIC_URL) and link.count("\n") == 1
+    assert client.get(f"/invitations/{'/'.join(parts(link.strip()))}").status_code == 200
+    ada = accounts.accept_invitation(
+        uid=parts(link)[0], token=parts(link.strip())[1], password="a quiet harbour"
+    )  # fmt: skip
+    assert can(Actor.of_user(ada), "admin") and ada.email == "ada@example.org"
+    assert {(g.role, g.folder) for g in Grant.objects.filter(user=ada)} == {("admin", ""), ("operator", "payments")}
+    assert AuditEntry.objects.get(action="person.invited").actor == "manage.py invite"
+    again = StringIO()
+    call_command("invite", "ada", "--again", stdout=again)
+    assert not Client().login(username="ada", password="a quiet harbour")
+    assert accounts.invited(*parts(again.getvalue().strip())) == ada
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["ada", "--role", "emperor"], ["ada", "--role", "viewer:../x"], ["no space"], ["ada", "--email", "x"],
+     ["nobody", "--again"], ["there"], ["there", "--again", "--email", "a@b.example"]],
+)  # fmt: skip
+def test_who_cannot_be_invited_is_not_there_and_the_reason_is_said(wrong: list[str]) -> None:
+    make_user("there", "viewer")
+    with pytest.raises(CommandError) as said:
+        call_command("invite", *wrong, stdout=StringIO())
+    assert str(said.value).endswith(".")
+    assert [user.username for user in User.objects.all()] == ["there"]
 
 
 def test_a_reset_ends_the_password_the_sessions_and_earlier_links(admin: Actor) -> None:
