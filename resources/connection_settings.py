@@ -253,11 +253,30 @@ class HttpSettings(ConnectionSettings):
         description="PEM. Trusted instead of the public ones; empty: the public ones.",
         json_schema_extra={"widget": "lines"},
     )
+    client_certificate: Pem = Field(
+        default="",
+        max_length=20_000,
+        title="Client certificate",
+        description="PEM, its own first. Shown to a server that asks who comes; empty: none.",
+        json_schema_extra={"widget": "lines"},
+    )
+    client_key: Annotated[str, SecretName()] = Field(
+        default="",
+        max_length=64,
+        title="Key of the client certificate",
+        description="The secret that holds it: a private key in PEM form, without a passphrase.",
+    )
     honours_idempotency_key: bool = Field(
         default=False,
         title="It applies a repeated Idempotency-Key once",
         description="Then an attempt whose outcome is unknown may be repeated.",
     )
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> HttpSettings:
+        if bool(self.client_certificate) != bool(self.client_key):
+            raise ValueError("A client certificate and the secret with its key go together: give both, or neither.")
+        return self
 
 
 def join_url(base_url: str, path: str) -> str:

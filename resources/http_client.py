@@ -17,7 +17,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from resources import network
+from resources import client_tls, network
 from resources.connection_settings import HttpSettings
 from resources.connections import ConnectionRef
 from resources.errors import BadInput, TooLarge
@@ -81,11 +81,6 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
 
 
-def _private_tls(authorities: str) -> ssl.SSLContext:
-    """These authorities (PEM) and no others; host names checked."""
-    return ssl.create_default_context(cadata=authorities)
-
-
 def guarded_client(
     allow_networks: tuple[str, ...] = (), headers: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
 ) -> httpx2.Client:
@@ -100,8 +95,10 @@ def guarded_client(
     )
 
 
-#: connection id -> what it was, its client, what closes the client once nobody holds it any more
-_clients: dict[int, tuple[ConnectionRef, httpx2.Client, weakref.finalize[Any, Any]]] = {}
+#: connection id -> what it was with its key, its client, what closes the client once nobody holds it any more
+_clients: dict[int, tuple[tuple[ConnectionRef, str], httpx2.Client, weakref.finalize[Any, Any]]] = {}
+#: those that show a certificate
+_identified: weakref.WeakSet[httpx2.Client] = weakref.WeakSet()
 _inherited: list[httpx2.Client] = []
 _lock = threading.Lock()
 
@@ -129,19 +126,23 @@ def settings_of(ref: ConnectionRef) -> HttpSettings:
 def http_client(ref: ConnectionRef) -> httpx2.Client:
     """The process's client of this version of the connection: its networks, its headers, a pool of its own.
 
-    Credentials are not in it: `http_auth.authorise` adds the secret's value of the moment to one request.
+    Credentials are not in it but for the certificate that it shows, with its key of the moment; `http_auth.authorise`
+    adds the secret's value of the moment to one request. Raises BadInput, and what secrets.reveal does.
     """
+    settings = settings_of(ref)
+    wanted = ref, client_tls.key_of(settings)
     with _lock:
         known, client, _ = _clients.get(ref.id, (None, None, None))
         # compared whole: a restored database may use an id and a version a second time for something else
-        if client is None or known != ref:
-            settings = settings_of(ref)
-            tls = _private_tls(settings.ca_certificates) if settings.ca_certificates else None
+        if client is None or known != wanted:
+            tls = client_tls.context_of(settings, wanted[1])
             client = guarded_client(settings.allow_networks, dict(settings.headers), tls)
+            if wanted[1]:
+                _identified.add(client)
             _clients.pop(ref.id, None)
             while len(_clients) >= _MAX_CLIENTS:
                 _clients.pop(next(iter(_clients)))  # another thread may be using it: closed when it is done
-            _clients[ref.id] = (ref, client, weakref.finalize(client, client._transport.close))
+            _clients[ref.id] = (wanted, client, weakref.finalize(client, client._transport.close))
         return client
 
 
@@ -170,7 +171,7 @@ def fetch(
             request.extensions["timeout"] = dict.fromkeys(("connect", "read", "write", "pool"), left)
             response = client.send(request, stream=True, auth=None, follow_redirects=False)
             try:
-                following = _redirect(request, response)
+                following = _redirect(request, response, at_home=client in _identified)
                 if following is None:
                     chunks = _bounded(_unpacked(response, max_bytes), max_bytes)
                     chunks = chunks if heard is None else _told(chunks, response, heard)
@@ -185,12 +186,17 @@ def fetch(
     raise httpx2.TooManyRedirects(f"More than {MAX_REDIRECTS} redirects.", request=request)
 
 
-def _redirect(request: httpx2.Request, response: httpx2.Response) -> httpx2.Request | None:
-    """The request to send next, without credentials if it goes to another origin; None: this is the answer."""
+def _redirect(request: httpx2.Request, response: httpx2.Response, *, at_home: bool) -> httpx2.Request | None:
+    """The request to send next, without credentials if it goes to another origin; None: this is the answer.
+
+    `at_home`: none goes to another origin, which could ask for the certificate.
+    """
     following = response.next_request
     if following is None or request.method not in ("GET", "HEAD"):
         return None
     if following.url.origin != request.url.origin:
+        if at_home:
+            return None
         for name in [name for name in following.headers if name.lower() not in _SAFE_HEADERS]:
             del following.headers[name]
     return following

@@ -47,10 +47,10 @@ def test_connection(*, actor: Actor, name: str) -> Tested:
 
 def http(ref: connections.ConnectionRef) -> Tested:
     """GET the connection's address, at most 5 seconds."""
-    client = http_client.http_client(ref)
     url, masker = http_client.settings_of(ref).base_url, Masker()
     start = time.monotonic()
     try:
+        client = http_client.http_client(ref)
         request = client.build_request("GET", url)
         answer = http_auth.exchange(ref, client, request, timeout=_SECONDS, max_bytes=_MAX_BYTES, masker=masker)
     except OrchestraError as error:
