@@ -14,6 +14,9 @@ from multiprocessing import util
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.utils import timezone
 from django_q.brokers import Broker
 from django_q.signing import SignedPackage
@@ -28,6 +31,13 @@ logger = logging.getLogger(__name__)
 STUCK_AFTER: Final = 15.0
 #: the same where not one worker is left that serves
 NONE_AFTER: Final = 3.0
+
+
+def wait_for_no_lock(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """A worker that was stopped in the middle of a commit must not keep the watcher from all the others."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout TO '1s'")
 
 
 class WorkBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
@@ -46,19 +56,30 @@ class WorkBroker(Broker):  # type: ignore[misc]  # django-q2 has no types
         watcher = self._watcher
         assert watcher is not None  # noqa: S101  for mypy
         if self._handed > watcher.joined:
-            watcher.turn()
-            self._check_stuck(watcher)
+            self._watch(watcher)
             return None
         self._handed = watcher.joined + 1
         return [("serve", self._package())]
 
     def _start_watching(self) -> None:
         die_with_parent()
+        connection_created.connect(wait_for_no_lock)
+        connection.close()
         # the sentinel is the parent of all of this cluster's processes: its pid names the cluster on this host
         self._watcher = Watcher(str(os.getppid()))
         self._full_at = time.monotonic()
         # runs when the pusher ends by itself, that is, when the cluster stops in good order
         util.Finalize(self, self._watcher.say_goodbye, exitpriority=10)
+
+    def _watch(self, watcher: Watcher) -> None:
+        """A watcher that breaks leaves at once, and the sentinel makes a new one: django-q2 would sleep for 10 s, and
+        then end this process in good order, which tells all workers to stop."""
+        try:
+            watcher.turn()
+        except Exception:
+            logger.exception("the watcher broke; a new one takes over")
+            os._exit(1)
+        self._check_stuck(watcher)
 
     def _package(self) -> str:
         task: dict[str, Any] = {

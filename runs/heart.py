@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from django.conf import settings
@@ -28,8 +28,11 @@ TICK: Final = 0.4
 
 
 class Heart:
-    def __init__(self, owner: str, drain: Drain | None = None) -> None:
-        self.owner, self.drain = owner, drain
+    """`look`: what else is to be done now and then while an attempt runs; never while none does."""
+
+    def __init__(self, owner: str, drain: Drain | None = None, look: Callable[[], None] | None = None) -> None:
+        self.owner, self.drain, self.look = owner, drain, look
+        self._looking = threading.Lock()
         self._beating: tuple[Sequence[Claim], float, Live | None] | None = None
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -45,7 +48,8 @@ class Heart:
         try:
             yield
         finally:
-            self._beating = None
+            with self._looking:
+                self._beating = None
 
     def stop(self) -> None:
         """For good. Returns when the thread has given its connection back."""
@@ -65,6 +69,9 @@ class Heart:
         if beating is None:
             return
         held, until, live = beating
+        with self._looking:
+            if self.look is not None and self._beating is not None:
+                self.look()
         if self.drain is not None:
             self.drain.look(held)
         try:

@@ -20,7 +20,7 @@ from django.db import DatabaseError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from runs import watch
+from runs import owners, watch
 from runs.drain import Drain
 from runs.heart import Heart
 from runs.worker import Worker
@@ -29,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 #: seconds an idle worker sleeps at most while the watcher is there; without it, POLL_SECONDS
 IDLE: Final = 30.0
+#: seconds between two tries to reach a watcher that is gone, of a worker that has work
+RETRY: Final = 0.2
+#: seconds at least that a transaction of a worker may be left alone
+FROZEN: Final = 10.0
 #: new objects between two looks of the garbage collector
 GC_EVERY: Final = 10_000
 _PR_SET_PDEATHSIG: Final = 1
@@ -47,9 +51,10 @@ def serve(cluster: str) -> None:
     connection_created.connect(short_questions)
     gc.freeze()  # what was imported stays; and a step makes many small objects and no cycles worth looking for
     gc.set_threshold(GC_EVERY, 20, 20)
-    owner = watch.owner_name()
-    worker = Worker(owner, Heart(owner, Drain(owner, watch.address(cluster).with_suffix(".stopped"))))
-    link = Link(cluster, worker.owner)
+    owner = owners.owner_name()
+    link = Link(cluster, owner)
+    drain = Drain(owner, watch.address(cluster).with_suffix(".stopped"))
+    worker = Worker(owner, Heart(owner, drain, link.look))
     lost = False
     while not link.stopped:
         try:
@@ -73,10 +78,16 @@ def serve(cluster: str) -> None:
 
 
 def short_questions(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """All that a worker asks PostgreSQL hits a few rows by an index, of tables that may have grown since it planned."""
+    """All that a worker asks PostgreSQL hits a few rows by an index, of tables that may have grown since it planned.
+
+    And one that is stopped in the middle of a commit gives up its locks with its lease: whoever takes over needs them.
+    """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute("SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off; SET jit TO off")
+            cursor.execute(
+                "SET plan_cache_mode TO force_generic_plan; SET enable_seqscan TO off; SET jit TO off; "
+                f"SET idle_in_transaction_session_timeout TO {int(1000 * max(FROZEN, settings.LEASE_SECONDS))}"
+            )
 
 
 def die_with_parent() -> None:
@@ -94,9 +105,11 @@ class Link:
         self.only_short = False
         self.socket: socket.socket | None = None
         self.again = False
+        self.tried = 0.0  # monotonic
         self._connect()
 
     def _connect(self) -> None:
+        self.tried = time.monotonic()
         conn = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             conn.connect(str(watch.address(self.cluster)))
@@ -108,8 +121,14 @@ class Link:
         self.socket, self.again, self.only_short = conn, True, False
 
     def look(self) -> None:
-        """Between two pieces of work: was there a goodbye?"""
-        if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
+        """Between two pieces of work, and by the heart during one: was there a goodbye, is there a new watcher?
+
+        A worker that never rests would otherwise stay unknown to the new one, and nobody would see it die.
+        """
+        if self.socket is None:
+            if time.monotonic() - self.tried > RETRY:
+                self._connect()
+        elif select.select([self.socket], [], [], 0)[0]:
             self._read()
 
     def wait(self) -> None:

@@ -1,7 +1,8 @@
 """The watcher: one process a cluster looks at the database, and wakes exactly as many workers as have work.
 
 Workers connect over a Unix stream socket. A connection that ends without a goodbye is a dead worker: its leases end at
-once, so that another one takes over within milliseconds. Everything here is a hint; leases and fences keep it safe.
+once, so that another one takes over within milliseconds. What that misses (a worker that had not found this watcher
+yet, a database that did not answer) the next sweep finds. All of it is a hint: leases and fences keep it safe.
 
 Wire format, one byte a message: worker -> watcher, after one line of JSON `{"owner", "pid"}`: `i` idle, `b` busy;
 watcher -> worker: `w` wake up, `s` stop, `r` you are the one that takes no long steps.
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import selectors
 import socket
 import time
@@ -24,15 +24,14 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from runs import bell, clock, load, queue
+from runs import bell, clock, load, owners, queue
 
 logger = logging.getLogger(__name__)
 
 #: seconds at most between two turns, so that the caller sees that it should stop
 TURN: Final = 0.5
-#: seconds a lease of a worker of this host that never came back is left alone after a (re)start of the watcher
-RECONNECT: Final = 2.0
-
+#: seconds between two looks whether everybody of this host who holds a lease still lives
+SWEEP: Final = 1.0
 #: seconds after a bell until it is looked who else has work: by then the worker woken at once has claimed
 AFTER: Final = 0.003
 
@@ -60,8 +59,9 @@ class Watcher:
         self.selector = selectors.DefaultSelector()
         self.links: dict[int, Link] = {}
         self.joined = 0  # workers that connected for the first time
-        self.started = time.monotonic()
+        self.alive: set[str] = set()  # owners seen alive on this host, by this very watcher
         self.swept = False
+        self.next_sweep = 0.0  # monotonic
         self.next_look = 0.0  # monotonic
         self.quiet = 0.0  # monotonic: until then, whoever was just woken is looking
         self.next_note = 0.0  # monotonic
@@ -89,9 +89,8 @@ class Watcher:
         wait = max(0.0, min(TURN, self.next_look - time.monotonic()))
         for key, _ in self.selector.select(wait):
             key.data(key.fileobj)
-        if not self.swept and time.monotonic() - self.started > RECONNECT:
-            self.swept = True
-            self._end_leases_of_the_dead()
+        if time.monotonic() >= self.next_sweep:
+            self._sweep()
         if time.monotonic() >= self.next_look:
             self._look()
         if time.monotonic() >= self.next_note:
@@ -184,6 +183,7 @@ class Watcher:
             return
         conn.setblocking(False)
         self.links[conn.fileno()] = Link(conn, hello["owner"])
+        self.alive.add(hello["owner"])
         self.next_note = min(self.next_note, time.monotonic() + 0.5)  # soon, and once for all that come now
         self.joined += 0 if hello.get("again") else 1
         self.selector.register(conn, selectors.EVENT_READ, self._heard)
@@ -219,25 +219,39 @@ class Watcher:
         link.socket.close()
         self._keep_one_for_short_steps()
         try:
-            ended = queue.end_leases(link.owner, clock.now())
+            self._end_leases(link.owner)
         except DatabaseError as error:
-            logger.warning("leases of %s run out by themselves: %s", link.owner, error)
+            logger.warning("leases of %s are left to the next sweep: %s", link.owner, error)
             connection.close()
-            return
-        if ended:
-            logger.warning("worker %s is gone; %s of its rows go to others", link.owner, ended)
-        self.look_now()
 
-    def _end_leases_of_the_dead(self) -> None:
-        """After a restart: whoever of this host holds a lease and is no more cannot say goodbye."""
-        here = {link.owner for link in self.links.values()}
+    def _sweep(self) -> None:
+        """End the leases of whoever died without a goodbye that was heard.
+
+        At first of all who are not of this host's processes any more: nobody says goodbye for them. Later only of those
+        this watcher saw alive, since another container may go by the same host name.
+        """
+        self.next_sweep = time.monotonic() + SWEEP
         try:
-            for owner in queue.owners():
-                if owner not in here and not is_alive(owner, self.host):
-                    queue.end_leases(owner, clock.now())
+            holding = set(queue.owners())
+            for owner in holding | self.alive:
+                fate = owners.fate_of(owner, self.host)
+                if fate == "alive":
+                    self.alive.add(owner)
+                elif fate == "dead":
+                    if owner in holding and (owner in self.alive or not self.swept):
+                        self._end_leases(owner)
+                    self.alive.discard(owner)
         except DatabaseError as error:
-            logger.warning("old leases run out by themselves: %s", error)
+            logger.warning("leases of the dead are looked at again in a moment: %s", error)
             connection.close()
+        else:
+            self.swept = True
+
+    def _end_leases(self, owner: str) -> None:
+        """Raises DatabaseError."""
+        ended = queue.end_leases(owner, clock.now())
+        if ended:
+            logger.warning("worker %s is gone; %s of its rows go to others", owner, ended)
         self.look_now()
 
     def _send(self, link: Link, message: bytes) -> None:
@@ -263,25 +277,3 @@ def _line(conn: socket.socket) -> bytes:
             raise OSError("the worker left")
         data += chunk
     return data
-
-
-def process_start(pid: int) -> str:
-    """When the kernel started it, in clock ticks since boot: with the pid it names one process. "" if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def owner_name() -> str:
-    """host:pid:start — who this worker is, for ever."""
-    return f"{socket.gethostname()[:36]}:{os.getpid()}:{process_start(os.getpid())}"
-
-
-def is_alive(owner: str, host: str) -> bool:
-    """False only for a worker of this host that surely runs no more."""
-    parts = owner.rsplit(":", 2)
-    if len(parts) != 3 or parts[0] != host[:36] or not parts[1].isdigit():
-        return True
-    started = process_start(int(parts[1]))
-    return started != "" and started == parts[2]

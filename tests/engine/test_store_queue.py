@@ -269,3 +269,9 @@ def test_another_worker_that_takes_the_same_step_inline_is_told(database: str) -
     with pytest.raises(queue_rows.Taken):
         store.save(loaded, store.Save([done, began], clock.now(), Hold("first", [row], [take])))
     assert StepRun.objects.get(item=0).status == "running"
+
+
+def test_what_is_ready_is_due_even_when_the_clock_was_set_back_since(database: str) -> None:
+    run = begin(make_flow(ONE))
+    assert Work.objects.filter(run_id=run, rank__isnull=False).update(wake_at=clock.now() + 3600) == 1
+    assert queue.look(1) == [0.0]
