@@ -16,7 +16,7 @@ def _no_fence(module: Any) -> None:
 
 def _any_attempt(module: Any) -> None:
     """The core takes a result from any attempt that ever ran."""
-    real = module._attempt_ended
+    real = module.tries._attempt_ended
 
     def ended(turn: Any, event: Any) -> bool:
         step = turn.step(event.step, event.item)
@@ -110,7 +110,7 @@ PLANTS: dict[str, tuple[tuple[Plant, ...], tuple[str, ...]]] = {
     "sent-twice": ((("flows.steps.http.sending", _same_key_twice),), _GENTLE),
     "loses-work": ((("runs.queue_rows", _loses_work),), _GENTLE),
     "starts-while-paused": (
-        (("runs.engine.decide", _starts_while_paused), ("runs.slice", _starts_while_paused)),
+        (("runs.engine.tries", _starts_while_paused), ("runs.slice", _starts_while_paused)),
         (*_GENTLE, "--flows", "chaos-pay", "--ms", "60", "--pauses", "0.9"),
     ),
     "forgets-a-cause": ((("runs.engine.turn", _forgets_a_cause),), _GENTLE),
