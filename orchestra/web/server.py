@@ -15,12 +15,12 @@ from typing import Any, Final
 from daphne.server import Server  # isort: skip  first: it chooses the reactor
 from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
-from twisted.internet.interfaces import IPushProducer
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HttpRequest
-from zope.interface import implementer
 
+from orchestra.web.gate import Gate
 from orchestra.web.inbox import Inbox
+from orchestra.web.sockets import Socket, offer
 
 #: bytes; smaller bodies are read whole first, as daphne does
 SMALL: Final = 64 * 1024
@@ -29,24 +29,6 @@ STALLED: Final = 120.0
 #: what is still read, and thrown away, of a body that was answered before its end, so that its sender sees the answer
 REST_BYTES: Final = 64 * 1024 * 1024
 REST_SECONDS: Final = 15.0
-
-
-@implementer(IPushProducer)
-class Gate:
-    """Open while the connection takes more; twisted closes and opens it."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.open.set()
-
-    def pauseProducing(self) -> None:
-        self.open.clear()
-
-    def resumeProducing(self) -> None:
-        self.open.set()
-
-    def stopProducing(self) -> None:
-        self.open.set()
 
 
 class Request(WebRequest):  # type: ignore[misc]  # untyped
@@ -149,7 +131,7 @@ class Factory(HTTPFactory):  # type: ignore[misc]  # untyped
 
 
 class BackPressure(Server):  # type: ignore[misc]  # untyped
-    """daphne's server, with our requests."""
+    """daphne's server, with our requests and sockets."""
 
     @property  # daphne's `run` sets its own
     def http_factory(self) -> Factory:
@@ -159,7 +141,17 @@ class BackPressure(Server):  # type: ignore[misc]  # untyped
     def http_factory(self, _theirs: HTTPFactory) -> None:
         self._factory = Factory(self)
 
+    @property
+    def ws_factory(self) -> Any:
+        return self._ws_factory
+
+    @ws_factory.setter
+    def ws_factory(self, theirs: Any) -> None:
+        theirs.protocol = Socket
+        self._ws_factory = theirs
+
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        offer(protocol, scope)
         inbox = getattr(protocol, "inbox", None)
         if inbox is None:
             return super().create_application(protocol, scope)
@@ -170,7 +162,7 @@ class BackPressure(Server):  # type: ignore[misc]  # untyped
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         await super().handle_reply(protocol, message)
-        if isinstance(protocol, Request) and message.get("more_body"):
+        if isinstance(protocol, Socket) or (isinstance(protocol, Request) and message.get("more_body")):
             await protocol.taken()
 
     def protocol_disconnected(self, protocol: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -33,6 +34,7 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
         await self.accept()  # a refusal before it would hide the code from the browser
         self.outbox: asyncio.Queue[str] = asyncio.Queue(OUTBOX)
         self.sender: asyncio.Task[None] | None = None
+        self.post: Callable[[str], bool] | None = self.scope.get("extensions", {}).get("orchestra.post")
         user = self.scope.get("user")
         if user is None or not user.is_authenticated:
             await self.close(NOT_SIGNED_IN)
@@ -84,7 +86,11 @@ class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels ha
 
     # -- to the browser --------------------------------------------------------------------------------------
     def push(self, text: str) -> None:
-        """Queue a notice; a browser that does not keep up is dropped, and fetches everything when it comes back."""
+        """Send a notice, or queue it behind what the browser has yet to take; one that does not keep up is dropped, and
+        fetches everything when it comes back.
+        """
+        if self.post is not None and self.outbox.empty() and self.post(text):
+            return
         try:
             self.outbox.put_nowait(text)
         except asyncio.QueueFull:

@@ -83,6 +83,7 @@ class Hub:
             text = notices.refresh(topic) if (topic, event.folder) in crowded else notices.frame(topic, event)
             if crowded.get((topic, event.folder), True):
                 self._send(topic, event.folder, text)
+                await asyncio.sleep(0)  # requests come in between
             if (topic, event.folder) in crowded:
                 crowded[topic, event.folder] = False
 
