@@ -49,9 +49,12 @@ def _control(name: str) -> Apply:
 _APPLY: Final[Mapping[str, Apply]] = {name: _replay if name == "replay" else _control(name) for name in recoveries.BULK}
 
 
-def control_runs(*, actor: Actor, control: str, ids: Sequence[str], reason: str = "") -> list[Result]:
+def control_runs(
+    *, actor: Actor, control: str, ids: Sequence[str], reason: str = "", dry_run: bool = False
+) -> list[Result]:
     """`control` (one of recoveries.BULK) for each of these runs, in order. Runs the actor may not see are not there.
 
+    `dry_run`: nothing is changed; `done` says what would be, `status` is the run's now.
     Raises BadInput `bad_control` | `too_many`; what single runs refuse is in their results.
     """
     if control not in _APPLY:
@@ -65,16 +68,26 @@ def control_runs(*, actor: Actor, control: str, ids: Sequence[str], reason: str 
         Run.objects.filter(folder_filter(actor, "viewer", "flow__folder"), pk__in=wanted).values_list("pk", flat=True)
     )
     end = time.monotonic() + MAX_SECONDS
-    return [_one(actor, control, run_id, reason, run_id in visible, time.monotonic() < end) for run_id in wanted]
+    apply = _would(control) if dry_run else _APPLY[control]
+    return [_one(actor, apply, run_id, reason, run_id in visible, time.monotonic() < end) for run_id in wanted]
 
 
-def _one(actor: Actor, control: str, run_id: str, reason: str, visible: bool, in_time: bool) -> Result:
+def _would(control: str) -> Apply:
+    def look(actor: Actor, run_id: str, reason: str) -> str:
+        _, loaded = controls.find(actor, run_id)
+        controls.check(loaded, control)
+        return ""
+
+    return look
+
+
+def _one(actor: Actor, apply: Apply, run_id: str, reason: str, visible: bool, in_time: bool) -> Result:
     if not visible:
         return Result(run_id, False, code="run_not_found", message="There is no such run.")
     if not in_time:
         return Result(run_id, False, code="not_tried", message="The time for one request was up; ask again for it.")
     try:
-        new_run = _APPLY[control](actor, run_id, reason)
+        new_run = apply(actor, run_id, reason)
     except OrchestraError as error:
         return Result(run_id, False, code=error.stable_code, message=error.message)
     return Result(run_id, True, status=Run.objects.values_list("status", flat=True).get(pk=run_id), new_run=new_run)

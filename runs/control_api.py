@@ -96,6 +96,7 @@ class BulkIn(ReasonIn):
     control: BulkName
     ids: list[Text] | None = Field(None, max_length=bulk.MAX_RUNS)
     filter: RunFilterIn | None = Field(None, description="Instead of ids: the newest runs that match, 500 at most.")
+    dry_run: bool = Field(False, description="Change nothing; `done` says what would be.")
 
 
 class ResultOut(Schema):
@@ -123,7 +124,7 @@ def bulk_control(request: HttpRequest, body: BulkIn) -> dict[str, Any]:
         wanted = {"flow__slug": body.filter.flow, "status": body.filter.status} if body.filter else {}
         rows = rows.filter(**{k: v for k, v in wanted.items() if v is not None})
         ids = list(rows.order_by("-id").values_list("pk", flat=True)[: bulk.MAX_RUNS])
-    found = bulk.control_runs(actor=actor, control=body.control, ids=ids, reason=body.reason)
+    found = bulk.control_runs(actor=actor, control=body.control, ids=ids, reason=body.reason, dry_run=body.dry_run)
     return {"items": [result_json(r) for r in found]}
 
 

@@ -124,6 +124,13 @@ def with_status(rows: QuerySet[Run], status: str) -> QuerySet[Run]:
     return rows.filter(~on_human()) if status == "waiting" else rows
 
 
+def matching(actor: Actor, asked: Asked, now: float, most: int) -> tuple[list[str], int]:
+    """Ids of the newest runs that match, nothing newer than `asked.until`, and how many there are in all."""
+    rows = with_status(in_scope(visible(actor), asked, now), asked.status)
+    rows = rows.filter(id__lte=asked.until) if asked.until else rows
+    return list(rows.order_by("-id").values_list("pk", flat=True)[:most]), rows.count()
+
+
 def page_of(rows: QuerySet[Run], asked: Asked) -> list[Run]:
     """One row more than a page holds, newest first."""
     if asked.before:

@@ -74,6 +74,7 @@ def run_rows(actor: Actor, asked: Asked, now: float) -> dict[str, Any]:
         "fresh": asked.link(),
         "wider": asked.link(range="30d"),
         "new": new,
+        "newest": newest if asked.until or not asked.before else "",
         "operates": folders_for(actor, "operator") != [],
         "controls": CONTROLS,
         "asked": asked,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -15,7 +16,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from resources.access import Actor
 from resources.errors import NotFound, OrchestraError
-from runs import actions, bulk, control_forms, pages, runpage
+from runs import actions, bulk, bulkpage, control_forms, filters, pages, runpage
 from runs.filters import Asked
 from runs.sensitive import reveal as revealing
 
@@ -94,12 +95,17 @@ def reveal(request: HttpRequest, run_id: str) -> HttpResponse:
 @require_POST
 @login_required
 def bulk_control(request: HttpRequest) -> HttpResponse:
-    """One control for the chosen runs; the list says what came of it."""
-    ids, control = request.POST.getlist("id"), request.POST.get("control", "")
-    back = request.POST.get("back", "")
+    """One control for the chosen runs, or for all that match once that was looked at; the list says what came of it."""
+    actor, control, back = Actor.of(request), request.POST.get("control", ""), request.POST.get("back", "")
+    ids, reason = request.POST.getlist("id"), request.POST.get("reason", "").strip()
     try:
-        reason = request.POST.get("reason", "").strip()
-        found = bulk.control_runs(actor=Actor.of(request), control=control, ids=ids, reason=reason)
+        if "all" in request.POST:
+            asked = replace(Asked.of(request.POST.dict()), until=request.POST["all"].replace("\0", "")[:26])
+            if "sure" not in request.POST:
+                page = bulkpage.preview(actor, control, reason, asked, time.time())
+                return render(request, "runs/bulk.html", {**page, "section": "runs"})
+            ids, _ = filters.matching(actor, asked, time.time(), bulk.MAX_RUNS)
+        found = bulk.control_runs(actor=actor, control=control, ids=ids, reason=reason)
         (messages.success if all(r.done for r in found) else messages.warning)(request, bulk.summary(control, found))
     except OrchestraError as error:
         messages.error(request, f"{error.message} {error.hint}".strip())

@@ -80,6 +80,7 @@ document.addEventListener("submit", (e) => {
 }, true);
 document.addEventListener("change", (e) => {
   if (e.target.matches("[data-autosubmit]")) e.target.form.requestSubmit();
+  if (e.target.matches("[data-pick-all]")) $$("[data-pick]", e.target.form).forEach((box) => { box.checked = e.target.checked; });
 });
 // Back from the next page: what was blocked while it was sent is free again.
 addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });

@@ -103,6 +103,20 @@ def test_many_runs_at_once(ana: Caller, dead: str) -> None:
     fails(ana("POST", "/runs/bulk", {"control": "retry"}), 422, "invalid_request")
 
 
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(ana: Caller, call_as: Any, person: Any, dead: str) -> None:
+    asked = {"ids": [dead, "nope"], "reason": "x", "dry_run": True}
+    would = ana("POST", "/runs/bulk", {**asked, "control": "retry"}).json()["items"]
+    assert [(r["done"], r["status"], r["code"]) for r in would] == [
+        (True, "failed", None),
+        (False, None, "run_not_found"),
+    ]
+    assert ana("POST", "/runs/bulk", {**asked, "control": "pause"}).json()["items"][0]["code"] == "run_ended"
+    assert ana("POST", "/runs/bulk", {**asked, "control": "replay"}).json()["items"][0]["done"]
+    viewer = call_as(person("vera", "viewer", "team"))
+    assert viewer("POST", "/runs/bulk", {**asked, "control": "retry"}).json()["items"][0]["code"] == "not_allowed"
+    assert Run.objects.count() == 1 and Run.objects.get().status == "failed"
+
+
 def test_who_may_only_look_changes_nothing(call_as: Any, person: Any, dead: str) -> None:
     viewer = call_as(person("vera", "viewer", "team"))
     fails(viewer("POST", f"/runs/{dead}/retry", {}), 403, "not_allowed")

@@ -155,6 +155,24 @@ def test_approving_asks_for_the_targets_name_and_posts_it(visit: Callable[..., A
     assert page.input_value("#c-name") == ""
 
 
+def test_every_run_that_matches_is_chosen_and_looked_at_by_keyboard_alone(
+    visit: Callable[..., Any], lively: dict[str, Any]
+) -> None:
+    page = visit("/runs?range=30d")
+    rows = page.locator("[data-pick]").count()
+    page.locator("[data-pick-all]").press("Space")
+    assert page.locator("[data-pick]:checked").count() == rows > 1
+    page.locator("[data-pick-all]").press("Space")
+    assert page.locator("[data-pick]:checked").count() == 0
+    page.select_option(".list-bulk select", "cancel")
+    page.fill(".list-bulk [name=reason]", "the wrong day")
+    page.locator(".list-bulk [name=all]").press("Space")
+    page.locator(".list-bulk [name=reason]").press("Enter")
+    page.get_by_role("heading", name="Cancel them?").wait_for()
+    assert axe(page) == [] and page.complaints == []
+    assert page.locator("#bulk-why").input_value() == "the wrong day"
+
+
 def test_the_keyboard_moves_opens_and_goes(visit: Callable[..., Any], lively: dict[str, Any]) -> None:
     page = visit("/inbox")
     page.keyboard.press("j")

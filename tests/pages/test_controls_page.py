@@ -96,6 +96,29 @@ def test_many_runs_are_asked_from_the_list(sign_in: SignIn, place: dict[str, Any
     assert 'name="control"' not in words(sign_in("jonas").get("/runs"))
 
 
+def test_all_runs_that_match_are_asked_after_a_look_at_what_that_would_do(
+    sign_in: SignIn, place: dict[str, Any]
+) -> None:
+    client, failed = sign_in("ana"), place["failed"].run
+    asked = {"all": "", "control": "retry", "reason": "mended", "range": "30d", "back": "?range=30d"}
+    page = client.post("/runs/bulk", asked)
+    total = Run.objects.count()
+    assert (page.context["would"], page.context["total"]) == (1, total) and total > 2
+    text = words(page)
+    assert "The run has not ended. Wait for its end" in text and "mended" in text and place["running"].run.pk in text
+    failed.refresh_from_db()
+    assert failed.status == "failed"  # nothing was done yet
+    assert client.post("/runs/bulk", {**asked, "sure": "1"})["Location"] == "/runs?range=30d"
+    failed.refresh_from_db()
+    assert failed.status == "queued"
+
+
+def test_what_started_since_the_list_was_seen_is_left_alone(sign_in: SignIn, place: dict[str, Any]) -> None:
+    asked = {"all": "0" * 26, "control": "cancel", "reason": "x", "range": "30d"}
+    page = sign_in("ana").post("/runs/bulk", asked)
+    assert page.context["total"] == 0 and "None of them takes it." in words(page)
+
+
 def test_undoing_has_its_words(sign_in: SignIn, place: dict[str, Any]) -> None:
     story = place["failed"]
     story.event(40, "run.compensating", steps=2)
