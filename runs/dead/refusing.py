@@ -21,7 +21,7 @@ def refuse_quarantined(flow_id: int, value: Any) -> None:
     release = row.release.version if row.release else None
     mended = f" A release other than {release} lets it go when it goes live." if release else ""
     raise Conflict(
-        f"This input is in quarantine: {row.reason}",
+        f"This input is in quarantine: {row.reason.rstrip('.')}.",
         code="quarantined",
         hint=f"Change the input, or have an operator release it: {url}.{mended}",
         details={
