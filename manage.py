@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Django's commands; `serve` runs before Django is loaded, so that it can say what is wrong with the environment."""
 
+import gc
 import os
 import sys
 
@@ -11,6 +12,7 @@ def main() -> int:
 
         return serve()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestra.settings")
+    gc.disable()  # orchestra/gate.py switches it on
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

@@ -17,7 +17,7 @@ from flows.api import router as flows_router
 from flows.binding_api import router as bindings_router
 from flows.template_api import router as templates_router
 from flows.variable_api import router as variables_router
-from orchestra.load import router as load_router
+from orchestra.load_api import router as load_router
 from resources import tokens
 from resources.access import Actor
 from resources.connection_api import router as connections_router

@@ -8,8 +8,9 @@ class OrchestraConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from orchestra import load
+        from orchestra import gate, load
         from runs import keeper
 
         if settings.LOAD_FILE:
             keeper.register("load", load.write)
+        gate.loaded("apps")  # the last app: all that a worker needs is loaded, and no database was asked

@@ -1,4 +1,4 @@
-"""The load as people, autoscalers and this host's supervisor see it."""
+"""The load as people and this host's supervisor see it. Every process imports this, so nothing of the API's."""
 
 from __future__ import annotations
 
@@ -14,50 +14,15 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from ninja import Field, Router, Schema
 
 from orchestra.supervisor.scale import Signal, wanted
 from resources import warnings
 from resources.access import Actor, can, folders_for
-from resources.api import actor_of, declared, iso
 from resources.errors import NotAllowed
 from runs import load
 
-router = Router(tags=["system"])
 #: seconds between two looks of the keeper
 EVERY: Final = 1.0
-
-
-class QueueOut(Schema):
-    name: str
-    ready: int = Field(description="Rows that a worker could take now.")
-    oldest_age: float = Field(description="Seconds the oldest of them has waited.")
-    running: int = Field(description="Rows that workers hold.")
-    workers: int = Field(description="Workers that serve the queue.")
-    wanted_workers: int = Field(description="How many would do now; bounds and cooldown are the autoscaler's.")
-
-
-class ClusterOut(Schema):
-    name: str
-    host: str
-    queues: list[str]
-    workers: int
-    idle: int
-    seen_at: str
-
-
-class LoadOut(Schema):
-    at: str
-    queues: list[QueueOut]
-    clusters: list[ClusterOut]
-
-
-@router.get("/system/load", response=declared((200, LoadOut)))
-def get_load(request: HttpRequest) -> dict[str, Any]:
-    """What waits for workers, by queue, and who serves it. For operators, and for autoscalers."""
-    seen = measure(actor_of(request))
-    clusters = [{**_cluster(c), "seen_at": iso(c.seen_at)} for c in seen["clusters"]]
-    return {"at": iso(seen["at"]), "queues": seen["queues"], "clusters": clusters}
 
 
 @require_safe
@@ -86,11 +51,6 @@ def measure(actor: Actor) -> dict[str, Any]:
         signal = Signal(queue["oldest_age"], queue["ready"], queue["running"])
         queue["wanted_workers"] = wanted(queue["workers"], signal)
     return seen
-
-
-def _cluster(cluster: Any) -> dict[str, Any]:
-    names = ("name", "host", "workers", "idle")
-    return {**{name: getattr(cluster, name) for name in names}, "queues": cluster.queue_names}
 
 
 def write(now: float) -> float:

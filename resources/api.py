@@ -10,8 +10,11 @@ from django.http import HttpRequest
 from ninja import Field, Schema
 from pydantic import AfterValidator, ConfigDict
 
+from resources import answers
 from resources.access import Actor
 from resources.errors import BadInput, MalformedBody, UnsupportedMediaType
+
+answers.share()  # here, since every router imports this before it declares operations
 
 YAML = "application/yaml"
 YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain", ""})

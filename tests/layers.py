@@ -17,12 +17,12 @@ PURE: dict[str, frozenset[str] | None] = {
     "flows/definition/": None,
     "runs/engine/": frozenset({"flows.definition", "runs.engine"}),
     "orchestra/world/": frozenset({"orchestra.world"}),
-    "orchestra/supervisor/": frozenset({"orchestra.supervisor", "orchestra.instance"}),
+    "orchestra/supervisor/": frozenset({"orchestra.supervisor", "orchestra.instance", "orchestra.gate"}),
 }
 #: package -> the only files that may import it
 ONLY = {
     "django_q": ("runs/broker.py", "runs/tasks.py"),
-    "cel_expr_python": ("flows/definition/expr.py",),
+    "cel_expr_python": ("flows/definition/expr.py", "flows/definition/cel_env.py"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Expressions: `${{ … }}` holds CEL. The only module that imports the evaluator.
+"""Expressions: `${{ … }}` holds CEL. The evaluator is imported with the first of them.
 
 No clock, no randomness, no secrets: the same scope gives the same value on every replay. Everything is
 bounded: the length and nesting of an expression, the depth and size of what it reads and gives.
@@ -10,16 +10,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_encoders, ext_math, ext_optional
-
-from flows.definition import cel_wire, expr_functions
+from flows.definition import cel_wire
 from flows.definition.expr_analysis import Finding, Reference, explain, find_patterns, find_references, growth
 from flows.definition.expr_values import to_json
 from flows.definition.jsonguard import JsonError, check_json, without_big_numbers
 from flows.definition.template import Part, TemplateError, expressions_in, has_expression, parse_template
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
 
 __all__ = [
     "ExprError",
@@ -78,35 +78,10 @@ class Scope:
             raise ExprError(str(error), "") from error
 
 
-_T = cel.Type
-_TYPES = {
-    "any": _T.DYN,
-    "string": _T.STRING,
-    "integer": _T.INT,
-    "boolean": _T.BOOL,
-    "object": _T.Map(_T.STRING, _T.DYN),
-    "array": _T.List(_T.DYN),
-    "map": _T.Map(_T.DYN, _T.DYN),
-    "strings": _T.List(_T.STRING),
-}
-
-
-def _functions() -> list[cel.FunctionDecl]:
-    declared = []
-    for name, overloads in expr_functions.TABLE.items():
-        made = []
-        for id_, result, params, impl in overloads:
-            member = name not in (cel_wire.ORDERED, cel_wire.KNOWN)
-            made.append(cel.Overload(id_, _TYPES[result], [_TYPES[p] for p in params], member, impl))
-        declared.append(cel.FunctionDecl(name, made))
-    return declared
-
-
-@lru_cache(maxsize=256)
 def _env(types: tuple[tuple[str, str], ...] = ()) -> cel.Env:
-    variables = dict.fromkeys(NAMES, _T.DYN) | {name: _TYPES[kind] for name, kind in types}
-    extensions = [ext_math.ExtMath(), ext_optional.ExtOptional(), ext_encoders.ExtEncoders()]
-    return cel.NewEnv(variables=variables, extensions=extensions, functions=_functions())
+    from flows.definition import cel_env
+
+    return cel_env.env(types, NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +147,9 @@ def check(text: str, types: Mapping[str, str] | None = None, *, want_bool: bool 
 
 
 def _check_result(kind: cel.Type, want_bool: bool) -> list[Finding]:
-    if not want_bool or kind == _T.BOOL or kind == _T.DYN:
+    from flows.definition import cel_env
+
+    if not want_bool or kind in (cel_env.TYPES["boolean"], cel_env.TYPES["any"]):
         return []
     hint = "Compare it with something: ${{ input.kind == 'full' }}."
     return [Finding("expression-type", f"This must be true or false, not {kind.name().lower()}.", 0, hint)]
@@ -191,6 +168,8 @@ def _check_patterns(text: str) -> list[Finding]:
 
 def evaluate(text: str, scope: Scope | Mapping[str, Json]) -> Json:
     """The value of an expression (without `${{ }}`) as JSON. Raises ExprError."""
+    from flows.definition.cel_env import ERROR
+
     compiled = _compile(text)
     values = scope.values if isinstance(scope, Scope) else Scope.of(scope).values
     for reference in compiled.references:
@@ -199,7 +178,7 @@ def evaluate(text: str, scope: Scope | Mapping[str, Json]) -> Json:
     needed = {str(r.path[0]) for r in compiled.references}
     try:
         value = compiled.program.eval(data={name: values[name] for name in needed})
-        failed = value.type() == _T.ERROR
+        failed = value.type() == ERROR
         result = value.plain_value()
     except (RuntimeError, TypeError, ValueError) as error:
         raise ExprError(_no_value(error), text) from error

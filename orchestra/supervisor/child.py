@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestra.gate import GATE
 from orchestra.supervisor.config import restart_delay
 from orchestra.supervisor.console import Console
 
@@ -37,13 +38,15 @@ def leash(parent: int, number: int) -> Callable[[], None] | None:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """`orphan_signal`: what it gets when the supervisor is killed. `processes`: how many it has once it is up."""
+    """`orphan_signal`: what it gets when the supervisor is killed. `processes`: how many it has once it is up.
+    `gate`: where it waits (orchestra/gate.py) when it was started before the database is ready; "": nowhere."""
 
     name: str
     argv: tuple[str, ...]
     cwd: Path
     orphan_signal: signal.Signals = signal.SIGKILL
     processes: int = 1
+    gate: str = ""
 
 
 @dataclass(slots=True)
@@ -56,20 +59,31 @@ class Child:
     started_at: float = 0.0
     restart_at: float | None = None
 
-    def start(self) -> None:
-        """Must be called from the main thread: the leash is tied to the thread that forks."""
+    def start(self, *, held: bool = False) -> None:
+        """Must be called from the main thread: the leash is tied to the thread that forks. `held`: until `let_go`."""
         self.restart_at, self.started_at = None, time.monotonic()
         self.process = subprocess.Popen(
             self.spec.argv,
             cwd=self.spec.cwd,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
+            env={**self.env, **({GATE: self.spec.gate} if held else {})},
+            stdin=subprocess.PIPE if held else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=leash(os.getpid(), self.spec.orphan_signal),
         )
-        if self.process.stdout is not None:
+        if not held:
+            self._show()
+
+    def let_go(self) -> None:
+        """Open its gate: the end of its input. What it said until now is shown only now: where the database cannot be
+        prepared, whoever prepares it says why, and others not the same again."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+            self._show()
+
+    def _show(self) -> None:
+        if self.process is not None and self.process.stdout is not None:
             self.console.pump(self.spec.name, self.process.stdout)
 
     def reap(self) -> int | None:

@@ -93,6 +93,14 @@ def read_queues(text: str) -> tuple[str, ...]:
     return names
 
 
+def bytecode(env: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Children keep compiled Python in `folder` if the environment forbids to write it beside the sources: compiling
+    all of it takes more time than the rest of a start, in each process."""
+    if not env.get("PYTHONDONTWRITEBYTECODE"):
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": env.get("PYTHONPYCACHEPREFIX") or str(folder)}
+
+
 def _worker_database(env: Mapping[str, str]) -> str:
     """WORKER_DATABASE_URL; what it says of the role is looked at by `manage.py database_role`. Raises CannotStart."""
     url = env.get("WORKER_DATABASE_URL", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import queue
@@ -17,9 +16,10 @@ from types import FrameType
 from orchestra import instance
 from orchestra.supervisor.checks import free_port, preflight
 from orchestra.supervisor.child import Child, Spec, leash
-from orchestra.supervisor.config import CannotStart, Config, read_config
+from orchestra.supervisor.config import CannotStart, Config, bytecode, read_config
 from orchestra.supervisor.console import Console
 from orchestra.supervisor.pool import Pool
+from orchestra.supervisor.probe import describe, get_status
 from orchestra.supervisor.welcome import welcome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +66,7 @@ class Supervisor:
         """Write down what this instance is, for children and for commands run by hand."""
         data_dir, demo = self.config.data_dir, self.config.demo
         old = instance.read(data_dir)
+        (data_dir / "static").mkdir(exist_ok=True)  # whitenoise warns about a missing one
         world_url = ""
         if demo:
             self.world_port = free_port(int(old.world_url.rpartition(":")[2] or 0))
@@ -83,6 +84,7 @@ class Supervisor:
             "DJANGO_SETTINGS_MODULE": "orchestra.settings",
             "PYTHONUNBUFFERED": "1",
             "AUTOBAHN_USE_NVX": "0",  # compiles C declarations at each start: 0.3 s for frames we hardly receive
+            **bytecode(self.env, (Path(sys.prefix) if os.access(sys.prefix, os.W_OK) else data_dir) / "bytecode"),
         }
 
     def specs(self) -> list[Spec]:
@@ -99,7 +101,7 @@ class Supervisor:
             str(config.port),
             "orchestra.asgi:application",
         )
-        keep = (python, str(ROOT / "manage.py"), "keeper")
+        keep = (python, str(ROOT / "manage.py"), "keeper", "--skip-checks")
         world = (
             python,
             "-m",
@@ -110,9 +112,9 @@ class Supervisor:
             str(config.data_dir / "world"),
         )
         specs = [
-            Spec("web", web, ROOT),
+            Spec("web", web, ROOT, gate="web"),
             work_spec("work", config.workers),
-            Spec("keep", keep, ROOT),
+            Spec("keep", keep, ROOT, gate="apps"),
         ]
         return [*specs, Spec("world", world, ROOT)] if config.demo else specs
 
@@ -126,7 +128,7 @@ class Supervisor:
     def prepare(self) -> object:
         """Migrate and make the demo workspace in a process of its own. Returns what `demo_info` says, or None."""
         self.console.say("Preparing the database" + (" and the demo workspace" if self.config.demo else ""))
-        argv = [sys.executable, str(ROOT / "manage.py"), "prepare"]
+        argv = [sys.executable, str(ROOT / "manage.py"), "prepare", "--skip-checks"]
         tie = leash(os.getpid(), signal.SIGKILL)
         process = subprocess.Popen(
             argv,
@@ -148,11 +150,16 @@ class Supervisor:
         return json.loads(output) if output.strip() else None
 
     def start(self) -> None:
+        """All children at once; those that need the database load their programs and wait for `open_gates`."""
         specs = self.specs()
         self.console.say("Starting " + ", ".join(spec.name for spec in specs))
         self.children = [Child(spec, self.config.env_of(spec.name, self.env), self.console) for spec in specs]
         for child in self.children:
-            child.start()
+            child.start(held=bool(child.spec.gate))
+
+    def open_gates(self) -> None:
+        for child in self.children:
+            child.let_go()
 
     def wait_until_ready(self) -> None:
         """Raises CannotStart when a child keeps dying or the time is up, Stopped when asked to stop."""
@@ -230,24 +237,8 @@ class Supervisor:
 
 def work_spec(name: str, workers: int) -> Spec:
     """A cluster: main, sentinel, monitor, pusher and workers. SIGTERM to its main process lets them end in order."""
-    argv = (sys.executable, str(ROOT / "manage.py"), "qcluster")
-    return Spec(name, argv, ROOT, orphan_signal=signal.SIGTERM, processes=workers + 4)
-
-
-def get_status(host: str, port: int, path: str, name: str = "") -> int:
-    """HTTP status of a GET, or 0 when nobody answers. `name`: what to call the host, if not by its address."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
-    try:
-        connection.request("GET", path, headers={"Host": name} if name else {})
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
-        return 0
-    finally:
-        connection.close()
-
-
-def describe(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    argv = (sys.executable, str(ROOT / "manage.py"), "qcluster", "--skip-checks")
+    return Spec(name, argv, ROOT, orphan_signal=signal.SIGTERM, processes=workers + 4, gate="apps")
 
 
 def read_arguments(arguments: Sequence[str]) -> None:
@@ -282,8 +273,9 @@ def serve(supervisor: Supervisor) -> int:
     code = 0
     try:
         supervisor.announce()
-        info = supervisor.prepare()
         supervisor.start()
+        info = supervisor.prepare()
+        supervisor.open_gates()
         supervisor.wait_until_ready()
         say(f"Orchestra is ready at {config.url}")
         for line in welcome(info):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from orchestra.web.server import Command
+import gc
+
+gc.disable()  # orchestra/gate.py switches it on
+
+from orchestra.web.server import Command  # noqa: E402
 
 if __name__ == "__main__":
     Command.entrypoint()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.supervisor.run import get_status
+from orchestra.supervisor.probe import get_status
 from tests.services import ROOT, free_port
 from tests.stack import Stack, group_members
 

@@ -15,11 +15,12 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import pydantic_monty as monty
+from typing import TYPE_CHECKING, Any
 
 from resources.stop import Stop
+
+if TYPE_CHECKING:
+    import pydantic_monty as monty
 
 #: name shown in tracebacks
 SCRIPT = "function.py"
@@ -91,6 +92,8 @@ class Pool:
 
 
 def _start() -> monty.Monty:
+    import pydantic_monty as monty
+
     # the library tries to import it at every run; where it is not installed, remember that (0.2 ms a run)
     if importlib.util.find_spec("opentelemetry") is None:
         for name in ("opentelemetry", "opentelemetry.context"):
@@ -116,6 +119,8 @@ def run(
     A process found dead is replaced and the code run once more: it has no effects, so that is safe. `stop`: when it is
     asked for, the process is killed; raises SandboxBroken.
     """
+    import pydantic_monty as monty
+
     policy: monty.OSPolicy = {
         "datetime": dt.datetime.fromtimestamp(now, dt.UTC),
         "sleep": "zero",
@@ -135,6 +140,8 @@ def run(
 
 def _run(code: str, names: Mapping[str, Any], limits: Limits, policy: monty.OSPolicy, stop: Stop) -> tuple[Any, str]:
     """As `run`, but MontyCrashedError comes out as it is when it was not for time."""
+    import pydantic_monty as monty
+
     pool = _pool.get()
     printed = monty.CollectString(MAX_PRINTED)
     try:
