@@ -104,7 +104,7 @@ class Child:
     def ask_to_stop(self) -> None:
         """SIGTERM to the main process alone: a cluster whose whole group gets it never ends."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
+            os.kill(self.process.pid, signal.SIGTERM)  # send_signal would reap one that has ended: nothing is swept up
 
     def kill_group(self) -> None:
         if self.process is not None:

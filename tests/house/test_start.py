@@ -80,6 +80,16 @@ def test_a_child_started_early_waits_at_its_gate_alone_and_is_silent_until_it_op
     assert wait_for(lambda: (tmp_path / "said").read_text() == "keep | speaks early\n", 60)
 
 
+def test_a_child_that_ended_before_it_is_asked_to_stop_is_swept_up_like_others(tmp_path: Path) -> None:
+    with open(tmp_path / "said", "w") as said:
+        child = Child(Spec("keep", (sys.executable, "-c", "raise SystemExit(3)"), ROOT), os.environ, Console(said))
+        child.start()
+        assert child.process is not None
+        os.waitid(os.P_PID, child.process.pid, os.WEXITED | os.WNOWAIT)
+        child.ask_to_stop()
+        assert child.reap() == 3
+
+
 def test_compiled_python_is_kept_where_the_environment_forbids_it_beside_the_sources(tmp_path: Path) -> None:
     assert bytecode({}, tmp_path) == {}
     kept = bytecode({"PYTHONDONTWRITEBYTECODE": "1"}, tmp_path)
