@@ -37,7 +37,7 @@ class LoadOut(Schema):
     clusters: list[ClusterOut]
 
 
-@router.get("/system/load", response=declared((200, LoadOut)))
+@router.get("/system/load", response=declared((200, LoadOut)), operation_id="orchestra_load_get_load")
 def get_load(request: HttpRequest) -> dict[str, Any]:
     """What waits for workers, by queue, and who serves it. For operators, and for autoscalers."""
     seen = measure(actor_of(request))
