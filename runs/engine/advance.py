@@ -17,6 +17,8 @@ from runs.engine.state import (
     CANCELLED,
     FAILED,
     FANNED,
+    LOST,
+    NO_ITEM,
     PENDING,
     READY,
     RUN_ENDED,
@@ -152,6 +154,25 @@ def _went_wrong(step: Step) -> bool:
 
 def _approved(turn: Turn, approval: str) -> bool:
     return turn.step(approval).granted is not None
+
+
+def decide_anew(turn: Turn) -> None:
+    """What was opened and has not begun is closed again where what it needs is not what it was: people mended that, or
+    an approval is asked once more. `advance` then opens it, or skips it, by what holds now. What has begun goes on."""
+    changed = {step for step, item in turn.changed if item == NO_ITEM}
+    for plan, key, _ in turn.plan.lines:
+        step = turn.steps.get(key)
+        if step is not None and not plan.handler and not changed.isdisjoint(plan.needs) and _is_unbegun(turn, step):
+            for item in turn.items_of(step):
+                turn.back_to_pending(item)
+            turn.back_to_pending(turn.put(step, items=None, keys=None, opened=0, load=None, started_at=None))
+
+
+def _is_unbegun(turn: Turn, step: Step) -> bool:
+    """Opened, and no attempt of it (or of any of its items) was started in this pass."""
+    if step.status == FANNED:
+        return step.reason != LOST and all(s.status == PENDING or _is_unbegun(turn, s) for s in turn.items_of(step))
+    return step.status == READY and step.first_at is None and not (step.fallback or step.round_no or step.doubt)
 
 
 # -- ending ----------------------------------------------------------------------------------------------------

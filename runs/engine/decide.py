@@ -12,9 +12,12 @@ from typing import Any, Final
 from flows.definition.plan import Plan
 from runs.engine import answers, clockwork, control, repair, timing, tries
 from runs.engine import inputs as given
-from runs.engine.advance import advance, name_status
+from runs.engine.advance import advance, decide_anew, name_status
 from runs.engine.state import RUNNING, State
 from runs.engine.turn import Decision, Turn
+
+#: inputs that may take up anew what had settled
+_TAKES_UP: Final = frozenset({given.ActionChanged, given.OutcomeSaid, given.SkipRequested, given.CompleteRequested})
 
 
 def decide(
@@ -31,6 +34,8 @@ def decide(
     late = type(event) in repair.OF_ENDED or isinstance(event, given.OutputKept)
     if (state.ended and not late) or not handler(turn, event):
         return turn.refused()
+    if type(event) in _TAKES_UP and not turn.ending:
+        decide_anew(turn)
     begun = isinstance(event, given.AttemptStarted) and turn.step(event.step, event.item).status == RUNNING
     if begun and not turn.ending:
         name_status(turn)  # nothing opens, ends or joins because an attempt starts (one that is refused fails its step)

@@ -53,7 +53,7 @@ class RunMachine(RuleBasedStateMachine):
         self.timers: set[tuple[str, int, str]] = set()
         self.disturbed: set[Key] = set()
         self.results: set[tuple[str, int, int]] = set()
-        self.mended: set[str] = set()  # steps people spoke for: what had begun because of them goes on
+        self.begun: set[str] = set()  # steps of which an attempt was started since they opened: these go on
         self.mending = self.troubled = False
         self.ends: list[Key] = []  # steps in the order they ended, undoable ones or not
         self.given: list[given.Input] = []
@@ -97,6 +97,8 @@ class RunMachine(RuleBasedStateMachine):
             assert (new.status, new.output) == (old.status, old.output), f"{new.key} had a result"
         if not self.mending and old.pass_no == new.pass_no and self.game.state.status != "queued":
             assert old.status not in {FAILED, SKIPPED} or new.status == old.status, "only people mend it"
+        if new.status == "pending" and new.item == NO_ITEM:
+            self.begun.discard(new.id)
         if new.status == SUCCEEDED:
             self.results.add((*new.key, new.pass_no))
         if new.settled and not old.settled:
@@ -140,7 +142,8 @@ class RunMachine(RuleBasedStateMachine):
             assert reads or not wrong, "a protected step starts only as it was approved"
             assert plan.condition is not False
             assert not any(self._led_elsewhere(r, plan.id, before.steps) for r in self.plan.routed_by.get(plan.id, ()))
-            assert self._needs_allow(plan, before.steps), "no dependent runs unless the flow says so"
+            assert plan.id in self.begun or self._needs_allow(plan, before.steps), "none runs unless the flow says so"
+            self.begun.add(plan.id)
             if step.id.endswith(UNDO):
                 self._check_undoing(step, before.steps)
 
@@ -169,21 +172,13 @@ class RunMachine(RuleBasedStateMachine):
         by_choice = ("if", "when", "route", "operator")
         good = [n.status == SUCCEEDED or (n.status == SKIPPED and n.reason in by_choice) for n in needs]
         if plan.join is not None:
-            return bool(sum(n.status == SUCCEEDED or n.pass_no > 1 for n in needs) >= plan.join)
-        if plan.when != "success" and self.mended & set(plan.needs):
-            return True  # it was opened by a failure that people have mended since
+            return bool(sum(n.status == SUCCEEDED for n in needs) >= plan.join)
         if not all(n.settled for n in needs):
-            # only an approval that is asked again may be open beside a step that had started before, and what is looked
-            # at once more because people mended something above it
-            return all(n.settled or n.pass_no > 1 or self.mended & self._above(n.id) for n in needs)
+            return False
         if plan.when == "success":
             return all(good)
         bad = [n for n in needs if n.status in ("failed", "unknown", "cancelled") or n.reason == "needs"]
         return plan.when == "always" or bool(bad)
-
-    def _above(self, step: str) -> set[str]:
-        found = set(self.plan.step(step).needs)
-        return found.union(*(self._above(need) for need in found))
 
     @staticmethod
     def _led_elsewhere(route: StepPlan, step: str, steps: Any) -> bool:
@@ -371,7 +366,6 @@ class RunMachine(RuleBasedStateMachine):
         decision = self.give(events[control])
         assert decision.accepted is not bool(code), (control, code)
         if decision.accepted and control in ("skip", "complete", "outcome"):
-            self.mended.add(step.id)
             assert asked or not protected, "nobody gets past an approval"
             assert self.plan.step(step.id).family != "approval"
 
@@ -479,6 +473,7 @@ class RunMachine(RuleBasedStateMachine):
             else:
                 before = self.game.state.steps
                 assert self.give(given.AttemptStarted(step.id, step.item, "w", shown or None)).accepted
+                self.begun.add(step.id)
                 if step.id.endswith(UNDO):
                     self._check_undoing(step, before)
         elif plan.family == "approval":
