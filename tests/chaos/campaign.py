@@ -153,12 +153,12 @@ class Campaign:
         )
         asked, on_postgres = self.asked, self.asked.database == "postgres"
         only = [kind for kind in asked.only.split(",") if kind]
-        faults = plan(asked.seed, asked.faults, asked.every, postgres=on_postgres, only=only)
+        self.faults = plan(asked.seed, asked.faults, asked.every, postgres=on_postgres, only=only)
         self.over = threading.Event()
         inbox = threading.Thread(target=self._inbox, daemon=True)
         inbox.start()
         began = time.monotonic()
-        self._attack(crew, faults)
+        self._attack(crew, self.faults)
         lasted = time.monotonic() - began
         self.hands.heal()
         peace = time.monotonic()
@@ -262,7 +262,8 @@ class Campaign:
         breaches += verify.effect_breaches(effects, flows)
         breaches += verify.leftovers()
         breaches += verify.schedule_breaches(runs)
-        took, quiet = verify.recoveries(self.hands.kills, self.hands.disturbances)
+        took = verify.recoveries(self.hands.kills, self.hands.disturbances)
+        quiet = [one for one in took if not one.near]
         return {
             "database": self.asked.database, "seed": self.asked.seed, "lease_s": self.asked.lease,
             "runs": len(runs), "asked_for": len(started), "ended": dict(Counter(r.status for r in runs)),
@@ -275,7 +276,10 @@ class Campaign:
             "duplicated_effects": sum(b.startswith(("effect", "irreversible", "unexplained")) for b in breaches),
             "folded_again": len(runs) - sum(b.startswith("fold") for b in breaches),
             "breaches": breaches[:40], "breach_count": len(breaches),
-            "recovery": spread(took), "recovery_undisturbed": spread(quiet),
+            "recovery": spread([one.seconds for one in took]),
+            "recovery_undisturbed": spread([one.seconds for one in quiet]),
+            "slowest_undisturbed": [verify.why_slow(one) for one in reversed(quiet[-3:]) if one.seconds > 1.0],
+            "never_hit": sorted({f.kind for f in self.faults} - set(self.hands.done)),
         }  # fmt: skip
 
 

@@ -66,6 +66,15 @@ class Kill:
     held: Sequence[tuple[str, str, int]]  # (run, step, item)
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Something was wrong from `begin` to `end` (epoch seconds)."""
+
+    begin: float
+    end: float
+    kind: str
+
+
 @dataclass
 class Hands:
     """Carries faults out. `holders()` -> {process id: [(run, step, item)]} of attempts under way."""
@@ -81,20 +90,22 @@ class Hands:
     done: dict[str, int] = field(default_factory=dict)
     missed: dict[str, int] = field(default_factory=dict)  # there was nobody to hit
     kills: list[Kill] = field(default_factory=list)
-    disturbances: list[float] = field(default_factory=list)  # when something was hit that may hinder a takeover
+    disturbances: list[Span] = field(default_factory=list)  # what may hinder a takeover, and for how long
     clocks_wrong: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.dice = random.Random(f"hands:{self.seed}")
         self.database_down = threading.Event()
+        self.lasts = 0.0  # seconds that what was just hit stays wrong
 
     def commit(self, fault: Fault) -> None:
+        began, self.lasts = time.time(), 0.0
         hit = getattr(self, "_" + fault.kind.replace(" ", "_"))()
         table = self.missed if hit is False else self.done
         table[fault.kind] = table.get(fault.kind, 0) + 1
         if hit is not False and fault.kind.startswith(_HINDERS):
-            self.disturbances.append(time.time())
+            self.disturbances.append(Span(began, time.time() + self.lasts, fault.kind))
 
     def _host(self) -> Host:
         return self.dice.choice(self.hosts)
@@ -146,7 +157,8 @@ class Hands:
             signal_process(victim, signal.SIGCONT)
             host.frozen.discard(victim)
 
-        self.crew.later(self.lease + self.dice.uniform(0.5, 2.0), wake)
+        self.lasts = self.lease + self.dice.uniform(0.5, 2.0)
+        self.crew.later(self.lasts, wake)
         return True
 
     # -- clocks --------------------------------------------------------------------------------------------------
@@ -159,7 +171,8 @@ class Hands:
             host.clock.set(0.0)
             self.clocks_wrong = any(h.clock.offset for h in self.hosts)
 
-        self.crew.later(self.dice.uniform(1.0, 4.0), right)
+        self.lasts = self.dice.uniform(1.0, 4.0)
+        self.crew.later(self.lasts, right)
         return True
 
     def _database_clock(self) -> bool:
@@ -177,7 +190,8 @@ class Hands:
             self.clocks_wrong = any(h.clock.offset for h in self.hosts)
 
         set_to(seconds)
-        self.crew.later(self.dice.uniform(1.0, 3.0), right)
+        self.lasts = self.dice.uniform(1.0, 3.0)
+        self.crew.later(self.lasts, right)
         return True
 
     # -- the database, Redis ---------------------------------------------------------------------------------------

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from runs import store
 from runs.engine.state import State
 from runs.engine.turn import Event
 from runs.models import Run, RunEvent, Work
+from tests.chaos.faults import Kill, Span
 from tests.engine.fold import fold
 
 #: a run that failed for one of these waits for a person, who says what happened
@@ -153,9 +155,22 @@ def leftovers() -> Iterator[str]:
         yield f"queue: {count} rows of runs that ended"
 
 
-def recoveries(kills: list[Any], disturbances: list[float]) -> tuple[list[float], list[float]]:
-    """Seconds from each kill of a worker to the start of the attempt that follows the lost one: of all kills, and of
-    those with no fault that hinders a takeover from 3 s before to 2 s after (`disturbances`, epoch seconds)."""
+#: seconds before and after a kill in which nothing else may have been wrong, for its takeover to count as undisturbed
+BEFORE, AFTER = 3.0, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """`seconds` from the kill of a worker to the start of the attempt that follows the lost one."""
+
+    seconds: float
+    held: tuple[str, str, int]  # (run, step, item)
+    at: float  # of the kill
+    near: tuple[str, ...]  # kinds of the faults near it that may hinder a takeover
+
+
+def recoveries(kills: Sequence[Kill], disturbances: Sequence[Span]) -> list[Takeover]:
+    """Of all kills of workers, the fastest first."""
     rows: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     lost: set[tuple[str, str, int]] = set()
     for event in RunEvent.objects.filter(type__in=("step.lost", "step.started")).order_by("run_id", "seq").iterator():
@@ -164,14 +179,20 @@ def recoveries(kills: list[Any], disturbances: list[float]) -> tuple[list[float]
             lost.add(where)
         elif where in lost:
             rows[where].append(event.at)
-    everyone: list[float] = []
-    quiet: list[float] = []
+    found = []
     for kill in kills:
-        alone = not any(-3.0 < at - kill.at < 2.0 for at in disturbances)
+        near = tuple(s.kind for s in disturbances if s.begin - AFTER < kill.at < s.end + BEFORE)
         for held in kill.held:
             later = [at - kill.at for at in rows[held] if at >= kill.at - 0.02]
             if later:
-                everyone.append(max(0.0, min(later)))
-                if alone:
-                    quiet.append(everyone[-1])
-    return sorted(everyone), sorted(quiet)
+                found.append(Takeover(max(0.0, min(later)), held, kill.at, near))
+    return sorted(found, key=lambda one: one.seconds)
+
+
+def why_slow(one: Takeover) -> str:
+    """What the history says of the time between: for whoever reads the figures."""
+    run, step, item = one.held
+    end = one.at + one.seconds + 0.1
+    events = RunEvent.objects.filter(run_id=run, at__gte=one.at - 0.1, at__lte=end).order_by("seq")
+    told = [f"{e.type}{f' {e.step}' if e.step else ''} {e.at - one.at:+.1f}" for e in events if e.step in ("", step)]
+    return f"{one.seconds:.1f} s: {run} {step} {item}; near: {', '.join(one.near) or 'nothing'}; {'; '.join(told[:12])}"

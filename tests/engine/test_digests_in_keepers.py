@@ -45,6 +45,6 @@ def test_a_keeper_killed_before_and_while_it_hands_over(database: str) -> None:
         for name in ("early", "late"):
             settings = {**get(name).settings, "port": box.port}
             update_connection(actor=Actor.system("tests"), name=name, settings=settings)
-        with keepers(database, 2):
+        with keepers(database, 1):  # two side by side: tests/families/test_notify_digest.py
             wait_until(lambda: _status("early") == {"sent"} and _status("late") == {"unknown"}, 240.0)
     assert [m["Subject"] for m in box.got] == ["3 messages: Message 0"]
