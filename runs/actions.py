@@ -1,22 +1,22 @@
 """Every change people and the outside make to a run. One action a mutation: permission, change, history, audit.
 
-Starting and delivering are plain row changes in one transaction; a worker decides what follows. The controls are in
-runs/controls.py; runs/copies.py starts runs from others.
+Starting is a plain row change in one transaction; a worker decides what follows. Answers to waits are in
+runs/answering.py, the controls in runs/controls.py; runs/copies.py starts runs from others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from django.db import transaction
 
 from flows import variables
-from flows.definition import expr, waiting
+from flows.definition import expr
 from flows.definition.canonical import digest
 from flows.definition.inputs import JsonError, validate_input, with_defaults
-from flows.definition.plan import Plan, StepPlan
+from flows.definition.plan import Plan
 from flows.given import resource_problems
 from flows.models import Flow, Release
 from resources import audit
@@ -25,13 +25,11 @@ from resources.errors import BadInput, Conflict, NotFound
 from resources.fields import dumps
 from resources.ids import ulid
 from resources.models import Role
-from runs import beginnings, bell, clock, gates, history, limits, ranks, store, tokens, waits
+from runs import beginnings, bell, clock, gates, history, limits, ranks, store
+from runs.answering import Delivery, deliver
 from runs.controls import cancel_run, pause_run, resume_run
 from runs.engine.state import VARS
-from runs.large import storable
-from runs.models import NO_ITEM, Run, RunStatus, StartKey, WaitToken
-from runs.named import matching
-from runs.queue_rows import Line
+from runs.models import NO_ITEM, Run, RunStatus, StartKey
 
 Json = Any
 #: who, and through what: their starts are in the audit log; replays and forks have entries of their own there
@@ -250,114 +248,3 @@ def _insert(run: Run, actor: Actor, plan: Plan, label: str, key: str | None) -> 
         history.append(run.pk, "run.queued", data={"key": label} if plan.concurrency else {})
         if plan.concurrency is not None and plan.concurrency.on_conflict == "cancel_running":
             limits.admit_later(run.pk, run.created_at)  # a worker cancels what it replaces
-
-
-# -- answering waits -------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """outcome: accepted | early (kept for a wait that opens later) | duplicate | late | unknown | refused.
-
-    Refused: the body breaks the schema the wait declares, as `problems` say ([{path, message}]); the wait stays open.
-    """
-
-    outcome: Literal["accepted", "early", "duplicate", "late", "unknown", "refused"]
-    response: Json = None
-    problems: Sequence[Json] = ()
-
-
-def deliver(*, token: str, payload: Json, actor: Actor, response: Json = None) -> Delivery:
-    """Answer a wait. The first answer counts; a duplicate gets the same `response` as the first one did.
-
-    May be called inside the caller's transaction. Locks the run, then the token.
-    """
-    address = tokens.read(token)
-    if address is None:
-        return Delivery("unknown")
-    clock.measure(every=clock.TRUST)  # whether the answer is late is the database's clock's to say
-    with transaction.atomic():
-        run = Run.objects.select_for_update(of=("self",)).select_related("flow").filter(pk=address.run_id).first()
-        if run is None:
-            return _of_a_run_that_is_gone(token)
-        plan = store.plan_of(run.release_id)
-        if address.step_index >= len(plan.steps):
-            return Delivery("unknown")
-        step = plan.steps[address.step_index]
-        if not _may_answer(step, actor):
-            return Delivery("unknown")
-        row = waits.lock_token(token, run.pk, step.id, address.item, address.pass_no, "callback")
-        outcome = _place(run, row)
-        problems = _refused(step, payload) if outcome in {"accepted", "early"} else []
-        if problems:
-            outcome = "refused"
-        elif outcome in {"accepted", "early"}:
-            kept, _ = storable(_as_output(step, payload), run.pk, step.id, run.flow.folder)
-            row.answer, row.response, row.answered_at = kept, response, clock.now()
-            if outcome == "accepted":
-                row.status = WaitToken.Status.ANSWERED
-                held = run.control.get("paused") is not None
-                line = Line(run.flow_id, run.priority, row.answered_at)
-                waits.wake(plan, run.pk, step.id, address.item, row.answered_at, held=held, line=line)
-                bell.ring_on_commit(bell.WORK)
-            row.save(update_fields=["answer", "response", "answered_at", "status"])
-        _record(row, outcome, actor, problems)
-    return Delivery(outcome, row.response, problems)  # type: ignore[arg-type]
-
-
-def _of_a_run_that_is_gone(token: str) -> Delivery:
-    """Retention deleted the run; its tokens outlive it for a while."""
-    row = WaitToken.objects.filter(pk=token).first()
-    if row is None:
-        return Delivery("unknown")
-    return Delivery("late") if row.answered_at is None else Delivery("duplicate", row.response)
-
-
-def _place(run: Run, row: WaitToken) -> str:
-    if row.answered_at is not None:
-        return "duplicate"
-    if run.ended or row.status == WaitToken.Status.CLOSED:
-        return "late"
-    if row.expires_at is not None and clock.now() > row.expires_at:
-        return "late"
-    return "accepted" if row.status == WaitToken.Status.OPEN else "early"
-
-
-def _may_answer(step: StepPlan, actor: Actor) -> bool:
-    """A callback only what waits for one, a person also an approval; how a child ended is nobody's to say."""
-    if step.family == "approval":
-        return actor.kind in {"user", "token"}
-    return step.family == waiting.FAMILY and waiting.callback_of(step.config) is not None
-
-
-def callback_of(token: str) -> Mapping[str, Json] | None:
-    """The config of the callback that this token answers; None where there is no such wait."""
-    address = tokens.read(token)
-    release = None
-    if address is not None:
-        release = Run.objects.filter(pk=address.run_id).values_list("release_id", flat=True).first()
-    if address is None or release is None:
-        return None
-    steps = store.plan_of(release).steps
-    found = waiting.callback_of(steps[address.step_index].config) if address.step_index < len(steps) else None
-    return None if found is None else found[1]
-
-
-def _as_output(step: StepPlan, payload: Json) -> Json:
-    """What the answer makes the step give: where it was one of several, with which it was."""
-    found = waiting.callback_of(step.config) if step.family == waiting.FAMILY else None
-    return payload if found is None or found[0] == waiting.ALONE else {"which": found[0], "value": payload}
-
-
-def _refused(step: StepPlan, payload: Json) -> list[dict[str, Json]]:
-    """What is wrong with the body of a callback, as far as its wait declares one."""
-    found = waiting.callback_of(step.config) if step.family == waiting.FAMILY else None
-    return matching.breaches(found[1].get("schema"), payload) if found is not None else []
-
-
-def _record(row: WaitToken, outcome: str, actor: Actor, problems: Sequence[Json] = ()) -> None:
-    if row.kind not in ("callback", "first"):
-        return  # whoever owns the wait writes its own entry
-    name = {"accepted": "received", "early": "received"}.get(outcome, outcome)
-    data: dict[str, Json] = {"early": True} if outcome == "early" else {}
-    if problems:
-        data = {"problems": list(problems)}
-    history.append(row.run_id, f"callback.{name}", step=row.step, item=row.item, actor=actor.name, data=data)

@@ -21,7 +21,7 @@ from resources.access import Actor
 from resources.envelope import error_response, unexpected
 from resources.errors import BadInput, Gone, MethodNotAllowed, NotFound, OrchestraError
 from resources.proxies import address_of
-from runs import actions
+from runs import answering
 from runs.incoming import answers, calls, deliveries, replies
 
 P = ParamSpec("P")
@@ -87,11 +87,11 @@ def _take(live: Live, trigger: Trigger, request: HttpRequest) -> tuple[HttpRespo
 def callback(request: HttpRequest, token: str) -> HttpResponse:
     """The answer to a `wait: {callback: …}`; the first one counts, a repeat is told the same."""
     body = calls.body_of(request)
-    answers.check_signature(actions.callback_of(token), request, body)
+    answers.check_signature(answering.callback_of(token), request, body)
     payload = answers.masked(token, answers.payload_of(request, body))
     told = {"status": "accepted"}
     actor = Actor("trigger", "callback", address=address_of(request))
-    delivery = actions.deliver(token=token, payload=payload, actor=actor, response=told)
+    delivery = answering.deliver(token=token, payload=payload, actor=actor, response=told)
     if delivery.outcome == "refused":
         raise BadInput(
             "The body breaks the schema this step declares.", code="contract", details=list(delivery.problems),
