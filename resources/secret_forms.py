@@ -15,6 +15,7 @@ _OVERLAPS = (
     ("0", "is not accepted any more"), ("3600", "is accepted for an hour"), ("86400", "is accepted for a day"),
     ("604800", "is accepted for a week"), ("2592000", "is accepted for 30 days"),
 )  # fmt: skip
+_UNSEEN = {"class": "input input--mono input--unseen", "rows": "1", "autocomplete": "off", "spellcheck": "false"}
 
 
 class Named(Inline):
@@ -38,13 +39,24 @@ class Named(Inline):
         return float(self.cleaned_data.get("overlap") or 0)
 
 
+class Unseen(forms.Textarea):
+    """Dots, and never filled by the server. Lines, since a password field of a browser joins those of a pasted key."""
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        return super().get_context(name, None, attrs)
+
+
 class SecretForm(Named):
     value = forms.CharField(
         label="New value",
         max_length=secrets.MAX_BYTES,
-        widget=forms.PasswordInput(attrs={"class": "input input--mono", "autocomplete": "new-password"}),
-        help_text="Write-only. Once saved, nobody can read it here, including you.",
+        widget=Unseen(attrs=_UNSEEN),
+        help_text="Write-only. Once saved, nobody can read it here, including you. Keys are taken with their lines.",
     )
+
+    def clean_value(self) -> str:
+        """Browsers send the ends of lines as CR LF; nobody can type a CR."""
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
 
 
 class ElsewhereForm(Named):

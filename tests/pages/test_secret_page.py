@@ -73,3 +73,24 @@ def test_a_place_in_vault_is_asked_for_field_by_field(visit: Callable[..., Any],
     assert page.get_by_text("The environment has no ORCHESTRA_SECRET_NOT_THERE.").is_visible()
     page.complaints = [c for c in page.complaints if "422" not in c]
     assert page.complaints == []
+
+
+KEY = "-----BEGIN PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\nhidden-value-of-a-key\n-----END PRIVATE KEY-----\n"
+
+
+def test_a_pasted_key_keeps_its_lines_and_is_not_seen(visit: Callable[..., Any], root: str) -> None:
+    page = visit("/secrets/new", name=root)
+    page.get_by_label("Name").fill("bad name")
+    page.get_by_role("textbox", name="New value").fill(KEY)
+    page.get_by_role("button", name="Add the secret").click()
+    assert "hidden-value" not in page.content()
+    page.complaints.clear()
+    page.get_by_label("Name").fill("ssh-key")
+    field = page.get_by_role("textbox", name="New value")
+    field.fill(KEY)
+    assert field.evaluate("e => getComputedStyle(e).getPropertyValue('-webkit-text-security')") == "disc"
+    page.get_by_role("button", name="Add the secret").click()
+    page.get_by_text("ssh-key saved.").wait_for()
+    assert secrets.reveal("ssh-key") == KEY.strip()
+    assert secrets.get("ssh-key").last4 == ""
+    assert page.complaints == []
