@@ -37,7 +37,7 @@ def _problem(actor: Actor, folder: str, one: Named, row: Artifact | None) -> str
         return "There is no such resource among those that you may read."
     if not covers(folder, row.folder):
         return f"The resource is in the folder {row.folder or '/'}; the flow reads those of {folder or '/'} and below."
-    return "" if one.takes(row.content_type) else f"The resource is {row.content_type}; {one.media} is asked for."
+    return "" if one.takes(row.media) else f"The resource is {row.content_type}; {one.media} is asked for."
 
 
 def choices(actor: Actor, folder: str, media: str) -> list[tuple[str, str]]:
@@ -48,7 +48,7 @@ def choices(actor: Actor, folder: str, media: str) -> list[tuple[str, str]]:
     if media.endswith("/*"):
         rows = rows.filter(content_type__startswith=media[:-1])
     elif media:
-        rows = rows.filter(content_type=media)
+        rows = rows.filter(catalogue.of_media(media))
     return [(str(row), row.name or row.content_type) for row in rows.order_by("-created_at", "-pk")[:20]]
 
 

@@ -153,7 +153,7 @@ def preview(artifact: Artifact) -> Preview:
     """At most 64 KiB of it as text for a page, which escapes it. Raises ArtifactDamaged."""
     with open_row(artifact) as file:
         data = file.read(PREVIEW_BYTES + 1)
-    return preview_of(data, artifact.content_type, cut=len(data) > PREVIEW_BYTES)
+    return preview_of(data, artifact.media, cut=len(data) > PREVIEW_BYTES)
 
 
 def preview_of(data: bytes, content_type: str, *, cut: bool) -> Preview:
@@ -164,7 +164,7 @@ def preview_of(data: bytes, content_type: str, *, cut: bool) -> Preview:
     text = data.decode(errors="replace").removesuffix("\ufffd" if cut else "")
     if text.count("\ufffd") > len(text) // 10:
         return Preview("binary", "", cut)
-    indented = None if cut or content_type != "application/json" else _indented(text)
+    indented = _indented(text) if not cut and content_type.endswith(("/json", "+json")) else None
     if indented is None:
         return Preview("text", text, cut)
     return Preview("json", indented[:PREVIEW_BYTES], len(indented) > PREVIEW_BYTES)

@@ -15,11 +15,17 @@ from resources.fields import dumps
 from resources.models import Artifact
 from resources.paging import Page, decode_cursor, encode_cursor
 
+
+def of_media(media: str) -> Q:
+    """With or without parameters, such as a charset."""
+    return Q(content_type=media) | Q(content_type__startswith=f"{media};")
+
+
 #: what people call types -> what begins or is one
 TYPES: Final = {
-    "json": Q(content_type="application/json"),
-    "text": Q(content_type__startswith="text/") & ~Q(content_type="text/csv"),
-    "table": Q(content_type="text/csv"),
+    "json": of_media("application/json"),
+    "text": Q(content_type__startswith="text/") & ~of_media("text/csv"),
+    "table": of_media("text/csv"),
     "image": Q(content_type__startswith="image/"),
 }
 TYPES["other"] = ~(TYPES["json"] | Q(content_type__startswith="text/") | TYPES["image"])
@@ -44,7 +50,7 @@ def visible(actor: Actor) -> QuerySet[Artifact]:
 def filtered(rows: QuerySet[Artifact], asked: Asked) -> QuerySet[Artifact]:
     """Raises BadInput."""
     if asked.type:
-        rows = rows.filter(TYPES.get(asked.type) or Q(content_type=asked.type))
+        rows = rows.filter(TYPES.get(asked.type) or of_media(asked.type))
     if asked.origin in ("run", "upload"):
         rows = rows.exclude(run_id="") if asked.origin == "run" else rows.filter(run_id="")
     elif asked.origin:

@@ -32,7 +32,7 @@ def issue_link(
     row = artifacts.seen(actor, artifact_id)
     if not 1 <= seconds <= MOST:
         raise _bad("expires_in", f"A link lives 1 to {MOST} seconds.")
-    if disposition not in DISPOSITIONS or (disposition == "inline" and row.content_type not in INLINE):
+    if disposition not in DISPOSITIONS or (disposition == "inline" and row.media not in INLINE):
         raise _bad("disposition", "A link is an attachment; inline only for plain text, JSON, CSV and images.")
     until = int(now + seconds)
     told = {"r": row.pk, "m": "GET", "d": disposition, "e": until, "v": row.link_version}

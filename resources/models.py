@@ -282,6 +282,11 @@ class Artifact(models.Model):
     def sha256(self) -> str:
         return self.blob_id
 
+    @property
+    def media(self) -> str:
+        """What it is, without the parameters that many senders add: `text/csv` of `text/csv; charset=utf-8`."""
+        return self.content_type.partition(";")[0].strip().lower()
+
 
 class ResourceUse(models.Model):
     """A run read a resource of another run: it holds it while it is open. L1 knows no run table."""

@@ -55,11 +55,11 @@ def _masked(data: bytes | None) -> Shown:
 
 
 def _show(row: Artifact) -> Shown:
-    if row.content_type in IMAGES:
+    if row.media in IMAGES:
         return _image(row)
-    if row.content_type in ("text/csv", "text/tab-separated-values"):
+    if row.media in ("text/csv", "text/tab-separated-values"):
         return _table(row)
-    if row.name.endswith(".log") or row.content_type == "text/x-log":
+    if row.name.endswith(".log") or row.media == "text/x-log":
         return _log(row)
     found = artifacts.preview(row)
     if found.kind != "binary":
@@ -69,7 +69,7 @@ def _show(row: Artifact) -> Shown:
 
 def _image(row: Artifact) -> Shown:
     """Itself, unless a browser would need more memory for it than anybody wants to give."""
-    size = images.size_of(row.content_type, _read(row, 0, images.HEAD))
+    size = images.size_of(row.media, _read(row, 0, images.HEAD))
     if size is None:
         return Shown("binary", _dump(_read(row, 0, HEAD)), row.size > HEAD)
     if row.size <= MOST_IMAGE and size[0] * size[1] <= images.MOST_PIXELS:
@@ -92,7 +92,7 @@ def _table(row: Artifact) -> Shown:
     whole = row.size <= TABLE
     if not whole:
         text = text.rpartition("\n")[0]
-    tab = row.content_type == "text/tab-separated-values"
+    tab = row.media == "text/tab-separated-values"
     found: list[list[str]] = []
     wide = False
     try:

@@ -81,7 +81,7 @@ def download(request: HttpRequest, artifact_id: str) -> HttpResponseBase:
 def image(request: HttpRequest, artifact_id: str) -> HttpResponseBase:
     """For <img> of our own pages: only types that run nothing."""
     row = _seen(request, artifact_id)
-    if row.content_type not in serve.IMAGES or previews.show(row).kind != "image":
+    if row.media not in serve.IMAGES or previews.show(row).kind != "image":
         raise NotFound("It is not an image that pages show.")
     return serve.respond(request, row, inline=True)
 

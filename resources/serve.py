@@ -88,8 +88,8 @@ def _read(file: Any, left: int) -> Iterator[bytes]:
 
 
 def _headed(response: HttpResponseBase, row: Artifact, etag: str, inline: bool) -> HttpResponseBase:
-    shown = inline and row.content_type in INLINE
-    plain = row.content_type if row.content_type in _PLAIN else "application/octet-stream"
+    shown = inline and row.media in INLINE
+    plain = row.media if row.media in _PLAIN else "application/octet-stream"
     response["Content-Type"] = f"{plain}; charset=utf-8" if plain.startswith("text/") else plain
     response["Content-Disposition"] = _disposition("inline" if shown else "attachment", filename(row))
     response["ETag"] = etag

@@ -110,7 +110,7 @@ def test_a_start_is_refused_where_the_resource_does_not_fit(
 
 @pytest.mark.db_matrix
 def test_the_api_takes_the_address_of_a_resource_of_the_flow(browser: Client) -> None:
-    one, picture = made(folder="payments/eu"), made("image/png")
+    one, picture = made("text/csv; charset=utf-8", "payments/eu"), made("image/png")
     body = {"input": {"customers": one, "pictures": [picture]}}
     answer = browser.post("/api/v1/flows/import/runs", body, content_type="application/json")
     assert answer.status_code == 201, answer.content

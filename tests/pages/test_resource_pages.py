@@ -127,6 +127,10 @@ def test_what_could_run_is_only_bytes_to_a_browser(content_type: str, browser: C
 SHOWN = [
     (b'{"a":[1]}', "application/json", "", "&quot;a&quot;: ["),
     (b"name,n\n<b>x</b>,2\n", "text/csv", "", "<td>&lt;b&gt;x&lt;/b&gt;</td><td>2</td>"),
+    (b"name,n\nx,2\n", "text/csv; charset=utf-8", "", "<td>x</td><td>2</td>"),
+    (b'{"a":[1]}', "application/json;charset=UTF-8", "", "&quot;a&quot;: ["),
+    (b'{"a":[1]}', "application/problem+json", "", "&quot;a&quot;: ["),
+    (PNG, "image/png; name=a.png", "", "/image"),
     (b"old\n" * 30_000 + b"\x1b[31mred\x1b[0m end\n", "text/plain", "x.log", "old\nred end"),
     (b"\x00\x01AB", "application/octet-stream", "", "00000000  00 01 41 42"),
     (PNG, "image/png", "", "/image"),
@@ -232,13 +236,14 @@ def test_somebody_without_the_folder_sees_links_changes_and_deletes_nothing(clie
 
 
 def test_filters_and_pages_of_the_list(browser: Client) -> None:
-    one = make(b"1", "text/csv", name="rows.csv", labels={"team": "a%", "n": "1"})
+    one = make(b"1", "text/csv; charset=utf-8", name="rows.csv", labels={"team": "a%", "n": "1"})
     make(b"2", "application/json", run_id="0" * 26, step="export", labels={"team": "A%"})
     make(b"3", "text/x-yaml", name="b.yaml")
     found = {
         query: [item["id"] for item in api(browser, "get", f"/resources?{query}").json()["items"]]
         for query in (
             "type=table",
+            "type=text/csv",
             "label=team%3Da%25",
             "q=ROWS",
             "origin=upload",
@@ -246,8 +251,8 @@ def test_filters_and_pages_of_the_list(browser: Client) -> None:
             "origin=" + "0" * 26,
         )
     }
-    assert found["type=table"] == found["label=team%3Da%25"] == found["q=ROWS"] == [one.pk]
-    assert [len(ids) for ids in found.values()] == [1, 1, 1, 2, 1, 1]
+    assert found["type=table"] == found["type=text/csv"] == found["label=team%3Da%25"] == found["q=ROWS"] == [one.pk]
+    assert [len(ids) for ids in found.values()] == [1, 1, 1, 1, 2, 1, 1]
     first = api(browser, "get", "/resources?limit=2").json()
     rest = api(browser, "get", f"/resources?limit=2&cursor={first['next_cursor']}").json()
     assert [len(first["items"]), len(rest["items"]), rest["next_cursor"]] == [2, 1, None]

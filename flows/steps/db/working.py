@@ -109,7 +109,8 @@ def _read(ctx: StepContext, opened: Session) -> Outcome:
     finally:
         opened.leave(result)
     output = rows.output(resource)
-    ctx.log(f"{output['row_count']} rows read" + (", more are left out" if rows.truncated else ""))
+    more = "; the output has the first, the file all" if resource else ", more are left out"
+    ctx.log(f"{output['row_count']} rows read" + (more if rows.truncated else ""))
     return Done(output)
 
 
