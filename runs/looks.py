@@ -40,8 +40,13 @@ def of_run(status: str, on_human: bool = False) -> Look:
     return HUMAN if on_human and status in ("waiting", "running") else _RUN[status]
 
 
-def of_step(status: str, family: str = "", run_ended: bool = False) -> Look:
-    """`status` "" is a step without a row; in a run that ended it will never be reached."""
+def of_step(status: str, family: str = "", run_ended: bool = False, run_stopped: bool = False) -> Look:
+    """`status` "" is a step without a row; in a run that ended it will never be reached.
+
+    `run_stopped`: the run has not failed but is, or was, cancelled: its approval that did not succeed got a no.
+    """
+    if run_stopped and status == "failed" and family == "approval":
+        return ("cancelled", "Rejected")
     if status == "waiting" and family == "approval":
         return HUMAN
     if status == "" and run_ended:

@@ -101,7 +101,7 @@ def _small_inputs(page: list[Run]) -> dict[str, Any]:
 
 def _row(run: Run, statuses: dict[str, str], given: Any, veil: Veil) -> dict[str, Any]:
     state, label = looks.of_run(run.status, bool(run.human))  # type: ignore[attr-defined]
-    steps = step_looks(plan_of(run.release), statuses, run.ended)
+    steps = step_looks(run, statuses)
     states = [s for s, _ in steps.values()]
     failed = (run.error or {}).get("step")
     return {
@@ -123,9 +123,11 @@ def _row(run: Run, statuses: dict[str, str], given: Any, veil: Veil) -> dict[str
     }
 
 
-def step_looks(plan: Plan, statuses: dict[str, str], ended: bool) -> dict[str, looks.Look]:
+def step_looks(run: Run, statuses: dict[str, str]) -> dict[str, looks.Look]:
     """Step id -> look, in the plan's order."""
-    return {s.id: looks.of_step(statuses.get(s.id, ""), s.family, ended) for s in plan.steps}
+    stopped = (run.control.get("ending") or {}).get("to") == "cancelled"
+    steps = plan_of(run.release).steps
+    return {s.id: looks.of_step(statuses.get(s.id, ""), s.family, run.ended, stopped) for s in steps}
 
 
 def trigger_of(run: Run) -> dict[str, str]:

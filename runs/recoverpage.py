@@ -45,8 +45,24 @@ def recover(run: Run, chosen: str, operates: bool, veil: Veil) -> dict[str, Any]
         return {**nothing, "paused": paused}
     found = [r for r in recoveries.recoveries(loaded.plan, state) if _is_shown(r, chosen)]
     rows = [_row(run, veil, r) for r in found if r.allowed]
-    refused = [_row(run, veil, r) for r in found if not r.allowed and run.status in DEAD]
+    refused = _refused(found) if run.status in DEAD else []
     return {"rows": rows[:SHOWN], "more": max(0, len(rows) - SHOWN), "refused": refused, "paused": paused}
+
+
+def _refused(found: list[Recovery]) -> list[dict[str, str]]:
+    """What cannot be done, once for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if not one.allowed:
+            titles = reasons.setdefault(one.sentence, [])
+            title = _title(one)
+            titles.append(title[:1].lower() + title[1:] if titles else title)
+    return [{"title": ", ".join(titles), "sentence": sentence} for sentence, titles in reasons.items()]
+
+
+def _title(found: Recovery) -> str:
+    where = found.step if found.item == NO_ITEM else f"{found.step}[{found.item}]"
+    return _WORDS[found.control][0].format(where=where or "a step")
 
 
 def _is_shown(found: Recovery, chosen: str) -> bool:
@@ -55,15 +71,13 @@ def _is_shown(found: Recovery, chosen: str) -> bool:
 
 
 def _row(run: Run, veil: Veil, found: Recovery) -> dict[str, Any]:
-    title, verb = _WORDS[found.control]
-    where = found.step if found.item == NO_ITEM else f"{found.step}[{found.item}]"
     lists = [(label, getattr(found.consequences, name)) for name, label in _FACTS]
     given = veil.input(run.input)
     return {
         "id": f"do-{found.control}-{found.step}-{found.item}".replace(".", "-"),
         "control": found.control,
-        "title": title.format(where=where or "a step"),
-        "verb": verb,
+        "title": _title(found),
+        "verb": _WORDS[found.control][1],
         "step": found.step,
         "item": found.item if found.item != NO_ITEM else "",
         "sentence": found.sentence,

@@ -49,7 +49,7 @@ def run_page(actor: Actor, run: Run, *, step: str, tab: str, after: int, now: fl
     veil = of_run(run)
     for event in events:
         event.data = veil.told(event.step, event.item, event.data)
-    state = step_looks(plan, {s: r.status for s, r in rows.items()}, run.ended)
+    state = step_looks(run, {s: r.status for s, r in rows.items()})
     chosen = step if step in state else _telling(state)
     steps = [{"id": s, "state": look[0], "word": look[1], "selected": s == chosen} for s, look in state.items()]
     start = run.started_at or run.created_at

@@ -167,6 +167,10 @@ def _waits(data: Data) -> str:
     return "waits for a person" if kind == "approval" else f"waits for a {kind}"
 
 
+def _undoing(steps: int) -> str:
+    return "Undoing what 1 step did" if steps == 1 else f"Undoing what {steps} steps did, the last first"
+
+
 def age(seconds: float) -> str:
     """About how old, in one unit: `40 s`, `3 h`, `2 d`."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
@@ -205,7 +209,7 @@ _TELL: dict[str, Callable[[Data], str]] = {
     "run.cancel_requested": lambda d: _why("Cancel requested", d),
     "run.cancelled": lambda d: "Run terminated" if d.get("terminated") else "Run cancelled",
     "run.terminate_requested": lambda d: _why("Termination requested", d),
-    "run.compensating": lambda d: f"Undoing what {d.get('steps', 0)} steps did, the last first",
+    "run.compensating": lambda d: _undoing(d.get("steps", 0)),
     "run.retry_requested": lambda d: _why("Retry requested", d),
     "run.reopened": lambda d: "Run reopened",
     "run.dismissed": lambda d: _why("Dismissed from the dead letters", d),

@@ -25,20 +25,30 @@ def deadline_of(run: Run, plan: Plan) -> float | None:
     return timing.run_ends_at(plan, state)
 
 
+def span(seconds: float) -> str:
+    """As it may have been written: `90 s`, `30 min`, `6 h`, `2 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
+
+
 def of_step(plan: StepPlan, row: StepRun | None) -> list[str]:
     """One sentence for each time the step has."""
     kept: dict[str, Any] = row.state if row else {}
     said = []
     if plan.deadline is not None:
-        said.append(f"{plan.deadline:g} s in all.")
+        said.append(f"{span(plan.deadline)} in all.")
     if plan.sla is not None:
-        said.append(f"Its sla of {plan.sla:g} s was missed." if kept.get("late") else f"An alert after {plan.sla:g} s.")
+        said.append(
+            f"Its sla of {span(plan.sla)} was missed." if kept.get("late") else f"An alert after {span(plan.sla)}."
+        )
     if plan.stall_after is not None:
-        said.append(f"Stopped after {plan.stall_after:g} s without progress.")
+        said.append(f"Stopped after {span(plan.stall_after)} without progress.")
     if plan.until is not None:
         rounds = int(kept.get("round_no", 0))
         said.append(
-            f"Asks every {plan.until.every:g} s; {rounds} of {plan.until.max_rounds} rounds were not enough yet."
+            f"Asks every {span(plan.until.every)}; {rounds} of {plan.until.max_rounds} rounds were not enough yet."
         )
     if plan.handler:
         said.append("Runs only when a missed time calls it.")

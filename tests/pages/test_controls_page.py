@@ -80,8 +80,25 @@ def test_a_run_that_was_undone_says_what_was_and_was_not(sign_in: SignIn, place:
     }
     Run.objects.filter(pk=run.pk).update(control={"ending": ending})
     page = sign_in("ana").get(f"/runs/{run.pk}")
-    assert "Undone: build. Not undone: plan." in words(page)
+    text = words(page)
+    assert "Undone: build. Not undone: plan." in text and "so its steps cannot go on" in text
+    assert text.count("so its steps cannot go on") == 1, "what cannot be done is said once for each reason"
     assert [r["control"] for r in page.context["recover"]["rows"]] == ["replay"]
+
+
+def test_a_run_that_a_no_stopped_says_who_and_why_and_nothing_failed(sign_in: SignIn, place: dict[str, Any]) -> None:
+    story = place["waiting"]
+    StepRun.objects.filter(run=story.run, step="approve").update(status="failed", ended_at=story.start + 60)
+    ending = {"to": "cancelled", "phase": "ended", "actor": "mira", "reason": "approve was rejected: Not <today>"}
+    Run.objects.filter(pk=story.run.pk).update(
+        status="cancelled", control={"ending": ending}, ended_at=story.start + 61
+    )
+    client = sign_in("ana")
+    page = client.get(f"/runs/{story.run.pk}?step=approve")
+    assert "<b>Cancelled by mira.</b> <p>approve was rejected: Not &lt;today&gt;</p>" in words(page)
+    assert (page.context["inspect"]["state"], page.context["inspect"]["label"]) == ("cancelled", "Rejected")
+    row = next(r for r in client.get("/runs").context["rows"] if r["id"] == story.run.pk)
+    assert row["state"] == "cancelled" and "failed" not in {block["state"] for block in row["strip"]}
 
 
 def test_many_runs_are_asked_from_the_list(sign_in: SignIn, place: dict[str, Any]) -> None:
@@ -121,7 +138,9 @@ def test_what_started_since_the_list_was_seen_is_left_alone(sign_in: SignIn, pla
 
 def test_undoing_has_its_words(sign_in: SignIn, place: dict[str, Any]) -> None:
     story = place["failed"]
+    story.event(39, "run.compensating", steps=1)
     story.event(40, "run.compensating", steps=2)
     story.event(41, "step.started", "build~", attempt=1)
     text = words(sign_in("ana").get(f"/runs/{story.run.pk}"))
+    assert "Undoing what 1 step did" in text
     assert "Undoing what 2 steps did" in text and "<b>Undoing build</b> started" in text
