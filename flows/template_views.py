@@ -37,11 +37,13 @@ def _made_at(need: Need) -> str:
     """Where an admin makes it; empty where this program does not."""
     match need.kind:
         case "connection":
-            return reverse("connection-new", args=[need.type])
+            return f"{reverse('connection-new', args=[need.type])}?name={need.name}"
         case "secret":
-            return reverse("secret-new")
+            return f"{reverse('secret-new')}?name={need.name}"
         case "variable":
-            return reverse("variable-new")
+            return f"{reverse('variable-new')}?name={need.name}"
+        case "group":
+            return reverse("groups")
         case "runner":
             return reverse("runners")
         case _:

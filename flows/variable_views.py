@@ -19,6 +19,7 @@ from resources.errors import OrchestraError
 from resources.forms import Inline, mono
 from resources.kindform import JsonField
 from resources.models import Role
+from resources.views import named
 
 
 def _area(rows: str) -> forms.Textarea:
@@ -84,7 +85,7 @@ def variable_edit(request: HttpRequest, name: str = "", flow: str = "") -> HttpR
     """One variable, or a new one without a name."""
     actor = Actor.of(request)
     row = variables.get(actor, name, flow) if name else None
-    form = VariableForm(request.POST or None, initial=_initial(row) if row else None)
+    form = VariableForm(request.POST or None, initial=_initial(row) if row else named(request))
     if row is not None:
         del form.fields["name"], form.fields["flow"]
     if request.method == "POST" and form.is_valid() and _saved(request, actor, form, name, flow):

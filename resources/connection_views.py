@@ -18,7 +18,7 @@ from resources.kindform import KindForm
 from resources.kinds import KINDS
 from resources.limits import overview
 from resources.models import Role
-from resources.views import admin, form_page, tried, viewer
+from resources.views import admin, form_page, named, tried, viewer
 
 
 @login_required
@@ -42,7 +42,7 @@ def connection_new(request: HttpRequest, kind: str) -> HttpResponse:
     actor = admin(request)
     if kind not in KINDS:
         raise NotFound(f"There is no kind of connection called {kind}.", hint="Choose one of those there are.")
-    form = KindForm(kind, request.POST or None)
+    form = KindForm(kind, request.POST or None, initial=named(request))
     if request.method == "POST" and tried(
         form,
         lambda: connections.create_connection(

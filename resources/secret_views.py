@@ -19,7 +19,7 @@ from resources.errors import OrchestraError
 from resources.models import Role, Secret
 from resources.secret_age import age_of
 from resources.secret_forms import ElsewhereForm, ReminderForm, SecretForm
-from resources.views import admin, form_page, tried, viewer
+from resources.views import admin, form_page, named, tried, viewer
 
 
 @login_required
@@ -36,7 +36,7 @@ def secret_list(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def secret_new(request: HttpRequest) -> HttpResponse:
-    actor, form = admin(request), SecretForm(request.POST or None)
+    actor, form = admin(request), SecretForm(request.POST or None, initial=named(request))
 
     def save() -> Secret:
         data = form.cleaned_data

@@ -27,6 +27,11 @@ def admin(request: HttpRequest) -> Actor:
     return actor
 
 
+def named(request: HttpRequest) -> dict[str, str]:
+    """What a link that says what to make has filled in."""
+    return {"name": request.GET.get("name", "")[:64]}
+
+
 def tried(form: Inline, act: Callable[[], object]) -> bool:
     """Run an action with a valid form; what it refuses is shown at the form's fields."""
     if not form.is_valid():

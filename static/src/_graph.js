@@ -72,6 +72,10 @@ function worst(step, nodes, problems) {
   return mine.some((p) => p.severity === "error") ? "fail" : mine.some((p) => p.severity === "warning") ? "pause" : null;
 }
 
+function cut(text, length) {
+  return text?.length > length ? `${text.slice(0, length - 1)}…` : text;
+}
+
 function node(step, at, tone) {
   const x = at.x - WIDTH / 2, y = at.y - HEIGHT / 2;
   const css = ["node"];
@@ -79,13 +83,13 @@ function node(step, at, tone) {
   if (step.irreversible) css.push("node--irr");
   if (tone === "fail") css.push("node--bad");
   const shade = tone ?? (step.human ? "human" : step.irreversible ? "fail" : null);
-  const name = step.id.length > 19 ? `${step.id.slice(0, 18)}…` : step.id;
+  const name = cut(step.id, 19);
   const sign = step.irreversible ? "r-irreversible" : ICONS[step.family] ?? "flow";
   return svg("g", { class: css.join(" "), "data-tone": shade, "data-line": step.line },
     svg("title", {}, `${step.id}, line ${step.line}`),
     svg("rect", { x, y, width: WIDTH, height: HEIGHT, rx: 8 }),
     svg("use", { href: `#${sign}`, x: x + 10, y: y + 13, width: 14, height: 14 }),
     svg("text", { x: x + 33, y: y + 17 }, name),
-    svg("text", { class: "sub", x: x + 33, y: y + 31 }, step.detail),
+    svg("text", { class: "sub", x: x + 33, y: y + 31 }, cut(step.detail, 23)),
     tone ? svg("use", { href: tone === "fail" ? "#s-failed" : "#alert", x: x + WIDTH - 23, y: y + 13, width: 14, height: 14 }) : null);
 }

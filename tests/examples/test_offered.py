@@ -64,8 +64,11 @@ def test_a_flow_starts_from_it_and_its_page_says_what_is_missing(person: Callabl
     admin = Client()
     admin.force_login(person("ada", "admin"))
     page = admin.get("/flows/templates/release").content.decode()
-    assert "There</span>" in page and page.count('href="/connections/new/http"') == 1
-    assert page.count('href="/connections/new/ssh"') == 1
+    assert "There</span>" in page and page.count('href="/connections/new/http?name=monitor"') == 1
+    assert 'value="monitor"' in admin.get("/connections/new/http?name=monitor").content.decode()
+    assert 'value="alerts-key"' in admin.get("/secrets/new?name=alerts-key").content.decode()
+    assert 'value="report_to"' in admin.get("/variables/new?name=report_to").content.decode()
+    assert page.count('href="/connections/new/ssh?name=fleet"') == 1
     assert "Needs 2 things made first" in admin.get("/flows/new?starter=release").content.decode()
     made = admin.post("/flows/new", {"slug": "ship", "title": "Ship", "folder": "ops", "starter": "release"})
     assert (made.status_code, made["Location"]) == (302, "/flows/ship/edit")
