@@ -25,8 +25,7 @@ class JobFamily(Family):
     def describe(self, action: Action) -> str:
         config = action.config
         shown = "its own handler" if config["command"] is None else shlex.join(config["command"]).replace("\n", " ")
-        shown = shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 1] + "…"
-        return f"Has a runner with {', '.join(config['labels'])} run {shown}"
+        return f"Has a runner with {', '.join(config['labels'])} run {_cut(shown)}{_given(config['input'])}"
 
     def execute(self, ctx: StepContext) -> Outcome:
         config = ctx.action.config
@@ -50,3 +49,16 @@ def _file(ctx: StepContext, name: str, resource: Json) -> dict[str, Json]:
     with ctx.fetch(resource).file:
         address = resource["$res"] if isinstance(resource, dict) else resource
     return {"name": name, "resource": str(address)}
+
+
+def _given(job: Json) -> str:
+    """What the runner is told is what an approval is about."""
+    if isinstance(job, dict):
+        said = ", ".join(f"{name} = {dumps(value)}" for name, value in job.items())
+    else:
+        said = "" if job is None else dumps(job)
+    return f", given {_cut(said)}" if said else ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
