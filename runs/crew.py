@@ -71,7 +71,7 @@ class Crew:
                 self.worker.pace.note(slice_.loaded, key[0], now - began)
             if now - began > SLOW:
                 self.worker.room = 1
-            quick = pure and now - began < QUICK
+            quick = pure and (now - began < QUICK or self.worker.pace.is_quick(slice_.loaded, key[0]))
             slice_.room = min(starting.MAX_BATCH, slice_.room * 2) if quick else 1
             if not pure or now - round_began > SHARE:
                 break
@@ -138,12 +138,15 @@ class Crew:
             self._leave(slice_)
             return
         self.running.extend((slice_, key) for key in started)
+        if not all(self.worker.pace.is_quick(slice_.loaded, step) for step in slice_.kept):
+            slice_.share()  # more than one should do
         if not any(s is slice_ for s, _ in self.running):
             self._leave(slice_)
 
     def _leave(self, slice_: Slice) -> None:
         self.slices = [s for s in self.slices if s is not slice_]
         self.running = deque(pair for pair in self.running if pair[0] is not slice_)
+        slice_.share()
 
     def _guarded(self, slice_: Slice, work: Callable[[], T]) -> T | None:
         """A run that breaks its worker is set aside; the others go on."""

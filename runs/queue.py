@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from runs import clock, permits
-from runs.rank import SECONDS_A_POINT
+from runs.rank import DEBT_MAX, SECONDS_A_POINT, SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,19 @@ def hold(held: Claim, owner: str, at: float) -> None:
             "UPDATE runs_work SET owner = NULL, wake_at = NULL, rank = NULL, held_at = %s "
             "WHERE id = %s AND owner = %s AND fence = %s AND step = %s AND item = %s",
             [at, held.id, owner, held.fence, held.step, held.item],
+        )
+
+
+def share(run_id: str, step: str, rank: float, now: float) -> None:
+    """Rows of this step that a worker kept to itself are everybody's: ready, the first of them with this rank.
+
+    One that waits for a later try is looked at too early then, and put back.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_work SET wake_at = %s, rank = %s + CASE WHEN item < %s THEN %s * item ELSE %s END WHERE run_id = %s "
+            "AND step = %s AND kind = 'step' AND owner IS NULL AND rank IS NULL AND wake_at IS NOT NULL",
+            [now, rank, int(DEBT_MAX / SHARE), SHARE, DEBT_MAX, run_id, step],
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -38,13 +38,22 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """The rows `owner` holds whose steps have ended (or not begun), and the steps it goes on with instead."""
+    """The rows `owner` holds whose steps have ended (or not begun), and the steps it goes on with instead.
+
+    `keeps`: steps it means to carry out alone; rows of them that become ready are nobody else's for a while.
+    """
 
     owner: str
     rows: Sequence[Claim]
     takes: Sequence[Take] = ()
+    keeps: frozenset[str] = frozenset()
 
 
+#: seconds for which rows are left to the worker that keeps them: at least, more for each of them, at most. It gives
+#: them up by itself when it leaves the run, and where it dies the rows it holds bring another one at once.
+ALONE: Final = 0.1
+ALONE_A_ROW: Final = 0.003
+ALONE_MAX: Final = 10.0
 _HOLD = """
 UPDATE runs_work SET held_at = coalesce(wake_at, 1), wake_at = NULL, rank = NULL
  WHERE run_id = %s AND owner IS NULL AND (wake_at IS NOT NULL OR held_by <> '') AND kind <> 'close'
@@ -116,7 +125,8 @@ def write(
     waited = {(c.step, c.item) for c in commands if isinstance(c, cmd.CloseWait)}
     waited |= {key for key in wanted if is_timed(plan, key[0])}  # more rows than the one held
     left = _place(batch, plan, line, hold, wanted, waited, taken) if hold is not None else []
-    _write_wanted(batch, plan, state, wanted, line)
+    kept = _kept(state, wanted, hold, line.now)
+    _write_wanted(batch, plan, state, wanted, line, kept)
     _write_timers(batch, plan, state, commands)
     if hold is not None:
         _take(batch, plan, line, state, hold, left, taken)
@@ -127,7 +137,7 @@ def write(
         elif isinstance(c, cmd.ReleaseWork):
             batch.run(_RELEASE, [state.run_id])
             released = True
-    return released or any(at is not None for at in wanted.values()), taken
+    return released or any(at is not None for key, at in wanted.items() if key not in kept), taken
 
 
 def _write_timers(batch: Writer, plan: Plan, state: State, commands: Sequence[cmd.Command]) -> None:
@@ -227,13 +237,24 @@ def still_mine(count: int, row: Row | None) -> None:
         raise Fenced
 
 
-def _write_wanted(batch: Writer, plan: Plan, state: State, wanted: dict[Key, float | None], line: Line) -> None:
+def _kept(state: State, wanted: dict[Key, float | None], hold: Hold | None, now: float) -> set[Key]:
+    """What is ready, and left to the worker that goes on with such steps."""
+    if hold is None or not hold.keeps or state.paused is not None:
+        return set()
+    return {key for key, at in wanted.items() if at is not None and at <= now and key[0] in hold.keeps}
+
+
+def _write_wanted(
+    batch: Writer, plan: Plan, state: State, wanted: dict[Key, float | None], line: Line, kept: set[Key]
+) -> None:
     held = state.paused is not None
+    alone = line.now + min(ALONE_MAX, ALONE + len(kept) * ALONE_A_ROW)
     deletes = [[state.run_id, *key] for key, at in wanted.items() if at is None]
     inserts: list[list[Any]] = []
     for key, at in wanted.items():
         if at is not None:
             own = traits(plan, key[0], line.priority)
-            inserts.append([state.run_id, *key, *own, *line.times(own, at, held)])
+            times = (None, alone, None) if key in kept else line.times(own, at, held)
+            inserts.append([state.run_id, *key, *own, *times])
     batch.many(sql.DELETE, deletes)
     batch.many(sql.QUEUED, inserts)

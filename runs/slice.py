@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import asking, attempts, clock, kept, queue, starting, store
+from runs import asking, attempts, bell, clock, kept, queue, queue_rows, ranks, starting, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
-from runs.engine.state import CLAIMABLE, RUN_HELD, RUNNING, WAITING, Key, State
+from runs.engine.state import CLAIMABLE, READY, RUN_HELD, RUNNING, WAITING, Key, State
 from runs.engine.turn import Decision, Event
 from runs.meaning import just
 from runs.models import Work
@@ -50,6 +50,7 @@ class Slice:
         self.entries: list[Claim] = [claim, *more]
         self.rows: dict[Key, Claim] = {}  # of the attempts this worker has started and not ended
         self.avoid: set[Key] = set()  # steps others were faster at
+        self.kept: set[str] = set()  # steps whose ready rows are left to this worker
         self.room = 1  # pure steps to start together: grows while they are quick
         self.tried: Tried | None = None
         self.yields = False  # others wait for a worker, and this one had its share
@@ -139,7 +140,8 @@ class Slice:
         left = [r for r in parts.unused if (r.step, r.item) not in mine and _is_of_use(r, state)]
         placed = [*parts.placed, *(r for r in parts.unused if r not in left)]
         kept.keep_apart(self.loaded, decisions, self._decide, parts.now)
-        saving = store.Save(decisions, parts.now, Hold(self.worker.owner, placed, takes), connections)
+        keeps = frozenset(t.key[0] for t in takes if self.worker.pace.is_tiny(self.loaded, t.key[0]))
+        saving = store.Save(decisions, parts.now, Hold(self.worker.owner, placed, takes, keeps), connections)
         return Proposal(saving, placed, left, takes)
 
     def _commit_limited(self, parts: Parts) -> list[Key]:
@@ -172,6 +174,8 @@ class Slice:
         self.loaded = loaded
         gone = {row.id for row in proposal.placed}
         self.rows = {key: row for key, row in self.rows.items() if row.id not in gone} | taken
+        if proposal.saving is not None and proposal.saving.hold is not None:
+            self.kept |= proposal.saving.hold.keeps
         self.entries = []
         try:
             self._let_go(proposal.left)
@@ -211,6 +215,16 @@ class Slice:
         return starts
 
     # -- letting go ------------------------------------------------------------------------------------------------
+    def share(self) -> None:
+        """What was left to this worker alone, and is ready still, is everybody's."""
+        kept, self.kept, state, now = self.kept, set(), self.loaded.state, clock.now()
+        left = {s.id for s in state.steps.values() if s.status == READY and s.id in kept} if kept else ()
+        if left and not state.ended and state.paused is None:
+            for step in sorted(left):
+                queue_name, priority, *_ = queue_rows.traits(self.loaded.plan, step, self.loaded.priority)
+                queue.share(state.run_id, step, ranks.rank_of(self.loaded.flow_id, queue_name, priority, now), now)
+            bell.ring(bell.WORK)
+
     def _let_go(self, rows: Sequence[Claim]) -> None:
         """Nothing to do for rows claimed: gone if their step has no use for them, held back with a paused run.
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 Decide = Callable[[State, given.Input, float], Decision]
 #: (id, version) of connections that must be unchanged when the attempt starts
 Versions = tuple[tuple[int, int], ...]
-#: pure steps started together at most
+#: pure steps started together at most, and the same of those that take no time
 MAX_BATCH: Final = 16
+MAX_TINY: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,8 @@ def _more(loaded: Loaded, first: Key, others: Sequence[Key], worker: Worker, roo
     quick = [k for k in others if is_quick(loaded, k[0], worker)]
     share = min(room, len(quick) // max(1, settings.WORKERS))
     if worker.pace.is_quick(loaded, first[0]):
-        share = min(MAX_BATCH - 1, len(quick))
+        most = MAX_TINY if worker.pace.is_tiny(loaded, first[0]) else MAX_BATCH
+        share = min(most - 1, len(quick))
     return random.sample(quick, share) if share else []
 
 
