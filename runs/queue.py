@@ -187,8 +187,9 @@ def share(run_id: str, step: str, rank: float, now: float) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE runs_work SET wake_at = %s, rank = %s + CASE WHEN item < %s THEN %s * item ELSE %s END WHERE run_id = %s "
-            "AND step = %s AND kind = 'step' AND owner IS NULL AND rank IS NULL AND wake_at IS NOT NULL",
+            "UPDATE runs_work SET wake_at = %s, rank = %s + CASE WHEN item < %s THEN %s * item ELSE %s END "
+            "WHERE run_id = %s AND step = %s AND kind = 'step' AND owner IS NULL AND rank IS NULL "
+            "AND wake_at IS NOT NULL",
             [now, rank, int(DEBT_MAX / SHARE), SHARE, DEBT_MAX, run_id, step],
         )
 
