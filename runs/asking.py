@@ -11,7 +11,7 @@ from resources.limits import gate, ledger
 from resources.limits.book import Outcome, outcome_of
 from resources.limits.ledger import Ledger
 from resources.models import Permit
-from runs import attempts, bound, permits
+from runs import acting, bound, permits
 from runs.engine import inputs as given
 from runs.engine.state import NO_ITEM, Key, State
 from runs.engine.turn import Decision, Event
@@ -25,7 +25,7 @@ Decide = Callable[[State, given.Input, float], Decision]
 
 def connection_of(plan: Plan, state: State, key: Key) -> str | None:
     """What the plan calls the connection that the step's next attempt uses, or None."""
-    name = attempts.effective(plan, state.step(*key)).config.get("connection")
+    name = acting.effective(plan, state.step(*key)).config.get("connection")
     return name if isinstance(name, str) else None
 
 

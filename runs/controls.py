@@ -16,7 +16,7 @@ from resources import audit
 from resources.access import Actor, require_on
 from resources.errors import BadInput, Conflict, NotFound
 from resources.models import Role
-from runs import attempts, bell, clock, history, limits, recoveries, signals, store
+from runs import acting, attempts, bell, clock, history, limits, recoveries, signals, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import NO_ITEM, RUN_ENDED, State
@@ -136,7 +136,7 @@ def _once(
     check(loaded, control, step, item)
     _check_output(loaded, event)
     now = clock.now()
-    decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
+    decision = decide(loaded.plan, loaded.state, event, now, urls=acting.urls_of(loaded.plan, loaded.state))
     if not decision.accepted:  # the table lets through only what the core takes; a bug of ours otherwise
         message = f"A run that is {loaded.state.status} cannot do that."
         raise Conflict(message, code="not_possible", details={"status": loaded.state.status})

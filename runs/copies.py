@@ -10,7 +10,7 @@ from flows.definition.sensitive import MARK, holds_mark, restored
 from resources import audit
 from resources.access import Actor
 from resources.errors import BadInput, Conflict
-from runs import actions, attempts, clock, controls, store
+from runs import acting, actions, clock, controls, store
 from runs.actions import Started
 from runs.engine import inputs as given
 from runs.engine import repair
@@ -93,7 +93,7 @@ def _keep(run_id: str, event: given.Forked) -> None:
     loaded = store.load(run_id)
     assert loaded is not None  # noqa: S101  for mypy; it was inserted just now
     now = clock.now()
-    decision = decide(loaded.plan, loaded.state, event, now, urls=attempts.urls_of(loaded.plan, loaded.state))
+    decision = decide(loaded.plan, loaded.state, event, now, urls=acting.urls_of(loaded.plan, loaded.state))
     assert decision.accepted  # noqa: S101  a run without steps takes them
     store.save(loaded, store.Save([decision], now))
 

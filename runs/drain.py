@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from flows.resolve import ResolveError
-from runs import attempts, clock, queue, store
+from runs import acting, clock, queue, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import RUNNING
@@ -86,7 +86,7 @@ class Drain:
                 return False
             event = given.AttemptLost(step.id, step.item, step.attempt, repeatable=True, handed_back=True)
             now = clock.now()
-            urls = attempts.urls_of(loaded.plan, loaded.state)
+            urls = acting.urls_of(loaded.plan, loaded.state)
             decision = decide(loaded.plan, loaded.state, event, now, urls=urls)
             try:
                 store.save(loaded, store.Save([decision], now, Hold(self.owner, [row])))
@@ -102,7 +102,7 @@ class Drain:
 def _is_repeatable(loaded: store.Loaded, row: Claim) -> bool:
     step = loaded.state.step(row.step, row.item)
     try:
-        action = attempts.action_of(loaded, step)
+        action = acting.action_of(loaded, step)
     except ResolveError:
         return False
-    return attempts.is_repeatable(attempts.effective(loaded.plan, step), action)
+    return acting.is_repeatable(acting.effective(loaded.plan, step), action)

@@ -11,7 +11,7 @@ from flows.definition import contracts
 from flows.definition.routing import FAMILY as ROUTE
 from flows.resolve import load_kept
 from resources.errors import OrchestraError
-from runs import attempts
+from runs import acting
 from runs.engine import inputs as given
 from runs.engine import jobs
 from runs.engine.fanout import REF
@@ -30,7 +30,7 @@ def is_ref(value: Json) -> bool:
 
 def judged(loaded: Loaded, step: Step, whole: Json) -> Mapping[str, Json] | None:
     """The breach of a contract by an output that the state keeps only a reference to."""
-    return contracts.broken_output(loaded.plan.step(step.id), attempts.scope_for(loaded, step), whole)
+    return contracts.broken_output(loaded.plan.step(step.id), acting.scope_for(loaded, step), whole)
 
 
 def answered(loaded: Loaded, step: Step, payload: Json, used: int | None = None) -> given.Answered:

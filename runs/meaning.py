@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flows.resolve import ResolveError
-from runs import attempts, kept, live, waits
+from runs import acting, kept, live, waits
 from runs.engine import inputs as given
 from runs.engine.state import RUNNING, WAITING, Step
 from runs.models import Work
@@ -59,9 +59,9 @@ def just(event: given.Input) -> MakeInput:
 def _lost(loaded: Loaded, step: Step) -> given.AttemptLost:
     """Its lease is over and it never ended: nobody will answer for this attempt any more."""
     try:
-        action = attempts.action_of(loaded, step)
+        action = acting.action_of(loaded, step)
     except ResolveError:
         action = None
-    repeatable = attempts.is_repeatable(attempts.effective(loaded.plan, step), action)
+    repeatable = acting.is_repeatable(acting.effective(loaded.plan, step), action)
     left = live.left_by(loaded.state.run_id, step)
     return given.AttemptLost(step.id, step.item, step.attempt, repeatable, checkpoint=left)

@@ -8,7 +8,7 @@ from flows.definition.canonical import digest
 from flows.resolve import resolve_actions
 from flows.steps.approval.step import shown_action
 from resources.errors import NotFound
-from runs import attempts, store
+from runs import acting, store
 from runs.loading import place_of
 
 Json = Any
@@ -22,7 +22,7 @@ def actions_of(run_id: str, approval: str, form: Json) -> tuple[list[dict[str, J
     loaded = store.load(run_id)
     if loaded is None:
         raise NotFound("There is no such run.", code="run_not_found")
-    scope = attempts.scope_for(attempts.imagined(loaded, approval, form))
+    scope = acting.scope_for(acting.imagined(loaded, approval, form))
     # in the order the request opened with: the digest is over all of them
     protects = loaded.plan.step(approval).config["protects"]
     place = place_of(loaded)

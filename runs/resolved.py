@@ -8,7 +8,7 @@ from typing import Any
 from flows.definition.plan import Plan
 from flows.definition.routing import FAMILY as ROUTE
 from flows.resolve import ResolveError
-from runs import attempts
+from runs import acting
 from runs.engine.state import State
 from runs.models import NO_ITEM, Run, StepRun
 from runs.rows import step_of
@@ -29,7 +29,7 @@ def resolved_action(run: Run, plan: Plan, rows: Mapping[str, StepRun], step: str
     state = State(run.pk, run.status, input=run.input, trigger=run.trigger, steps=steps, started_at=run.started_at)
     loaded = Loaded(state, plan, run.flow_id, run.release_id, "", placed=False, flow=run.flow.slug)
     try:
-        return attempts.action_of(loaded, state.step(step)).to_json()
+        return acting.action_of(loaded, state.step(step)).to_json()
     except ResolveError:
         return None
 

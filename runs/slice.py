@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 
-from runs import asking, attempts, bell, clock, kept, queue, queue_rows, ranks, starting, store
+from runs import acting, asking, attempts, bell, clock, kept, queue, queue_rows, ranks, starting, store
 from runs.engine import inputs as given
 from runs.engine.decide import decide
 from runs.engine.state import CLAIMABLE, READY, RUN_HELD, RUNNING, WAITING, Key, State
@@ -186,7 +186,7 @@ class Slice:
         return [take.key for take in proposal.takes]
 
     def _decide(self, state: State, event: given.Input, now: float) -> Decision:
-        return decide(self.loaded.plan, state, event, now, urls=attempts.urls_of(self.loaded.plan, state))
+        return decide(self.loaded.plan, state, event, now, urls=acting.urls_of(self.loaded.plan, state))
 
     # -- going on ------------------------------------------------------------------------------------------------
     def _start_more(self, state: State, now: float) -> list[Start]:

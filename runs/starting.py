@@ -12,7 +12,7 @@ from django.conf import settings
 from flows.definition.plan import Plan
 from flows.resolve import ResolveError
 from flows.steps.registry import family
-from runs import attempts, queue_rows
+from runs import acting, queue_rows
 from runs.engine import inputs as given
 from runs.engine.state import CLAIMABLE, READY, RUNNING, Key, State, Step
 from runs.engine.turn import Decision
@@ -132,8 +132,8 @@ def _checked_start(loaded: Loaded, step: Step, owner: str) -> tuple[given.Input,
     """Start a protected step with the digest its action has now, or ask again where it is not the approved one."""
     digests: dict[str, str] = {}
     try:
-        action = attempts.resolve(loaded, step)
-        digest = attempts.digest_now(action)
+        action = acting.resolve(loaded, step)
+        digest = acting.digest_now(action)
     except ResolveError:
         action, digest = None, ""  # what cannot be resolved is not what was approved
     for approval in loaded.plan.step(step.id).protected_by:

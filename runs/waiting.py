@@ -9,7 +9,7 @@ from django.conf import settings
 
 from flows.definition import waiting as config_of
 from flows.definition.plan import Plan
-from runs import attempts, snippets, waits
+from runs import acting, snippets, waits
 from runs.models import NO_ITEM, Run, StepRun
 
 Json = Any
@@ -35,7 +35,7 @@ def _options(run: Run, plan: Plan, row: StepRun, wait: Mapping[str, Json], opera
         kind, lines = option["kind"], {}
         written = config_of.of_kind(config, kind).get(name, {})
         if operates and kind == "callback":
-            url = attempts.callback_url(waits.token_of(plan, run.pk, row.step, NO_ITEM, row.pass_no))
+            url = acting.callback_url(waits.token_of(plan, run.pk, row.step, NO_ITEM, row.pass_no))
             lines = snippets.of_callback(url, signed="secret" in written)
         elif operates and kind == "event":
             lines = snippets.of_event(settings.PUBLIC_URL, option["name"], run.flow.folder)

@@ -140,10 +140,10 @@ def seen(event: NamedEvent, name: str) -> dict[str, Json]:
 def _first(
     loaded: Loaded, step: Step, row: EventWait, config: Mapping[str, Json], until: float | None
 ) -> NamedEvent | None:
-    from runs import attempts  # which needs this module for its own waits
+    from runs import acting  # which needs this module for its own waits
 
     who = f"{step.id}:{step.item}"
-    scope = attempts.scope_for(loaded, step)
+    scope = acting.scope_for(loaded, step)
     masker: Masker | None = None
     for event in _in_turn(_candidates(row, loaded.folder, who, until)):
         masker = masker or masks.of_plan(loaded.plan, place_of(loaded), former=False)

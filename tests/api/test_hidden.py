@@ -9,7 +9,7 @@ from typing import Any
 from flows.actions import create_flow, release_draft
 from flows.models import Flow
 from resources.access import Actor
-from runs import attempts, history, store
+from runs import acting, history, store
 from runs.actions import start_run
 from runs.hidden import hide
 from runs.models import StepRun
@@ -40,7 +40,7 @@ def test_a_viewer_sees_the_wait_but_not_its_address_and_an_operator_both(
     run = start_run(actor=author, flow=Flow.objects.select_related("live").get(slug="asks"), input={}).run
     loaded = store.load(run.pk)
     assert loaded is not None
-    url = attempts.urls_of(loaded.plan, loaded.state)["answer"]
+    url = acting.urls_of(loaded.plan, loaded.state)["answer"]
     history.append(run.pk, "step.waiting", step="answer", data={"wait": {"kind": "callback", "spec": {"url": url}}})
     shown = {}
     for role in ("viewer", "operator"):

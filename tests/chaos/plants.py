@@ -104,7 +104,7 @@ PLANTS: dict[str, tuple[tuple[Plant, ...], tuple[str, ...]]] = {
         ("--only", "kill worker", "--flows", "chaos-pay"),
     ),
     "repeats-irreversible": (
-        (("runs.attempts", _repeats_the_irreversible),),
+        (("runs.attempts", _repeats_the_irreversible), ("runs.acting", _repeats_the_irreversible)),
         ("--only", "kill worker", "--flows", "chaos-gate"),
     ),
     "sent-twice": ((("flows.steps.http.sending", _same_key_twice),), _GENTLE),
