@@ -90,18 +90,9 @@ def start_run(
         require(actor, Role.OPERATOR, flow.folder)
     if priority is not None:
         _check_priority(actor, flow, priority)
-    release = release or flow.live
-    if release is None:
-        raise Conflict(f"{flow.slug} has no live release.", code="not_live", hint="Release its draft and make it live.")
+    release = _startable(flow, release)
     plan = store.plan_of(release.pk)
-    try:
-        value = with_defaults(plan.input_schema, {} if input is None else input)
-        problems = validate_input(plan.input_schema, value)
-        problems = problems or resource_problems(actor, flow.folder, plan.input_schema, value)
-    except JsonError as error:
-        raise BadInput(f"The input cannot be used: {error}", code="invalid_input") from error
-    if problems:
-        raise BadInput("The input breaks the flow's input schema.", code="invalid_input", details=problems)
+    value = _checked(actor, flow, plan, input)
     started_by = _frozen(flow, plan, dict(trigger or {"kind": "manual", "name": "manual"}), test=test)
     label = _limit_label(plan.concurrency.key, value, started_by) if plan.concurrency else ""
     limit_key = limits.digest_of(flow.pk, label) if plan.concurrency else ""
@@ -117,6 +108,27 @@ def start_run(
             data = {"flow": flow.slug, "release": release.version, "test": bool(started_by.get("test"))}
             audit.record(actor=actor, action="run.started", object_type="run", object_id=run.pk, data=data)
     return started
+
+
+def _startable(flow: Flow, release: Release | None) -> Release:
+    """The release asked for, or the live one. Raises Conflict `not_live`."""
+    found = release or flow.live
+    if found is None:
+        raise Conflict(f"{flow.slug} has no live release.", code="not_live", hint="Release its draft and make it live.")
+    return found
+
+
+def _checked(actor: Actor, flow: Flow, plan: Plan, input: Json) -> Json:
+    """The input with its defaults. Raises BadInput `invalid_input` with [{path, message}] in details."""
+    schema = plan.input_schema
+    try:
+        value = with_defaults(schema, {} if input is None else input)
+        problems = validate_input(schema, value) or resource_problems(actor, flow.folder, schema, value)
+    except JsonError as error:
+        raise BadInput(f"The input cannot be used: {error}", code="invalid_input") from error
+    if problems:
+        raise BadInput("The input breaks the flow's input schema.", code="invalid_input", details=problems)
+    return value
 
 
 def _write(
