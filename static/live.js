@@ -43,6 +43,7 @@ function connect() {
     clearTimeout(late); late = 0;
     show("on");
     subscribe();
+    lanes.forEach((lane) => { lane.took = 0; }); // how long an answer took that never came says nothing
     if (again) touchAll(); // what was missed meanwhile
   };
   ws.onmessage = (e) => heard(JSON.parse(e.data));

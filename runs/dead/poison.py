@@ -23,6 +23,8 @@ from runs.sensitive.rows import of_run
 #: sealed inputs of runs that ended well that are looked at for one that gave up
 OPENED: Final = 10_000
 DAY: Final = 86_400.0
+#: nothing was sent, because of others: no input is to blame
+OF_OTHERS: Final = frozenset({"connect", "http_429", "rate_limited", "circuit_open", "budget", "deadlock"})
 #: a run that gave up and may not be counted yet
 WHEN: Final = """
 EXISTS (SELECT 1 FROM runs_run r
@@ -82,7 +84,7 @@ def _count(mark: str, runs: list[Run], now: float) -> None:
     ]
     InputFailure.objects.bulk_create(rows, ignore_conflicts=True)
     live = [run for run in runs if run.release_id == run.flow.live_id]  # others say nothing about what starts now
-    for run in {run.error_class: run for run in live}.values():
+    for run in {run.error_class: run for run in live if run.error_class not in OF_OTHERS}.values():
         _judge(run, mark, now)
 
 

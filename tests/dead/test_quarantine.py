@@ -228,6 +228,17 @@ def test_old_failures_and_those_of_another_class_are_not_alike(database: str, se
 
 
 @ON_SQLITE
+@pytest.mark.parametrize(("error_class", "goes_in"), [("connect", False), ("circuit_open", False), ("http_5xx", True)])
+def test_no_input_is_to_blame_for_what_was_never_sent(
+    database: str, settings: Any, error_class: str, goes_in: bool
+) -> None:
+    settings.QUARANTINE_AFTER = 2
+    Run.objects.filter(pk__in=dead(breaking(), 2, n=1)).update(error_class=error_class)
+    poison.turn(clock.now())
+    assert Quarantine.objects.exists() is goes_in and InputFailure.objects.count() == 2
+
+
+@ON_SQLITE
 def test_nothing_goes_in_by_itself_where_that_is_off(database: str, settings: Any) -> None:
     settings.QUARANTINE_AFTER = 0
     dead(breaking(), 6, n=1)
