@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 from ninja.params.functions import Query
 
+from flows.definition.sensitive import blank
 from resources.access import folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput
@@ -103,7 +104,10 @@ def _told(taken: Taken, name: str) -> dict[str, Any]:
 
 
 def _kept(event: NamedEvent) -> dict[str, Any]:
+    body = event.body
+    for schema in event.name.marks or ():
+        body = blank(schema, body)
     return {
         "name": event.name.name, "id": event.key, "folder": event.folder, "sender": event.sender,
-        "received_at": iso(event.received_at), "body": event.body,
+        "received_at": iso(event.received_at), "body": body,
     }  # fmt: skip

@@ -16,6 +16,8 @@ class EventName(models.Model):
 
     name = models.CharField(max_length=100, unique=True)
     keep = models.FloatField(default=0.0)  # seconds that some live flow wants its events kept, where that is longer
+    # schemas of its body that mark something `x-sensitive`, of flows that wait for it or are started by it
+    marks = JSONText(null=True)
 
     def __str__(self) -> str:
         return self.name

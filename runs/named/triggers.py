@@ -10,6 +10,7 @@ from flows.definition import expr, waiting
 from flows.definition.bindings import Place
 from flows.definition.durations import parse_duration
 from flows.definition.plan import Plan, Trigger
+from flows.definition.sensitive import marks
 from flows.models import Flow, Release
 from flows.plans import Live, live_plan
 from resources.access import Actor, covers
@@ -20,6 +21,8 @@ from runs.named.models import EventListener, EventName, NamedEvent
 
 Json = Any
 MAX_DEDUPE: Final = 200
+#: schemas of one name that are kept, the latest
+MAX_MARKS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Unreadable(OrchestraError):
 
 
 def on_live_changed(*, flow: Flow, plan: Plan, **_: Any) -> None:
-    """Receiver of flows.signals.live_changed: what the release listens to, and how long it wants events kept."""
+    """Receiver of flows.signals.live_changed: what the release listens to, how long it wants events kept, and what
+    of their bodies it calls sensitive."""
     wanted = {t.name for t in plan.triggers if t.kind == "event"}
     EventListener.objects.filter(flow=flow).exclude(event__in=wanted).delete()
     rows = [EventListener(flow=flow, event=name) for name in wanted]
@@ -51,8 +55,26 @@ def on_live_changed(*, flow: Flow, plan: Plan, **_: Any) -> None:
         for event in waiting.of_kind(step.config, "event").values() if step.family == waiting.FAMILY else ():
             if "keep" in event and not expr.has_expression(event["keep"]) and not expr.has_expression(event["name"]):
                 keeps[event["name"]] = max(keeps.get(event["name"], 0.0), parse_duration(event["keep"]))
-    for name, row in matching.lock_names(keeps).items() if keeps else ():
-        EventName.objects.filter(pk=row.pk, keep__lt=keeps[name]).update(keep=keeps[name])
+    marked = _marks(plan)
+    for name, row in matching.lock_names({*keeps, *marked}).items() if keeps or marked else ():
+        if row.keep < keeps.get(name, 0.0):
+            EventName.objects.filter(pk=row.pk).update(keep=keeps[name])
+        more = [schema for schema in marked.get(name, ()) if schema not in (row.marks or [])]
+        if more:
+            EventName.objects.filter(pk=row.pk).update(marks=[*(row.marks or []), *more][-MAX_MARKS:])
+
+
+def _marks(plan: Plan) -> dict[str, list[Json]]:
+    """{name: schemas of its body that mark something}: of its waits, and the input that a trigger takes it for."""
+    found: dict[str, list[Json]] = {}
+    for step in (s for s in plan.steps if s.family == waiting.FAMILY):
+        for event in waiting.of_kind(step.config, "event").values():
+            if marks(event.get("schema")) and not expr.has_expression(event["name"]):
+                found.setdefault(event["name"], []).append(event["schema"])
+    if marks(plan.input_schema):
+        for trigger in (t for t in plan.triggers if t.kind == "event" and "input" not in t.config):
+            found.setdefault(trigger.name, []).append(plan.input_schema)
+    return found
 
 
 def start_flows(event: NamedEvent, name: str, address: str) -> list[Started]:

@@ -173,7 +173,7 @@ OPEN = {
     "resources_apitoken": "scopes", "resources_secret": "locator", "resources_secretversion": "locator",
     "resources_connection": "settings", "resources_connectionlimit": "book", "resources_artifact": "labels",
     "resources_upload": "labels", "resources_uploadlink": "labels", "resources_session": "session_data",
-    "runs_subscription": "types folders flows", "runs_runner": "labels",
+    "runs_subscription": "types folders flows", "runs_runner": "labels", "runs_eventname": "marks",
     "runs_runnertoken": "labels", "runs_job": "labels", "runs_replaybatch": "filter scopes",
     "runs_searchentry": "labels body", "approvals_approvalrequest": "reviewers",
 }  # fmt: skip
