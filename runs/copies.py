@@ -13,7 +13,7 @@ from resources.errors import BadInput, Conflict
 from runs import acting, actions, clock, controls, store
 from runs.actions import Started
 from runs.engine import inputs as given
-from runs.engine import repair
+from runs.engine import standing
 from runs.engine.decide import decide
 from runs.models import Run
 from runs.sensitive.rows import of_run
@@ -54,7 +54,7 @@ def fork_run(
     about again. Raises as replay_run; Conflict with a code of recoveries.REFUSALS."""
     run, loaded = controls.find(actor, run_id)
     controls.check(loaded, "fork", step)
-    kept = [repair.keep(s) for s in repair.kept_by_fork(loaded.plan, loaded.state, step)]
+    kept = [standing.keep(s) for s in standing.kept_by_fork(loaded.plan, loaded.state, step)]
     value = _input(run, input)
     with transaction.atomic():
         started = actions.start_run(

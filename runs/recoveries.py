@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from flows.definition.plan import Plan
-from runs.engine import repair
+from runs.engine import standing
 from runs.engine.state import FAILED, NO_ITEM, PENDING, RUN_ENDED, RUNNING, SUCCEEDED, UNKNOWN, WAITING, State, Step
 
 CONTROLS: Final = (
@@ -108,16 +108,16 @@ def refusal(plan: Plan, state: State, control: str, step: str = "", item: int = 
         return "already_ending"  # paused while it is undone
     if control in ("replay", "pause", "resume", "cancel", "terminate"):
         return ""
-    if repair.was_undone(state):
+    if standing.was_undone(state):
         return "compensated"
     return _of_steps(plan, state, control, step, item)
 
 
 def _of_steps(plan: Plan, state: State, control: str, step: str, item: int) -> str:
-    if control in ("retry", "retry_from") and repair.unknown(plan, state.steps.values()):
+    if control in ("retry", "retry_from") and standing.unknown(plan, state.steps.values()):
         return "outcome_unknown"
     if control == "retry":
-        return "" if repair.broken(plan, state.steps.values()) else "nothing_failed"
+        return "" if standing.broken(plan, state.steps.values()) else "nothing_failed"
     if not step:
         return _any_step(plan, state, control)
     known = next((s for s in plan.steps if s.id == step), None)
@@ -144,12 +144,12 @@ def _of_one_step(plan: Plan, state: State, control: str, step: Step) -> str:
         return "approval_step"
     if step.status not in wanted:
         return "outcome_unknown" if step.status == UNKNOWN else "not_failed"
-    return "" if repair.is_approved(plan, state.steps, step) else "not_approved"
+    return "" if standing.is_approved(plan, state.steps, step) else "not_approved"
 
 
 def candidates(plan: Plan, state: State, control: str) -> list[Step]:
     """The step runs that `control` could be used on now, in plan order."""
-    found = repair.own_steps(plan, state.steps.values())
+    found = standing.own_steps(plan, state.steps.values())
     if control in ("retry_from", "fork"):
         return [s for s in found if s.item == NO_ITEM and s.status != PENDING]
     return [s for s in found if not _of_one_step(plan, state, control, s)]
@@ -197,16 +197,16 @@ def consequences(plan: Plan, state: State, control: str, step: str = "", item: i
         ran = [s.id for s in plan.steps if not s.handler]
         return _consequences(plan, state, ran, {s.id for s in plan.steps if s.family == "approval"}, new_keys=True)
     if control == "fork":
-        kept = {s.id for s in repair.kept_by_fork(plan, state, step)}
+        kept = {s.id for s in standing.kept_by_fork(plan, state, step)}
         again = [s.id for s in plan.steps if s.id not in kept and not s.handler]
         asked = {s.id for s in plan.steps if s.family == "approval" and s.id in again}
         return _consequences(plan, state, again, asked, new_keys=True, kept=kept)
     if control == "retry_from":
-        below = repair.depending_on(plan, step)
-        asked = repair.asked_again(plan, below) | {s for s in below if plan.step(s).family == "approval"}
+        below = standing.depending_on(plan, step)
+        asked = standing.asked_again(plan, below) | {s for s in below if plan.step(s).family == "approval"}
         return _consequences(plan, state, below | asked, asked, new_keys=True)
     if control == "retry":
-        failed = {s.id for s in repair.broken(plan, state.steps.values())}
+        failed = {s.id for s in standing.broken(plan, state.steps.values())}
         return _consequences(plan, state, failed, {s for s in failed if plan.step(s).family == "approval"})
     if control == "outcome":
         return Consequences(may_repeat=(step,))

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from runs import recoveries, store
-from runs.engine.repair import DEAD
+from runs.engine.standing import DEAD
 from runs.engine.state import FAILED, NO_ITEM, UNKNOWN, WAITING, State
 from runs.models import Run
 from runs.recoveries import Recovery

@@ -7,13 +7,25 @@ protected step that was not approved can be neither passed over nor completed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from flows.definition.graph import descendants, needs_of
-from flows.definition.plan import UNDO, Plan
+from flows.definition.plan import UNDO
 from runs.engine import inputs as given
 from runs.engine.settle import fail_for_good
+from runs.engine.standing import (
+    DEAD,
+    MENDABLE,
+    asked_again,
+    broken,
+    by_choice,
+    depending_on,
+    is_approved,
+    own_steps,
+    unknown,
+    was_undone,
+)
 from runs.engine.state import (
     CANCELLED,
     FAILED,
@@ -24,82 +36,16 @@ from runs.engine.state import (
     SKIPPED,
     SUCCEEDED,
     UNKNOWN,
-    State,
     Step,
 )
 from runs.engine.turn import Turn
 
 Json = Any
 
-#: runs that gave up and can be gone on with
-DEAD: Final = frozenset({"failed", "timed_out"})
-#: runs whose steps people may decide about: dead ones, and those with other steps still under way
-MENDABLE: Final = DEAD | {"running", "waiting", "pausing", "paused"}
 #: each pass of these has one token, which is used up once it was opened
 ASKS: Final = frozenset({"approval", "wait", "call", "job"})
 #: the skips that a person or the flow itself decided: they are no consequence of a failure
 _DECIDED: Final = frozenset({"operator"})
-
-
-# -- looking -----------------------------------------------------------------------------------------------------
-def was_undone(state: State) -> bool:
-    """Has anything been compensated? Then what its steps did is no more, and they cannot simply go on. A run that was
-    terminated may list what stays done: that was not touched."""
-    ending = state.ending or {}
-    return bool(ending.get("undone") or (ending.get("not_undone") and not ending.get("terminated")))
-
-
-def own_steps(plan: Plan, steps: Iterable[Step]) -> list[Step]:
-    """The step runs of the flow's own course, in plan order: no undoing, no handlers."""
-    order = {s.id: i for i, s in enumerate(plan.steps) if not s.handler}
-    return sorted((s for s in steps if s.id in order), key=lambda s: (order[s.id], s.item))
-
-
-def broken(plan: Plan, steps: Iterable[Step]) -> list[Step]:
-    """What failed, was cut off or is unknown: whole steps, not their items."""
-    return [s for s in own_steps(plan, steps) if s.item == NO_ITEM and s.status not in {SUCCEEDED, SKIPPED, PENDING}]
-
-
-def unknown(plan: Plan, steps: Iterable[Step]) -> list[Step]:
-    """What a person must speak about first; the items rather than their fan-out."""
-    return [s for s in own_steps(plan, steps) if s.status == UNKNOWN]
-
-
-def depending_on(plan: Plan, step: str) -> set[str]:
-    return {step} | set(descendants(needs_of(plan), step))
-
-
-def asked_again(plan: Plan, again: Iterable[str]) -> set[str]:
-    """The approvals that protect any of these steps."""
-    return {approval for step in again for approval in plan.step(step).protected_by}
-
-
-def is_approved(plan: Plan, state_steps: Mapping[tuple[str, int], Step], step: Step) -> bool:
-    """Did people say yes to this protected step (or is it not protected)?"""
-    approvals = [state_steps.get((a, NO_ITEM)) or Step(a) for a in plan.step(step.id).protected_by]
-    return all(a.granted is not None for a in approvals)
-
-
-def kept_by_fork(plan: Plan, state: State, step: str) -> list[Step]:
-    """The whole steps a fork from `step` takes over: done or passed over, and no part of what is done again.
-
-    An approval is taken over only where everything it protects is: nobody inherits a yes."""
-    again = depending_on(plan, step)
-    found = [
-        s
-        for s in own_steps(plan, state.steps.values())
-        if s.item == NO_ITEM and s.id not in again and (s.status == SUCCEEDED or _by_choice(s))
-    ]
-    while True:
-        ids = {s.id for s in found}
-        open_ = asked_again(plan, (s.id for s in plan.steps if s.id not in ids))
-        if not ids & open_:
-            return found
-        found = [s for s in found if s.id not in open_]
-
-
-def _by_choice(step: Step) -> bool:
-    return step.status == SKIPPED and step.reason in {"if", "when", "operator"}
 
 
 # -- putting back --------------------------------------------------------------------------------------------------
@@ -130,7 +76,7 @@ def _retry_step(turn: Turn, step: Step) -> None:
         return
     turn.put(step, status=FANNED, error=None, ended_at=None, reason="")
     for item in turn.items_of(step):
-        if item.status not in {SUCCEEDED, PENDING} and not _by_choice(item):
+        if item.status not in {SUCCEEDED, PENDING} and not by_choice(item):
             _again(turn, item)
 
 
@@ -302,12 +248,6 @@ def _forked(turn: Turn, event: given.Forked) -> bool:
             reason=kept.get("reason", "") if skipped else "kept",
         )  # fmt: skip
     return True
-
-
-def keep(step: Step) -> dict[str, Json]:
-    """How a step goes into `Forked.kept`."""
-    kept = {"step": step.id, "status": step.status, "output": step.output, "attempt": step.attempt}
-    return kept | ({"reason": step.reason} if step.status == SKIPPED else {"error": step.error} if step.error else {})
 
 
 HANDLERS: Final[dict[type[Any], Callable[[Turn, Any], bool]]] = {

@@ -6,7 +6,7 @@ import pytest
 
 from flows.definition.plan import ForEach
 from runs.engine import inputs as given
-from runs.engine import repair
+from runs.engine import standing
 from runs.engine.decide import decide
 from runs.engine.inputs import Forked
 from runs.engine.state import FAILED, NO_ITEM, SUCCEEDED, UNKNOWN, State, Step, idempotency_key
@@ -223,7 +223,7 @@ def test_a_run_whose_steps_were_undone_is_not_gone_on_with() -> None:
     game.done("a")
     game.fail("b")
     game.done("a~")
-    assert game.state.status == "failed" and repair.was_undone(game.state)
+    assert game.state.status == "failed" and standing.was_undone(game.state)
     for event in (RETRY, given.RetryFromRequested("a"), given.SkipRequested("b"), given.CompleteRequested("b")):
         game.give(event)
         assert game.refused
@@ -267,19 +267,19 @@ def test_a_fork_keeps_what_came_before_and_no_approval_of_what_runs() -> None:
     old.begin("go", digests=shown("ask", action("go")))
     old.end("go", "done")
     old.fail("z")
-    kept = repair.kept_by_fork(flow, old.state, "z")
+    kept = standing.kept_by_fork(flow, old.state, "z")
     assert [s.id for s in kept] == ["a", "ask", "go", "x"]
-    kept = repair.kept_by_fork(flow, old.state, "go")
+    kept = standing.kept_by_fork(flow, old.state, "go")
     assert [s.id for s in kept] == ["a", "x"]
     new = Game(flow, started=False)
-    new.give(Forked("go", "R0", [repair.keep(s) for s in kept], "olga"))
+    new.give(Forked("go", "R0", [standing.keep(s) for s in kept], "olga"))
     new.give(given.Started())
     assert new.statuses("a", "x", "ask", "go", "z") == ["succeeded", "succeeded", "ready", "pending", "pending"]
     assert new["a"].output == {"n": 1}
     new.give(Forked("go", "R0", []))
     assert new.refused
     again = Game(flow, started=False)
-    again.give(Forked("z", "R0", [repair.keep(s) for s in repair.kept_by_fork(flow, old.state, "z")]))
+    again.give(Forked("z", "R0", [standing.keep(s) for s in standing.kept_by_fork(flow, old.state, "z")]))
     again.give(given.Started())
     again.cancel()
     assert again.state.status == "cancelled" and again["go~"].status == "pending", (

@@ -14,7 +14,7 @@ from flows.definition.canonical import digest
 from flows.definition.plan import UNDO, Plan, StepPlan
 from runs.engine import inputs as given
 from runs.engine.fanout import batches
-from runs.engine.repair import DEAD, MENDABLE
+from runs.engine.standing import DEAD, MENDABLE
 from runs.engine.state import (
     CANCELLED,
     CLAIMABLE,
