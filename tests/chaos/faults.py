@@ -38,6 +38,8 @@ _HINDERS = (
 )
 ON_POSTGRES = {"database crashes": 2, "connections cut": 6, "database clock": 3}
 ON_SQLITE = {"database locked": 6}
+#: ms an answer of a slow world takes; an attempt may take 5 s
+SLOW = [500, 1500, 6000]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,7 @@ class Hands:
 
     def _world_is_slow(self) -> bool:
         """Some answers come after the attempt's timeout."""
-        return self._world({"delay_ms": self.dice.choice([500, 1500, 6000])})
+        return self._world({"delay_ms": self.dice.choice(SLOW)})
 
     def _world_drops(self) -> bool:
         return self._world({"drop_rate": 0.3})

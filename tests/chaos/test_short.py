@@ -6,10 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from typing import Any
 
 import pytest
 
-from tests.chaos.faults import EVERYWHERE, ON_POSTGRES, ON_SQLITE, plan
+from tests.chaos.catalog import SHARES
+from tests.chaos.faults import EVERYWHERE, ON_POSTGRES, ON_SQLITE, SLOW, plan
+from tests.chaos.load import Load
+from tests.chaos.outside import Crew, Outside
 from tests.chaos.plants import PLANTS
 from tests.services import ROOT
 
@@ -19,6 +24,46 @@ def test_the_plan_of_faults_is_the_same_for_a_seed_and_has_every_kind() -> None:
     assert faults == plan(1, 500, 0.9, postgres=True) != plan(2, 500, 0.9, postgres=True)
     assert {f.kind for f in faults} == {*EVERYWHERE, *ON_POSTGRES}
     assert {f.kind for f in plan(1, 500, 0.9, postgres=False)} == {*EVERYWHERE, *ON_SQLITE}
+
+
+PROMISED = {
+    "kill worker", "kill pusher", "kill sentinel", "kill cluster", "kill web", "stop worker", "host clock",
+    "world is slow", "world fails", "world drops",
+}  # fmt: skip
+ON_ONE = {
+    True: {"database crashes", "connections cut", "database clock", "redis flushed", "redis stopped"},
+    False: {"database locked"},
+}
+
+
+@pytest.mark.parametrize("on_postgres", [False, True])
+def test_the_whole_campaign_has_each_fault_that_was_promised_several_times(on_postgres: bool) -> None:
+    hits = Counter(fault.kind for fault in plan(1, 500, 0.9, postgres=on_postgres))
+    assert {kind for kind, count in hits.items() if count >= 5} >= PROMISED | ON_ONE[on_postgres]
+    assert max(SLOW) / 1000 > 5, "an answer after the attempt's timeout"
+
+
+class Quiet(Outside):
+    """Takes everything."""
+
+    def __init__(self) -> None:
+        super().__init__([], "")
+
+    def send(self, *_: Any, **__: Any) -> tuple[int, Any]:
+        return 202, {"run": "r", "id": "r"}
+
+    def api(self, *_: Any, **__: Any) -> tuple[int, Any]:
+        return 201, {"id": "r"}
+
+
+def test_callbacks_and_starts_meet_each_fate_that_was_promised() -> None:
+    crew = Crew(0)
+    load = Load(Quiet(), crew, lambda run, step: "", 1, SHARES)
+    for number in range(500):
+        load.start(number)
+    fates = ("early", "once", "twice", "reordered", "late", "dropped")
+    assert min(load.counts[f"callback {fate}"] for fate in fates) >= 5 and load.counts["starts repeated"] > 100
+    assert not load.findings and crew.errands, "answers, pauses and cancels are on their way"
 
 
 def test_every_planted_fault_still_finds_what_it_spoils() -> None:
