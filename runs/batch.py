@@ -16,7 +16,6 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import psycopg
 from django.db import connection
 
 from runs import wide
@@ -131,6 +130,8 @@ class Batch:
             self._cursor.close()
             return
         if error is not None:
+            import psycopg
+
             with contextlib.suppress(psycopg.Error):  # of a pipeline that is broken already, and rolled back as a whole
                 self._manager.__exit__(None, None, None)
             return
@@ -178,4 +179,6 @@ def _marked(sql: str) -> str:
 
 def _cursor() -> Any:
     """A cursor with server-side parameters, which Django's own does not use; only these can be prepared."""
+    import psycopg
+
     return psycopg.Cursor(connection.connection)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import psycopg
 from django.db import connection
 
 from flows.definition.plan import Plan
@@ -100,6 +99,8 @@ def at_once(run: Run, plan: Plan, actor: str, data: dict[str, Any], source: str,
     """The whole start. False, with nothing written, where a key is taken or a gate closed: then look closer."""
     if connection.vendor != "postgresql" or plan.max_queued is not None or plan.concurrency is not None:
         return False
+    import psycopg
+
     place = ranks.rank_of(run.flow_id, plan.queue, run.priority, run.created_at)
     params = [
         run.flow_id, source, key or "", run.pk, mark, run.created_at, run.release_id,

@@ -13,7 +13,6 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-import psycopg
 from django.db import connection
 
 from runs.engine import turn as cmd
@@ -137,6 +136,8 @@ def _write(
     steps: Sequence[Sequence[Any]],
     events: Sequence[Sequence[Any]],
 ) -> None:
+    import psycopg
+
     params = [hold.rows[0].id, hold.owner, hold.rows[0].fence, *changed]
     params += [value for values in (*steps, *events) for value in values]
     connection.ensure_connection()

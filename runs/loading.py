@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
-import psycopg
 from django.db import connection
 
 from flows.definition.bindings import Place
@@ -98,6 +97,8 @@ def _read(run_ids: Sequence[str], since: int, before: Loaded | None) -> dict[str
 
 def _read_at_once(run_ids: list[str], since: int) -> tuple[list[Any], list[Any]]:
     """PostgreSQL: both questions in one round trip, each with a snapshot of its own, in this order."""
+    import psycopg
+
     connection.ensure_connection()
     raw = connection.connection
     with connection.wrap_database_errors, raw.pipeline():

@@ -13,7 +13,6 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-import psycopg
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -135,6 +134,8 @@ def _claim_pg(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
     params = [*expected * len(queues), values["owner"], float(values["lease"])]
     connection.ensure_connection()
     with connection.wrap_database_errors:
+        import psycopg
+
         found = psycopg.Cursor(connection.connection).execute(sql, params, prepare=True).fetchall()
     clock.learn(found[0][0])
     _guard.trusts(found[0][0], time.monotonic(), settings.LEASE_SECONDS)
@@ -266,6 +267,8 @@ def look(limit: int, queues: Sequence[str] | None = None) -> list[float]:
     if connection.vendor == "postgresql":
         connection.ensure_connection()
         with connection.wrap_database_errors:
+            import psycopg
+
             found = psycopg.Cursor(connection.connection).execute(sql, prepare=True).fetchall()
     else:
         with connection.cursor() as cursor:

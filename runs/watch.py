@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psycopg
 from django.conf import settings
 from django.db import DatabaseError, connection
 
@@ -147,6 +146,8 @@ class Watcher:
         """Other hosts ring through NOTIFY. Without it, the poll interval still finds their work."""
         if connection.vendor != "postgresql" or self.listen is not None:
             return
+        import psycopg
+
         try:
             connection.ensure_connection()
             listen = connection.get_new_connection(connection.get_connection_params())
@@ -162,6 +163,8 @@ class Watcher:
         self.selector.register(listen.fileno(), selectors.EVENT_READ, self._notified)
 
     def _notified(self, fd: Any) -> None:
+        import psycopg
+
         try:
             for _ in self.listen.notifies(timeout=0):
                 pass

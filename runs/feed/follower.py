@@ -12,7 +12,7 @@ from typing import Final
 from runs import bell
 from runs.feed.gaps import GapCursor
 from runs.feed.notices import Event
-from runs.feed.sources import ERRORS, Grants, Source, source_of_this_database
+from runs.feed.sources import Grants, Source, errors, source_of_this_database
 
 log = logging.getLogger(__name__)
 Callback = Callable[[list[Event], Grants], Awaitable[None]]
@@ -75,7 +75,7 @@ class Follower:
                 try:
                     await self._session()
                     pause = RECONNECT[0]
-                except ERRORS as error:
+                except errors() as error:
                     log.warning("The live feed lost the database and tries again in %.1f s: %s", pause, error)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, RECONNECT[1])

@@ -6,17 +6,18 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-import psycopg
 from django.db import connections
 
 from runs.feed.gaps import GapCursor
 from runs.feed.notices import Event
 
+if TYPE_CHECKING:
+    import psycopg
+
 BATCH: Final = 500
 LOOK_BACK: Final = 1_000  # ids below the newest that may still be uncommitted when following starts
-ERRORS: Final = (sqlite3.Error, psycopg.Error, OSError)
 #: of Django's parameters those that say where the server is and whether it is trusted
 _OF_LIBPQ: Final = (
     "dbname", "user", "password", "passfile", "host", "hostaddr", "port", "service", "connect_timeout",
@@ -99,6 +100,8 @@ class PostgresSource:
         self._listening = asyncio.create_task(self._listen(woken), name="feed-listen")
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        import psycopg
+
         known = connections["default"].get_connection_params()
         params = {key: known[key] for key in _OF_LIBPQ if known.get(key)}
         connection = await psycopg.AsyncConnection.connect(
@@ -142,6 +145,15 @@ class PostgresSource:
             await asyncio.gather(self._listening, return_exceptions=True)
         for connection in self._closing:
             await connection.close()
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """What a source may raise when its database goes away."""
+    if connections["default"].vendor != "postgresql":
+        return (sqlite3.Error, OSError)
+    import psycopg
+
+    return (psycopg.Error, OSError)
 
 
 def source_of_this_database() -> Source:

@@ -22,7 +22,7 @@ from tests.services import ROOT
 HEAVY = {
     "ninja", "unittest", "django.test", "jinja2", "markdown_it", "cel_expr_python.cel", "pydantic_monty", "sqlalchemy",
     "asyncssh", "boto3", "botocore", "apprise", "pymysql", "twisted", "daphne", "autobahn", "orchestra.urls",
-    "orchestra.api",
+    "orchestra.api", "psycopg",
 }  # fmt: skip
 
 LOADED = """
