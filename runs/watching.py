@@ -95,7 +95,7 @@ def _quarantine(since: float) -> Iterator[Told]:
         flow = row.flow
         title = f"An input of {flow.title or flow.slug} is refused from now on"
         key, text = f"quarantined:{row.pk}", people.plain(row.reason)
-        yield Told(key, "quarantined", Role.OPERATOR, flow.folder, title, text, "/dead-letters")
+        yield Told(key, "quarantined", Role.OPERATOR, flow.folder, title, text, f"/quarantine/{row.pk}")
 
 
 def _circuits(since: float) -> Iterator[Told]:

@@ -91,6 +91,9 @@ def test_those_who_operate_a_folder_are_told_once_of_what_stopped_there(world: W
     assert Notice.objects.count() == 5
     schedule = Notice.objects.filter(kind="schedule_paused").first()
     assert schedule is not None and schedule.url.endswith("/schedules/itself") and schedule.text == "3 \\*failed\\*"
+    refused = Notice.objects.filter(kind="quarantined").first()
+    row = Quarantine.objects.get(actor="keeper")
+    assert refused is not None and refused.url == f"/quarantine/{row.pk}"
 
 
 def test_admins_are_told_of_breakers_and_of_secrets_that_grow_old(crew: dict[str, Any]) -> None:
