@@ -172,35 +172,19 @@ def inspect(
     items: dict[str, dict[str, int]],
 ) -> dict[str, Any]:
     """The inspector of one step: what went in, what came out, its attempts, its events."""
-    order = [s.id for s in plan.steps]
-    at = order.index(chosen)
     step, row = plan.step(chosen), rows.get(chosen)
     mine = [e for e in events if e.step == chosen]
     kept: dict[str, Any] = veil.told(chosen, NO_ITEM, row.state) if row else {}
     live = veil.live(chosen, times.live_of(row))
     return {
-        "id": chosen,
+        **_declared(plan, step, row, kept),
+        **_outcome(veil, chosen, row, kept),
         "state": state[chosen][0],
         "label": state[chosen][1],
-        "family": step.family,
-        "irreversible": step.irreversible,
-        "protected_by": step.protected_by,
-        "policy": retry_policy(step),
-        "times": times.of_step(step, row),
         "live": live,
-        "rules": notes.rules_in_words(step),
-        "notes": notes.of_step(step, row.status if row else "", kept),
-        "table": notes.table_of(step, row.output if row else None),
-        "previous": order[at - 1] if at else "",
-        "next": order[at + 1] if at + 1 < len(order) else "",
         "action": veil.action(chosen, resolved_action(run, plan, rows, chosen)),
-        "written": step.config,
         "children": children.of_step(run.pk, chosen) if step.family == "call" else [],
         "sent": [veiled(row, veil) for row in deliveries.of_run(run.pk, chosen)] if step.family == "notify" else [],
-        "digest": kept.get("digest") or "",
-        "output": veil.output(chosen, row.output) if row else None,
-        "has_output": _tried(row),
-        "error": kept.get("error"),
         "attempts": attempts_of(mine, live),
         "held": held_back([run.pk]).get(run.pk, {}).get(chosen) if not run.ended else None,
         "items": [
@@ -208,6 +192,36 @@ def inspect(
             for s, n in items.get(chosen, {}).items()
         ],
         "events": [sentence(e) for e in mine[-100:]],
+    }
+
+
+def _declared(plan: Plan, step: StepPlan, row: StepRun | None, kept: dict[str, Any]) -> dict[str, Any]:
+    """What the flow says of the step, and its neighbours in it."""
+    order = [s.id for s in plan.steps]
+    at = order.index(step.id)
+    return {
+        "id": step.id,
+        "family": step.family,
+        "irreversible": step.irreversible,
+        "protected_by": step.protected_by,
+        "policy": retry_policy(step),
+        "times": times.of_step(step, row),
+        "rules": notes.rules_in_words(step),
+        "notes": notes.of_step(step, row.status if row else "", kept),
+        "table": notes.table_of(step, row.output if row else None),
+        "written": step.config,
+        "previous": order[at - 1] if at else "",
+        "next": order[at + 1] if at + 1 < len(order) else "",
+    }
+
+
+def _outcome(veil: Veil, chosen: str, row: StepRun | None, kept: dict[str, Any]) -> dict[str, Any]:
+    """What came of it so far."""
+    return {
+        "digest": kept.get("digest") or "",
+        "output": veil.output(chosen, row.output) if row else None,
+        "has_output": _tried(row),
+        "error": kept.get("error"),
         "started_at": row.started_at if row else None,
         "ended_at": row.ended_at if row else None,
     }

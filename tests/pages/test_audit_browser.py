@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 from resources.models import AuditEntry
 from tests.audit.conftest import note, tamper
 from tests.pages import seed
-from tests.pages.test_browser import axe, lively, visit
+from tests.pages.looking import looked_at
+from tests.pages.test_browser import lively, visit
 
 pytestmark = pytest.mark.browser
 __all__ = ["lively", "visit"]  # fixtures
@@ -29,26 +29,14 @@ def admin(lively: dict[str, Any]) -> str:
     return "root"
 
 
-def looked_at(page: Any, base: str, prefix: str) -> list[str]:
-    problems = []
-    for name, path in PATHS.items():
-        page.goto(base + path)
-        if os.environ.get("SHOTS"):
-            page.screenshot(path=f"{os.environ['SHOTS']}/audit-{prefix}-{name}.png", full_page=True)
-        problems += [f"{prefix} {name}: {p}" for p in axe(page)]
-        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-            problems.append(f"{prefix} {name}: wider than the screen")
-    return problems
-
-
 @pytest.mark.parametrize(("theme", "size"), [("light", "wide"), ("dark", "phone")])
 def test_whole_and_broken_the_pages_are_accessible_fit_and_keep_the_policy(
     theme: str, size: str, visit: Callable[..., Any], live_server: Any, admin: str
 ) -> None:
     page = visit("/audit", name=admin, theme=theme, size=size)
-    problems = looked_at(page, live_server.url, f"{theme}-{size}-whole")
+    problems = looked_at(page, live_server.url, PATHS, f"audit-{theme}-{size}-whole")
     tamper("UPDATE resources_auditentry SET actor = 'mallory' WHERE seq IN (2, 60)")
-    problems += looked_at(page, live_server.url, f"{theme}-{size}-broken")
+    problems += looked_at(page, live_server.url, PATHS, f"audit-{theme}-{size}-broken")
     assert problems + page.complaints == []
 
 

@@ -13,6 +13,7 @@ from resources.grants import grant_role
 from resources.people import accounts, groups
 from resources.tokens import create_token
 from tests.pages import seed
+from tests.pages.looking import looked_at
 from tests.pages.test_browser import axe, lively, visit
 
 pytestmark = pytest.mark.browser
@@ -41,18 +42,6 @@ def root(lively: dict[str, Any]) -> str:
     return "root"
 
 
-def looked_at(page: Any, base: str, prefix: str) -> list[str]:
-    problems = []
-    for name, path in PATHS.items():
-        page.goto(base + path)
-        if os.environ.get("SHOTS"):
-            page.screenshot(path=f"{os.environ['SHOTS']}/people-{prefix}-{name}.png", full_page=True)
-        problems += [f"{prefix} {name}: {p}" for p in axe(page)]
-        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
-            problems.append(f"{prefix} {name}: wider than the screen")
-    return problems
-
-
 def dialogs(page: Any, base: str) -> list[str]:
     problems = []
     for path in ("/people", "/people/nina", "/groups", "/tokens"):
@@ -73,7 +62,7 @@ def test_the_pages_are_accessible_fit_and_keep_the_policy(
     theme: str, size: str, visit: Callable[..., Any], live_server: Any, root: str
 ) -> None:
     page = visit("/people", name=root, theme=theme, size=size)
-    problems = looked_at(page, live_server.url, f"{theme}-{size}")
+    problems = looked_at(page, live_server.url, PATHS, f"people-{theme}-{size}")
     if size == "phone":
         problems += dialogs(page, live_server.url)
     link = accounts.link_for(accounts.find("nina")).partition("/invitations/")[2]
