@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +27,18 @@ def nothing_is_cached() -> None:
     store.plan_of.cache_clear()
     permits.forget()
     ranks.forget()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked `also_sealed` runs twice: with payloads in the open, and sealed at rest (ENCRYPT_PAYLOADS)."""
+    if metafunc.definition.get_closest_marker("also_sealed"):
+        metafunc.fixturenames.append("at_rest")
+        metafunc.parametrize("at_rest", ["open", "sealed"], indirect=True)
+
+
+@pytest.fixture
+def at_rest(request: pytest.FixtureRequest, settings: Any) -> None:
+    settings.ENCRYPT_PAYLOADS = request.param == "sealed"
 
 
 @pytest.fixture(scope="session")

@@ -225,7 +225,8 @@ def test_a_replay_that_makes_no_sense_is_refused(database: str) -> None:
 
 
 @ON_SQLITE
-def test_the_keeper_does_it_in_its_turn(database: str) -> None:
+def test_the_keeper_does_it_in_its_turn(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duty, "SLICE", 60.0)  # however slow the machine is
     dead(breaking(), 2)
     begin()
     Keeper({"replays": duty.turn}).turn()

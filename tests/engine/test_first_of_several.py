@@ -15,6 +15,8 @@ from tests.engine.test_named_events import deliver as send
 from tests.engine.test_store_queue import drain
 from tests.engine.test_store_waits import token_of, types
 
+pytestmark = pytest.mark.also_sealed
+
 FIRST = """
 flow: first
 input: {type: object}

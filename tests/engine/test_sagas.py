@@ -13,6 +13,8 @@ from tests.engine.cluster import SYSTEM, begin, make_flow
 from tests.engine.test_store_queue import drain
 from tests.engine.test_store_waits import check_history
 
+pytestmark = pytest.mark.also_sealed
+
 BOOK = """
 flow: trip
 compensate: [cancel, failure]
