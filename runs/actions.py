@@ -237,10 +237,7 @@ def _start_at_once(run: Run, actor: Actor, plan: Plan, source: str, key: str | N
     """True where nothing stood in the way: then it is written, whole."""
     _check_key(key)
     mark = digest(run.input) if key is not None else ""
-    if not beginnings.at_once(run, plan, actor.name, _first_entry(run, key), source, key, mark):
-        return False
-    bell.ring_on_commit(bell.WORK, bell.EVENTS)
-    return True
+    return beginnings.at_once(run, plan, actor.name, _first_entry(run, key), source, key, mark)
 
 
 def _check_key(key: str | None) -> None:
