@@ -38,8 +38,8 @@ LONG = """
 flow: long
 steps:
   - id: pay
-    http: {connection: world, method: POST, path: "/payments?delay_ms=9000", json: {}}
-    timeout: 50s
+    http: {connection: world, method: POST, path: "/payments?delay_ms=60000", json: {}}
+    timeout: 90s
 """
 ONE = """
 flow: one
@@ -306,13 +306,13 @@ def test_a_worker_stopped_in_a_commit_gives_up_its_locks_with_its_lease(
 # -- all of it, with real processes ----------------------------------------------------------------------------------
 def test_a_busy_worker_killed_after_its_watcher_is_followed_at_once(world_url: str, database: str) -> None:
     make_connections(world_url)
-    with Cluster(database, lease=60.0) as cluster:
+    with Cluster(database, lease=600.0) as cluster:
         run = begin(make_flow(LONG))
         victim = wait_until(lambda: holder(run, "pay"))
         watcher = cluster.pusher
         cluster.kill(watcher)
-        wait_until(lambda: watcher not in children(cluster.sentinel) and connected_workers() == cluster.workers)
+        wait_until(lambda: watcher not in children(cluster.sentinel) and connected_workers() == cluster.workers, 50.0)
         assert holder(run, "pay") == victim
         cluster.kill(victim)
-        wait_until(lambda: RunEvent.objects.filter(run_id=run, type="step.lost", step="pay").exists())
+        wait_until(lambda: RunEvent.objects.filter(run_id=run, type="step.lost", step="pay").exists(), 100.0)
     check_fold(run)
