@@ -227,7 +227,8 @@ def ref_json(name: str) -> dict[str, Any]:
     return resolve(name).to_json()
 
 
-def using_secret(secret: str) -> list[str]:
+def using_secret(secret: str) -> list[usage.Use]:
     """Connections whose settings name `secret`; registered with resources.usage."""
     rows = Connection.objects.order_by("name").values_list("name", "kind", "settings")
-    return [f"connection {name}" for name, kind, settings in rows if secret in secrets_in(kind, settings)]
+    found = [name for name, kind, settings in rows if secret in secrets_in(kind, settings)]
+    return [usage.Use(f"connection {name}", f"/connections/{name}/edit") for name in found]

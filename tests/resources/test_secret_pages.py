@@ -9,7 +9,7 @@ import pytest
 from django.core.checks import Tags, run_checks
 from django.utils import timezone
 
-from resources import secret_versions, secrets, warnings
+from resources import connections, secret_versions, secrets, warnings
 from resources.access import Actor
 from resources.errors import BadInput, NotAllowed, NotFound
 from resources.models import AuditEntry, Secret
@@ -131,9 +131,17 @@ def test_a_value_kept_in_the_environment_is_named_and_not_shown(
     monkeypatch.setenv("ORCHESTRA_SECRET_DEPLOY", "hidden-in-env-1234")
     page = text(client.post("/secrets/new/elsewhere", data, follow=True))
     assert "ORCHESTRA_SECRET_DEPLOY" in page
+    assert "It is read from the environment each time" in page and "Keep deploy here" in page
     assert "hidden-in-env" not in page
     assert secrets.reveal("deploy") == "hidden-in-env-1234"
     assert "ORCHESTRA_SECRET" not in text(browser(viewer).get("/secrets"))
     wrong = text(client.post("/secrets/deploy/elsewhere", {"source": "vault", "path": "../x"}))
     assert "Write it as a/b/c" in wrong
     assert secret_versions.history("deploy").count() == 1
+
+
+def test_the_page_of_a_secret_leads_to_the_connections_that_use_it(admin: Actor, token: Secret) -> None:
+    auth = {"type": "bearer", "secret": "token"}
+    settings = {"base_url": "https://shop.example", "auth": auth}
+    connections.create_connection(actor=admin, name="shop", kind="http", settings=settings)
+    assert '<a href="/connections/shop/edit">connection shop</a>' in text(browser(admin).get(PAGE))
