@@ -346,3 +346,16 @@ def test_pages_work_without_scripts(browser: Any, live_server: Any, lively: dict
     page.locator("#t-attempts").click()
     assert page.locator("#p-attempts").is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("size", ["wide", "rail"])
+def test_whoever_is_signed_in_reaches_the_way_out(size: str, visit: Callable[..., Any]) -> None:
+    page = visit("/", size=size)
+    name = page.locator(".nav__who .truncate")
+    name.evaluate("e => { e.textContent = 'A name that is longer than the navigation is wide'; }")
+    way = page.get_by_role("button", name="Sign out").bounding_box()
+    nav = page.locator(".nav").bounding_box()
+    assert way is not None and nav is not None
+    assert (
+        way["x"] + way["width"] <= nav["x"] + nav["width"] and way["y"] + way["height"] <= page.viewport_size["height"]
+    )
