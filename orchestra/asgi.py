@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import os
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "orchestra.settings")
 django.setup(set_prefix=False)
-gc.disable()  # until all is loaded
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  needs the apps
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  needs the apps

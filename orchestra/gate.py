@@ -12,7 +12,7 @@ GATE: Final = "WAIT_AT"
 
 
 def loaded(place: str) -> None:
-    """What was imported stays, so the garbage collector, off while it came (a quarter of the time), never looks at it.
+    """What was imported stays, so the garbage collector never looks at it; `manage.py` had it off until here.
 
     Then, where the supervisor started this process before it has prepared the database, waits until it has: until our
     input ends."""

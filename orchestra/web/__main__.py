@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-
-gc.disable()  # orchestra/gate.py switches it on
-
-from orchestra.web.server import Command  # noqa: E402
+from orchestra.web.server import Command
 
 if __name__ == "__main__":
     Command.entrypoint()
