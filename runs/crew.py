@@ -69,7 +69,7 @@ class Crew:
             now = time.monotonic()
             if pure:
                 self.worker.pace.note(slice_.loaded, key[0], now - began)
-            if now - began > SLOW:
+            if self.worker.pace.is_slow(slice_.loaded, key[0]) if pure else now - began > SLOW:
                 self.worker.room = 1
             quick = pure and (now - began < QUICK or self.worker.pace.is_quick(slice_.loaded, key[0]))
             slice_.room = min(starting.MAX_BATCH, slice_.room * 2) if quick else 1

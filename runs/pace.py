@@ -15,27 +15,29 @@ SLOW: Final = 0.05
 QUICK: Final = 0.002
 #: the same up to which handing them round costs more than they do: each worker's save of the run undoes the others'
 TINY: Final = 0.001
+#: attempts that must have been slow one after the other, of a step that was not from the beginning
+LAST: Final = 3
 #: steps remembered
 KEPT: Final = 4096
 
 
 class Pace:
     def __init__(self) -> None:
-        self._seconds: dict[tuple[int, str], float] = {}
+        self._seconds: dict[tuple[int, str], tuple[float, ...]] = {}  # of the last attempts, LAST at most
         self._usual: dict[tuple[int, str], float] = {}
 
     def note(self, loaded: Loaded, step: str, seconds: float) -> None:
         """An attempt took this long."""
         key = loaded.release_id, step
-        self._seconds[key] = seconds
+        self._seconds[key] = (*self._seconds.get(key, ()), seconds)[-LAST:]
         self._usual[key] = min(seconds, 2 * self._usual.get(key, seconds) + QUICK / 4)
         if len(self._seconds) > KEPT:
             oldest = next(iter(self._seconds))
             del self._seconds[oldest], self._usual[oldest]
 
     def is_slow(self, loaded: Loaded, step: str) -> bool:
-        """Was its last attempt slow? Not of one never seen."""
-        return self._seconds.get((loaded.release_id, step), 0.0) > SLOW
+        """Were its last attempts slow? One alone may have waited for the processor. Not of a step never seen."""
+        return min(self._seconds.get((loaded.release_id, step), (0.0,))) > SLOW
 
     def is_quick(self, loaded: Loaded, step: str) -> bool:
         """Is it quick as a rule, though one attempt had to wait for the processor? Not of one never seen."""
