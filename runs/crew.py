@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: seconds a worker goes on inline while others wait for a worker
+#: seconds a worker goes on inline while others wait for a worker: of its own processor time half of it, of the clock's
+#: five times as much at most, since with more workers than cores most of the clock's belongs to the others
 SLICE: Final = 0.1
-#: seconds pure results may wait for each other's commit; on a busy machine, others take most of them
+#: seconds of their own that pure results may wait for each other's commit, waiting for the processor not counted
 SHARE: Final = 0.02
 #: seconds of one attempt up to which its run may start more of them at once
 QUICK: Final = 0.005
@@ -43,7 +44,7 @@ class Crew:
         self.worker = worker
         self.slices = list(slices)
         self.running: deque[tuple[Slice, Key]] = deque()  # started and not executed yet
-        self.began = time.monotonic()
+        self.began = time.monotonic(), time.process_time()
 
     def go(self) -> None:
         self._commit({s: [Happened(meaning_of(e), e) for e in s.entries] for s in self.slices})
@@ -54,7 +55,7 @@ class Crew:
     def _execute(self) -> dict[Slice, list[Happened]]:
         """Run attempts one after the other, as long as their results may wait for each other."""
         ended: dict[Slice, list[Happened]] = {}
-        round_began = time.monotonic()
+        spent = 0.0
         held = [row for s in self.slices for row in s.rows.values()]
         while self.running:
             slice_, key = self.running[0]
@@ -69,11 +70,12 @@ class Crew:
             now = time.monotonic()
             if pure:
                 self.worker.pace.note(slice_.loaded, key[0], now - began)
+                spent += self.worker.pace.least(slice_.loaded, key[0])
             if self.worker.pace.is_slow(slice_.loaded, key[0]) if pure else now - began > SLOW:
                 self.worker.room = 1
             quick = pure and (now - began < QUICK or self.worker.pace.is_quick(slice_.loaded, key[0]))
             slice_.room = min(starting.MAX_BATCH, slice_.room * 2) if quick else 1
-            if not pure or now - round_began > SHARE:
+            if not pure or spent > SHARE:
                 break
         return ended
 
@@ -94,7 +96,8 @@ class Crew:
     def _should_yield(self) -> bool:
         if self.worker.stopping:
             return True
-        if time.monotonic() - self.began < SLICE:
+        steady, cpu = self.began
+        if time.process_time() - cpu < SLICE / 2 and time.monotonic() - steady < 5 * SLICE:
             return False
         due = queue.look(1, self.worker.queues)
         return bool(due) and due[0] <= clock.now()

@@ -37,7 +37,11 @@ class Pace:
 
     def is_slow(self, loaded: Loaded, step: str) -> bool:
         """Were its last attempts slow? One alone may have waited for the processor. Not of a step never seen."""
-        return min(self._seconds.get((loaded.release_id, step), (0.0,))) > SLOW
+        return self.least(loaded, step) > SLOW
+
+    def least(self, loaded: Loaded, step: str) -> float:
+        """Seconds of the quickest of its last attempts: what it takes without waiting for the processor."""
+        return min(self._seconds.get((loaded.release_id, step), (0.0,)))
 
     def is_quick(self, loaded: Loaded, step: str) -> bool:
         """Is it quick as a rule, though one attempt had to wait for the processor? Not of one never seen."""

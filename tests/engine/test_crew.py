@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 
-from runs import clock, history, queue, store, together
+from runs import clock, crew, history, queue, store, together
 from runs import hot as hot_statements
 from runs.engine import inputs as given
 from runs.meaning import just
@@ -233,6 +234,38 @@ def test_a_slow_step_is_carried_on_though_others_were_claimed_with_it(database: 
         worker.pace.note(loaded, step, 9.0)
     drain(worker)
     check_runs(runs)
+
+
+def test_waiting_for_the_processor_ends_no_round(
+    database: str, commits: Commits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = make_flow(CHAIN)
+    runs = [begin(flow) for _ in range(4)]
+    worker, loaded = crowded(), store.load(runs[0])
+    assert loaded is not None
+    for step in "abc":
+        worker.pace.note(loaded, step, crew.SHARE / 100)
+    setattr(worker.pace, "note", lambda *_: None)  # noqa: B010  what it is known to take
+    real = Slice.execute
+
+    def execute(slice_: Slice, attempt: Any) -> Happened:
+        time.sleep(crew.SHARE)
+        return real(slice_, attempt)
+
+    monkeypatch.setattr(Slice, "execute", execute)
+    drain(worker)
+    check_runs(runs)
+    assert commits.sizes == [4] * 4
+
+
+def test_a_step_is_slow_after_three_slow_attempts_or_from_the_beginning() -> None:
+    pace = Pace()
+    loaded: Any = type("L", (), {"release_id": 1})
+    pace.note(loaded, "new", 1.0)
+    pace.note(loaded, "known", 0.001)
+    for seen in (False, False, True):
+        pace.note(loaded, "known", 1.0)
+        assert pace.is_slow(loaded, "new") and pace.is_slow(loaded, "known") is seen
 
 
 def test_pace_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
