@@ -16,7 +16,7 @@ from typing import Final
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from runs import clock, queue
+from runs import clock, hosts, queue
 from runs.drain import Drain
 from runs.live import Live
 from runs.queue import Claim
@@ -77,8 +77,8 @@ class Heart:
         try:
             if live is not None:
                 live.tend()
-            # a third of a lease after the last time, whoever it was for: nobody's runs out
-            if time.monotonic() - self._renewed >= settings.LEASE_SECONDS / 3 - TICK:
+            # soon enough after the last time, whoever it was for: nobody's runs out
+            if time.monotonic() - self._renewed >= _renew_every() - TICK:
                 self._renew(held, until)
         except DatabaseError as error:  # tried again at the next beat; the lease has two more to live
             logger.warning("a lease could not be renewed: %s", error)
@@ -90,3 +90,9 @@ class Heart:
             for row in held:
                 queue.renew(row, self.owner, end)
         self._renewed = time.monotonic()
+
+
+def _renew_every() -> float:
+    """Seconds: a third of a lease, and on PostgreSQL no more than keeps one that others have shortened."""
+    third: float = settings.LEASE_SECONDS / 3
+    return min(third, hosts.RENEW) if connection.vendor == "postgresql" else third

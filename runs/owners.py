@@ -21,15 +21,26 @@ def process_start(pid: int) -> str:
         return ""
 
 
+def short(host: str) -> str:
+    """A host's name as owners have it."""
+    return host[:_HOST]
+
+
 def owner_name() -> str:
     """host:pid:start — who this worker is, for ever."""
-    return f"{socket.gethostname()[:_HOST]}:{os.getpid()}:{process_start(os.getpid())}"
+    return f"{short(socket.gethostname())}:{os.getpid()}:{process_start(os.getpid())}"
+
+
+def host_of(owner: str) -> str:
+    """Where this one works; "" where its name does not say."""
+    parts = owner.rsplit(":", 2)
+    return parts[0] if len(parts) == 3 else ""
 
 
 def fate_of(owner: str, host: str) -> Literal["alive", "dead", "unknown"]:
     """What can be told of it on `host`; nothing of a worker elsewhere."""
     parts = owner.rsplit(":", 2)
-    if len(parts) != 3 or parts[0] != host[:_HOST] or not parts[1].isdigit():
+    if len(parts) != 3 or parts[0] != short(host) or not parts[1].isdigit():
         return "unknown"
     started = process_start(int(parts[1]))
     return "alive" if started != "" and started == parts[2] else "dead"

@@ -23,7 +23,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from runs import bell, clock, load, owners, queue
+from runs import bell, clock, hosts, load, owners, queue
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Watcher:
         self.links: dict[int, Link] = {}
         self.joined = 0  # workers that connected for the first time
         self.alive: set[str] = set()  # owners seen alive on this host, by this very watcher
+        self.others = hosts.Others(self.host)
         self.swept = False
         self.next_sweep = 0.0  # monotonic
         self.next_look = 0.0  # monotonic
@@ -153,6 +154,7 @@ class Watcher:
             listen = connection.get_new_connection(connection.get_connection_params())
             listen.autocommit = True
             listen.execute("LISTEN orchestra_work")
+            hosts.hold(listen, self.host)
             offset = listen.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         except (DatabaseError, psycopg.Error) as error:
             logger.warning("the watcher cannot listen: %s", error)
@@ -228,7 +230,7 @@ class Watcher:
             connection.close()
 
     def _sweep(self) -> None:
-        """End the leases of whoever died without a goodbye that was heard.
+        """End the leases of whoever died without a goodbye that was heard, and shorten those of vanished hosts.
 
         At first of all who are not of this host's processes any more: nobody says goodbye for them. Later only of those
         this watcher saw alive, since another container may go by the same host name.
@@ -244,6 +246,8 @@ class Watcher:
                     if owner in holding and (owner in self.alive or not self.swept):
                         self._end_leases(owner)
                     self.alive.discard(owner)
+            if shortened := self.others.shorten(holding, clock.now()):
+                logger.warning("a host has vanished: %s of its leases end within %g s", shortened, hosts.SHORT)
         except DatabaseError as error:
             logger.warning("leases of the dead are looked at again in a moment: %s", error)
             connection.close()

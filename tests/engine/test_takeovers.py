@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError, connection
 
 from flows.models import Flow
-from runs import broker, clock, owners, queue, serve, watch
+from runs import broker, clock, heart, hosts, owners, queue, serve, watch
 from runs.broker import WorkBroker
 from runs.heart import Heart
 from runs.models import RunEvent, Work
@@ -196,6 +197,72 @@ def test_workers_of_other_hosts_and_of_others_who_go_by_this_ones_name_are_left_
     watcher.turn()
     assert watcher.next_sweep > 0.0
     assert not is_free(row) and not is_free(same_name)
+
+
+# -- other hosts -------------------------------------------------------------------------------------------------
+several_hosts = pytest.mark.parametrize("database", ["postgres"], indirect=True)  # SQLite has one host
+
+
+@pytest.fixture
+def elsewhere(database: str) -> Iterator[Any]:
+    """A session in which another host's watcher holds its lock."""
+    connection.ensure_connection()
+    session = connection.get_new_connection(connection.get_connection_params())
+    session.autocommit = True
+    hosts.hold(session, "elsewhere")
+    yield session
+    session.close()
+
+
+def swept(watcher: Watcher) -> None:
+    watcher.next_sweep = 0.0
+    watcher.turn()
+
+
+def lease_of(row: Work) -> float:
+    row.refresh_from_db()
+    assert row.wake_at is not None
+    return row.wake_at - clock.now()
+
+
+@several_hosts
+def test_leases_of_a_host_that_vanished_are_shortened_and_not_ended(elsewhere: Any, watcher: Watcher) -> None:
+    row = held_by("elsewhere:1:1")
+    swept(watcher)
+    assert lease_of(row) > hosts.SHORT
+    elsewhere.close()
+    turns_until(watcher, lambda: lease_of(row) <= hosts.SHORT)
+    assert not is_free(row)
+
+
+@several_hosts
+def test_a_worker_of_a_host_that_came_back_keeps_what_it_renews(elsewhere: Any, watcher: Watcher) -> None:
+    row = held_by("elsewhere:1:1")
+    swept(watcher)
+    elsewhere.execute("SELECT pg_advisory_unlock_all()")
+    turns_until(watcher, lambda: lease_of(row) <= hosts.SHORT)
+    hosts.hold(elsewhere, "elsewhere")
+    row.refresh_from_db()
+    claim = queue.Claim(row.pk, row.kind, row.run_id, row.step, row.item, row.name, row.fence)
+    assert queue.renew(claim, "elsewhere:1:1", clock.now() + 60)
+    swept(watcher)
+    assert lease_of(row) > hosts.SHORT
+
+
+@several_hosts
+def test_leases_of_a_host_that_was_never_seen_there_are_left_alone(elsewhere: Any, watcher: Watcher) -> None:
+    """It may run a version that holds no lock."""
+    row = held_by("older:1:1")
+    swept(watcher)
+    swept(watcher)
+    assert lease_of(row) > hosts.SHORT
+
+
+def test_a_live_worker_renews_more_often_than_a_shortened_lease_lasts(database: str) -> None:
+    every = heart._renew_every()
+    assert every <= settings.LEASE_SECONDS / 3
+    if connection.vendor == "postgresql":
+        assert every < hosts.SHORT - heart.TICK
 
 
 def test_who_holds_leases_is_told_once_each_and_without_those_that_were_ended(database: str) -> None:
