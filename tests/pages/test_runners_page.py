@@ -37,7 +37,7 @@ def test_the_page_says_who_is_there_and_what_nobody_takes(admin_client: Client) 
     assert runner("POST", "/runner/claim", {"name": "vm-1", "labels": ["linux"]}).json()["job"]
     text = page(admin_client)
     assert "vm-1" in text and f"/runs/{run.pk}?step=one" in text and "No runner with these labels" not in text
-    assert "Waits for a runner until" in page(admin_client, f"/runs/{run.pk}?step=one")
+    assert "Work for a runner, until" in page(admin_client, f"/runs/{run.pk}?step=one")
 
 
 def test_a_token_is_made_shown_once_and_revoked(admin_client: Client) -> None:
