@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 
 from runs import clock, crew, history, queue, store, together
 from runs import hot as hot_statements
+from runs.crew import SLICE, Crew
 from runs.engine import inputs as given
 from runs.meaning import just
 from runs.models import Run, RunEvent, Work
@@ -308,3 +309,28 @@ def test_a_worker_takes_from_its_own_queues_only(database: str) -> None:
     claims = [c.run_id for c in iter(lambda: queue.claim("w", ["fast"]), None)]
     assert claims == [mine] and queue.look(5, ["fast"]) == [Work.objects.get(run_id=mine).wake_at]
     assert [c.run_id for c in iter(lambda: queue.claim("w", ["slow", "default"]), None)] == [other]
+
+
+def test_a_turn_with_a_step_that_acts_ends_by_the_clock_and_one_that_computes_by_its_own_time(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Crew] = []
+    leave = Crew._leave
+
+    def noted(turn: Crew, slice_: Slice) -> None:
+        made.append(turn)
+        leave(turn, slice_)
+
+    monkeypatch.setattr(Crew, "_leave", noted)
+    for text in (CHAIN, MIXED):
+        begin(make_flow(text))
+        drain(Worker("w"))
+    begin(make_flow(CHAIN.replace("flow: chain", "flow: other")))  # somebody waits for a worker
+    assert {turn.computed for turn in made} == {True, False}
+    for turn in made:
+        turn.began = time.monotonic() - 1.5 * SLICE, time.process_time()
+        assert turn._should_yield() is not turn.computed
+        turn.began = time.monotonic(), time.process_time() - SLICE
+        assert not turn._should_yield()
+        turn.began = time.monotonic() - SLICE, time.process_time() - SLICE
+        assert turn._should_yield()
