@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -85,6 +86,16 @@ def header() -> str:
     )
 
 
+def speed() -> str:
+    """How fast the machine is just now: on a shared one it may double from one hour to the next."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        sum(i * i % 7 for i in range(1_000_000))
+        took.append(time.perf_counter() - began)
+    return f"a million rounds of Python's own: {min(took) * 1000:.0f} - {max(took) * 1000:.0f} ms"
+
+
 def groups(marks: list[str]) -> list[tuple[int, list[str]]]:
     """(workers, marks): those of one stack together; what leaves much behind has one of its own."""
     common = [mark for mark in marks if mark not in "ghinp"]
@@ -99,7 +110,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0)
     chosen = parser.parse_args()
     print(header())
-    print(f"load before: {os.getloadavg()[0]:.2f}\n")
+    print(f"load before: {os.getloadavg()[0]:.2f}; {speed()}\n")
     wanted = [mark for mark in chosen.only.split(",") if mark]
     if "m" in wanted:
         for label, values in masking.figures(chosen.scale):
@@ -113,6 +124,7 @@ def main() -> int:
                 figures = measure(stack, ",".join(marks), chosen.scale)
             for mark, values in figures.items():
                 show(database, mark, MARKS[mark], values)
+        print(f"{database:9} afterwards: {speed()}")
     return 0
 
 
