@@ -143,18 +143,21 @@ def page_of(rows: QuerySet[Run], asked: Asked) -> list[Run]:
 
 def counts(rows: QuerySet[Run]) -> dict[str, int]:
     """Chip -> number of runs, and "" for all."""
-    by_status: dict[tuple[str, bool], int] = {}
+    by_status: dict[str, int] = {}
     found = {"": 0, "degraded": 0}
-    grouped = rows.annotate(h=on_human()).values_list("status", "h", "degraded").annotate(n=Count("pk"))
-    for status, human, degraded, n in grouped:
-        by_status[status, human] = by_status.get((status, human), 0) + n
+    for status, degraded, n in rows.values_list("status", "degraded").annotate(n=Count("pk")):
+        by_status[status] = by_status.get(status, 0) + n
         found[""] += n
         found["degraded"] += n if degraded else 0
+    # asked from the approvals, which are few: of a hundred thousand runs, each was asked for its own
+    approvals = WaitToken.objects.filter(kind="approval", status=WaitToken.Status.OPEN)
+    human = rows.filter(pk__in=approvals.values("run_id")).values_list("status").annotate(n=Count("pk"))
+    on_people = dict(human)
     for chip, statuses in CHIPS.items():
-        if chip in found:
-            continue
-        wanted = (True,) if chip == "human" else (False,) if chip == "waiting" else (True, False)
-        found[chip] = sum(by_status.get((s, h), 0) for s in statuses for h in wanted)
+        if chip == "human":
+            found[chip] = sum(on_people.get(s, 0) for s in statuses)
+        elif chip not in found:
+            found[chip] = sum(by_status.get(s, 0) - (on_people.get(s, 0) if chip == "waiting" else 0) for s in statuses)
     return found
 
 
