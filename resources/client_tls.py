@@ -53,7 +53,7 @@ def _in_a_file(text: str) -> Iterator[str]:
             file.flush()
             yield f"/proc/self/fd/{file.fileno()}"
         return
-    with tempfile.TemporaryDirectory() as folder:  # pragma: no cover  elsewhere than on Linux
+    with tempfile.TemporaryDirectory() as folder:  # elsewhere than on Linux
         path = Path(folder) / "client.pem"
         path.touch(mode=0o600)
         path.write_text(text)
