@@ -294,8 +294,9 @@ def test_a_worker_in_the_middle_of_a_long_attempt_finds_the_new_watcher(database
     heart = Heart("w", look=link.look)
     with heart.beat([], time.time() + 60), watching(cluster_name) as second:
         turns_until(second, lambda: second.links)
-        assert link.socket is not None
+        wait_until(lambda: link.socket)  # the heart's thread knows it a moment after the watcher does
     heart.stop()
+    assert link.socket is not None
     link.socket.close()
 
 
