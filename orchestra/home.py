@@ -11,7 +11,7 @@ from approvals.inbox import inbox_of
 from approvals.models import ApprovalRequest
 from flows.models import Flow
 from resources.access import Actor, can, folder_filter
-from runs import charts, filters, looks
+from runs import charts, filters, looks, tallies
 from runs.models import RunStatus, Work
 from runs.sensitive.rows import of_runs
 
@@ -84,8 +84,7 @@ def _queue(actor: Actor, now: float) -> dict[str, Any]:
 
 def _day(actor: Actor, now: float) -> dict[str, Any]:
     start = now - DAY
-    rows = filters.visible(actor).filter(created_at__gte=start)
-    found = filters.outcomes(rows, start, HOUR)
+    found = tallies.outcomes(tallies.since(filters.visible(actor), start, HOUR))
     good = [found.get((h, RunStatus.SUCCEEDED), 0) for h in range(24)]
     bad = [sum(found.get((h, s), 0) for s in filters.CHIPS["failed"]) for h in range(24)]
     rates = [g / (g + b) if g + b else None for g, b in zip(good, bad, strict=True)]

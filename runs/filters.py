@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, TextField
-from django.db.models.functions import Cast, Floor
+from django.db.models import Exists, OuterRef, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from resources.access import Actor, folder_filter
 from resources.payloads import BOUND, NAMES_RESOURCE
@@ -86,7 +86,7 @@ def _known(value: str, known: Mapping[str, Any]) -> str:
 
 
 #: said as what they are: of what they are not, a database finds no index, and read every run there is
-_OPEN = tuple(status for status in RunStatus.values if status not in ENDED)
+OPEN = tuple(status for status in RunStatus.values if status not in ENDED)
 
 
 def visible(actor: Actor) -> QuerySet[Run]:
@@ -100,7 +100,11 @@ def on_human() -> Exists:
 
 def in_scope(rows: QuerySet[Run], asked: Asked, now: float) -> QuerySet[Run]:
     """All filters but the status: what the chips count. Runs that have not ended are always in range."""
-    rows = rows.filter(Q(created_at__gte=now - RANGES[asked.range]) | Q(status__in=_OPEN))
+    return narrowed(rows, asked).filter(Q(created_at__gte=now - RANGES[asked.range]) | Q(status__in=OPEN))
+
+
+def narrowed(rows: QuerySet[Run], asked: Asked) -> QuerySet[Run]:
+    """By flow, trigger and words."""
     if asked.flow:
         rows = rows.filter(flow__slug=asked.flow)
     if asked.trigger:
@@ -143,30 +147,3 @@ def page_of(rows: QuerySet[Run], asked: Asked) -> list[Run]:
         rows = rows.filter(id__lte=asked.until)
     rows = rows.select_related("flow", "release", "starter").defer("input", "output", "release__source")
     return list(rows.annotate(human=on_human()).order_by("-id")[: PAGE + 1])
-
-
-def counts(rows: QuerySet[Run]) -> dict[str, int]:
-    """Chip -> number of runs, and "" for all."""
-    by_status: dict[str, int] = {}
-    found = {"": 0, "degraded": 0}
-    for status, degraded, n in rows.values_list("status", "degraded").annotate(n=Count("pk")):
-        by_status[status] = by_status.get(status, 0) + n
-        found[""] += n
-        found["degraded"] += n if degraded else 0
-    # asked from the approvals, which are few: of a hundred thousand runs, each was asked for its own
-    approvals = WaitToken.objects.filter(kind="approval", status=WaitToken.Status.OPEN)
-    human = rows.filter(pk__in=approvals.values("run_id")).values_list("status").annotate(n=Count("pk"))
-    on_people = dict(human)
-    for chip, statuses in CHIPS.items():
-        if chip == "human":
-            found[chip] = sum(on_people.get(s, 0) for s in statuses)
-        elif chip not in found:
-            found[chip] = sum(by_status.get(s, 0) - (on_people.get(s, 0) if chip == "waiting" else 0) for s in statuses)
-    return found
-
-
-def outcomes(rows: QuerySet[Run], start: float, width: float) -> dict[tuple[int, str], int]:
-    """(bucket, status) -> number of ended runs by when they were started; buckets of `width` seconds from `start`."""
-    rows = rows.filter(created_at__gte=start, status__in=ENDED)
-    found = rows.annotate(bucket=Floor((F("created_at") - start) / width)).values_list("bucket", "status")
-    return {(int(b), s): n for b, s, n in found.annotate(n=Count("pk"))}

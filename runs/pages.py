@@ -12,7 +12,7 @@ from django.db.models.functions import Cast, Length
 from flows.definition.plan import Plan
 from flows.models import Flow, Release
 from resources.access import Actor, folder_filter, folders_for
-from runs import charts, filters, looks
+from runs import charts, filters, looks, tallies
 from runs.about import about
 from runs.filters import Asked
 from runs.models import NO_ITEM, Run, StepRun
@@ -42,16 +42,16 @@ def _plan(pk: int, checksum: str) -> Plan:
 def run_list(actor: Actor, asked: Asked, now: float) -> dict[str, Any]:
     """The whole page: outcomes, chips, rows, cursors."""
     everything = filters.visible(actor)
-    scope = filters.in_scope(everything, asked, now)
     span = filters.RANGES[asked.range]
-    found = filters.outcomes(scope, now - span, span / BUCKETS)
+    tally = tallies.in_scope(everything, asked, now, BUCKETS)
+    on_people = tallies.on_people(filters.in_scope(everything, asked, now))
     flows = Flow.objects.filter(folder_filter(actor, "viewer")).order_by("slug").values_list("slug", "title")
     return {
         **run_rows(actor, asked, now),
         "asked": asked,
-        "chart": charts.histogram(found, BUCKETS),
+        "chart": charts.histogram(tallies.outcomes(tally), BUCKETS),
         "axis": _axis(now - span, span),
-        "chips": _chips(asked, filters.counts(scope)),
+        "chips": _chips(asked, tallies.of_chips(tally, on_people)),
         "ranges": [{"name": r, "link": asked.link(range=r), "on": r == asked.range} for r in filters.RANGES],
         "flows": list(flows[:500]),
         "triggers": filters.TRIGGERS.items(),
