@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from resources.access import Actor, folders_for
 from resources.errors import BadInput
@@ -170,11 +170,12 @@ def _within(column: str, folders: list[str]) -> tuple[str, list[Any]]:
     return " OR ".join(parts), values
 
 
-#: "+ 0": by no index on ids, so that the words decide where to look
+#: a planner that counts pages of the table holds reading it for cheap, though its vectors are elsewhere and packed
+_BY_WORDS: Final = "SET LOCAL enable_seqscan TO off"
+#: "+ 0": by no index on ids, so that the words decide where to look; ARRAY: and then only those that were found
 _POSTGRES: Final = """
-WITH found AS MATERIALIZED (
-  SELECT e.id FROM runs_searchentry e WHERE e.vector @@ %s::tsquery AND {where} ORDER BY e.id + 0 DESC LIMIT %s)
-SELECT e.id, ts_rank(e.vector, %s::tsquery, 1), e.at FROM found JOIN runs_searchentry e ON e.id = found.id
+SELECT e.id, ts_rank(e.vector, %s::tsquery, 1), e.at FROM runs_searchentry e WHERE e.id = ANY(ARRAY(
+  SELECT e.id FROM runs_searchentry e WHERE e.vector @@ %s::tsquery AND {where} ORDER BY e.id + 0 DESC LIMIT %s))
 """
 _SQLITE: Final = """
 SELECT e.id, -bm25(runs_searchwords, 8.0, 1.0), e.at
@@ -186,10 +187,11 @@ SELECT e.id, -bm25(runs_searchwords, 8.0, 1.0), e.at
 def _candidates(question: words.Question, where: _Where) -> list[tuple[int, float, float]]:
     """(id, score, at) of the newest RANKED, and one more where there is."""
     condition = " AND ".join(where.parts)
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             asked = words.tsquery(question)
-            cursor.execute(_POSTGRES.format(where=condition), [asked, *where.values, RANKED + 1, asked])
+            cursor.execute(_BY_WORDS)
+            cursor.execute(_POSTGRES.format(where=condition), [asked, asked, *where.values, RANKED + 1])
         else:
             asked = words.match(question)
             cursor.execute(_SQLITE.format(where=condition), [asked, *where.values, RANKED + 1])
