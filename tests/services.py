@@ -26,7 +26,7 @@ from pathlib import Path
 from orchestra.supervisor.child import leash
 
 ROOT = Path(__file__).resolve().parent.parent
-START_SECONDS = 60.0
+START_SECONDS = 200.0
 
 
 class DidNotStart(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -50,7 +51,7 @@ class Stack:
     workers: int = 2
     env: dict[str, str] = field(default_factory=dict)
     port: int = 0
-    start_seconds: float = 90.0
+    start_seconds: float = 200.0
     prefix: tuple[str, ...] = ()
     lines: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] = field(init=False)
@@ -61,7 +62,8 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if name not in OWN}
-        env |= {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), "WORKERS": str(self.workers), **self.env}
+        env |= {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), "WORKERS": str(self.workers)}
+        env |= {"START_SECONDS": str(self.start_seconds), **self.env}
         return env | ({"DATABASE_URL": self.database_url} if self.database_url else {})
 
     def __enter__(self) -> Self:
@@ -133,8 +135,9 @@ class Stack:
         marks = {"orchestra.web": "web", "qcluster": "work", "keeper": "keep", "orchestra.world": "world"}
         found: dict[str, int] = {}
         for pid in _children_of(self.process.pid):
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            found |= {name: pid for mark, name in marks.items() if mark in command}
+            with contextlib.suppress(OSError):  # it has ended since it was listed
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                found |= {name: pid for mark, name in marks.items() if mark in command}
         return found
 
     def manage(self, *arguments: str) -> str:
@@ -148,8 +151,10 @@ class Stack:
 
 
 def _children_of(pid: int) -> list[int]:
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(text) for text in listed.read_text().split()] if listed.exists() else []
+    try:
+        return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:  # it is not there, or no more
+        return []
 
 
 def group_members(pgid: int) -> list[int]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-
 from resources.ids import ulid
 from runs import clock
 from runs.dead.letters import Filter
 from runs.dead.replays import start_replay
 from runs.models import ReplayBatch, Run
 from tests.dead.story import ON_POSTGRES, breaking
-from tests.engine.cluster import SYSTEM, wait_until
+from tests.engine.cluster import PATIENCE, SYSTEM, wait_until
 from tests.outbound.test_keepers import keeper
 
-pytestmark = pytest.mark.db_matrix
 RUNS = 60
 
 
@@ -27,7 +24,7 @@ def test_a_keeper_killed_in_the_middle_of_a_replay_repeats_nothing(database: str
             for n in range(RUNS)
         ]
     )
-    batch = start_replay(actor=SYSTEM, asked=Filter(), mode="replay", reason="mended", rate=6000)
+    batch = start_replay(actor=SYSTEM, asked=Filter(), mode="replay", reason="mended", rate=1200)
     first, second = keeper(database), keeper(database)
 
     def replayed() -> int:
@@ -35,14 +32,14 @@ def test_a_keeper_killed_in_the_middle_of_a_replay_repeats_nothing(database: str
         return batch.done
 
     try:
-        wait_until(lambda: replayed() > 10, 40)
+        wait_until(lambda: replayed() > 10)
         first.kill()
         first.wait()
         assert replayed() < RUNS
-        wait_until(lambda: replayed() == RUNS and batch.status == ReplayBatch.Status.DONE, 40)
+        wait_until(lambda: replayed() == RUNS and batch.status == ReplayBatch.Status.DONE)
     finally:
         first.kill()
         second.terminate()
-    assert second.wait(15) == 0 and batch.failed == 0
+    assert second.wait(PATIENCE) == 0 and batch.failed == 0
     origins = sorted(run.trigger["of"] for run in Run.objects.filter(dead_at=None, status="queued"))
     assert len(origins) == RUNS == len(set(origins))

@@ -35,9 +35,11 @@ from tests.stack import group_members
 
 SYSTEM = Actor.system("test")
 WORKERS = 3
+#: seconds; how long a test waits for what has to come: only a broken program takes it, however slow the machine
+PATIENCE = 200.0
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 12.0) -> Any:
+def wait_until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """The first true value of `what`. Fails the test when it takes longer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -70,8 +72,14 @@ def begin(flow: Flow, **input_: Any) -> str:
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.load(answer)
+
+
+def turn(world: str, **knobs: Any) -> None:
+    """The demo world's knobs, all of them: what is left out is off."""
+    request = urllib.request.Request(f"{world}/knobs", json.dumps(knobs).encode(), method="PUT")
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 class Cluster:
@@ -109,7 +117,7 @@ class Cluster:
                 [sys.executable, "manage.py", "qcluster"], cwd=ROOT, env=self.env, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=leash(os.getpid(), signal.SIGKILL),
             )  # fmt: skip
-        wait_until(lambda: len(self.serving()) >= self.workers and connected_workers() >= self.workers, 30.0)
+        wait_until(lambda: len(self.serving()) >= self.workers and connected_workers() >= self.workers)
 
     def tend(self) -> None:
         """Where the main process has ended: end what is left of its group and start anew."""

@@ -35,8 +35,8 @@ def test_a_keeper_killed_before_and_while_it_hands_over(database: str) -> None:
             _join("early", n)
             _join("late", n)
         with keepers(database, 1) as processes:
-            wait_until(lambda: NoticeDigest.objects.filter(status="sending").count() == 2, 240.0)
-            wait_until(lambda: NoticeDigest.objects.filter(handed=True).exists(), 240.0)
+            wait_until(lambda: NoticeDigest.objects.filter(status="sending").count() == 2)
+            wait_until(lambda: NoticeDigest.objects.filter(handed=True).exists())
             processes[0].kill()
             processes[0].wait()
     assert _status("early") == _status("late") == {"waiting"}
@@ -46,5 +46,5 @@ def test_a_keeper_killed_before_and_while_it_hands_over(database: str) -> None:
             settings = {**get(name).settings, "port": box.port}
             update_connection(actor=Actor.system("tests"), name=name, settings=settings)
         with keepers(database, 1):  # two side by side: tests/families/test_notify_digest.py
-            wait_until(lambda: _status("early") == {"sent"} and _status("late") == {"unknown"}, 240.0)
+            wait_until(lambda: _status("early") == {"sent"} and _status("late") == {"unknown"})
     assert [m["Subject"] for m in box.got] == ["3 messages: Message 0"]

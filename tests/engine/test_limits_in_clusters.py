@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from tests.engine.cluster import (
     get,
     make_connections,
     make_flow,
+    turn,
     wait_until,
 )
 
@@ -61,11 +60,6 @@ def two_clusters(database: str, workers: int = 2) -> Iterator[tuple[Cluster, Clu
         yield one, two
 
 
-def turn(world: str, **knobs: Any) -> None:
-    request = urllib.request.Request(f"{world}/knobs", json.dumps(knobs).encode(), method="PUT")
-    urllib.request.urlopen(request, timeout=5).close()
-
-
 def book() -> Any:
     return ledger.book_of(ConnectionLimit.objects.get().book)
 
@@ -78,14 +72,14 @@ def test_a_bulkhead_of_two_holds_for_two_clusters_and_a_killed_worker_gives_its_
     with two_clusters(database) as clusters:
         runs = [begin(flow, ms=30), begin(flow, ms=30)]
         wait_until(lambda: Work.objects.filter(held_by="connection world: 2 at a time", wake_at=None).exists())
-        wait_until(lambda: ended(runs), 40)
+        wait_until(lambda: ended(runs))
         assert get(f"{world}/load")["status"]["most"] == 2
         runs.append(begin(flow, ms=100))
         wait_until(lambda: get(f"{world}/load")["status"]["now"] == 2)
         cluster, victim = wait_until(lambda: busy(clusters))
         cluster.kill(victim)
         wait_until(lambda: not Permit.objects.filter(owner__contains=f":{victim}:").exists())
-        wait_until(lambda: ended(runs), 40)
+        wait_until(lambda: ended(runs))
     check_runs(runs)
     check_effects(world, 3 * ITEMS)
     assert not Permit.objects.exists()
@@ -112,7 +106,7 @@ def test_a_breaker_opens_for_every_worker_and_closes_when_a_probe_succeeds(world
         refused = RunEvent.objects.filter(type="step.retrying").count()
         # three opened it, two were under way beside the third, and after that one probe each time
         assert refused <= 3 + 2 + book().opened
-        wait_until(lambda: ended([run]), 30)
+        wait_until(lambda: ended([run]))
         assert book().breaker == "closed"
     check_runs([run])
     check_effects(world, ITEMS)

@@ -21,6 +21,7 @@ from runs.actions import cancel_run
 from runs.models import Run, RunEvent, StepRun, Work
 from runs.worker import Worker
 from tests.engine.cluster import (
+    PATIENCE,
     SYSTEM,
     Cluster,
     begin,
@@ -67,7 +68,7 @@ def does(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def run_it(**rest: Any) -> str:
     """A run of one step of that family; a worker has started it."""
-    step = StepPlan(id="a", family="long", config={}, **{"timeout": 20.0, "retry": Retry(initial=0.01), **rest})
+    step = StepPlan(id="a", family="long", config={}, **{"timeout": 2 * PATIENCE, "retry": Retry(initial=0.01), **rest})
     plan = Plan(language=1, flow="long", title="Long", steps=(step,))
     flow = Flow.objects.create(slug="long")
     made = {"plan_json": plan.to_json(), "checksum": plan.checksum, "language": 1}
@@ -118,7 +119,6 @@ def test_what_is_over_is_not_ended_any_more() -> None:
 
 
 # -- progress and checkpoint ---------------------------------------------------------------------------------------
-@pytest.mark.db_matrix
 def test_progress_is_kept_while_the_attempt_runs_with_secrets_masked(database: str, does: Any) -> None:
     seen: list[Any] = []
 
@@ -141,7 +141,6 @@ def test_progress_is_kept_while_the_attempt_runs_with_secrets_masked(database: s
     check_fold(run)
 
 
-@pytest.mark.db_matrix
 def test_a_secret_that_comes_in_pieces_is_never_shown_by_halves(database: str, does: Any) -> None:
     seen: list[str] = []
 
@@ -164,7 +163,6 @@ def test_a_secret_that_comes_in_pieces_is_never_shown_by_halves(database: str, d
     assert seen == ["key: ", "key: •••, done; hunt a fox"]
 
 
-@pytest.mark.db_matrix
 def test_the_next_attempt_gets_the_checkpoint_of_one_that_failed(database: str, does: Any) -> None:
     def resumes(ctx: StepContext) -> Outcome:
         if ctx.previous_checkpoint is None:
@@ -179,7 +177,6 @@ def test_the_next_attempt_gets_the_checkpoint_of_one_that_failed(database: str, 
     check_fold(run)
 
 
-@pytest.mark.db_matrix
 def test_the_checkpoint_of_a_lost_attempt_is_in_the_history(database: str, does: Any) -> None:
     dead = threading.Event()
 
@@ -188,7 +185,7 @@ def test_the_checkpoint_of_a_lost_attempt_is_in_the_history(database: str, does:
             ctx.checkpoint({"page": 3})
             wait_until(lambda: StepRun.objects.get(step="a").live)
             Work.objects.update(wake_at=0, owner="")  # its lease is ended: somebody else takes over
-            dead.wait(5)
+            dead.wait(PATIENCE)
         return Done(ctx.previous_checkpoint)
 
     does(dies)
@@ -205,7 +202,6 @@ def test_the_checkpoint_of_a_lost_attempt_is_in_the_history(database: str, does:
     check_fold(run)
 
 
-@pytest.mark.db_matrix
 def test_a_checkpoint_that_is_too_large_fails_the_step_and_says_so(database: str, does: Any) -> None:
     does(lambda ctx: ctx.checkpoint("x" * 70_000) or Done(1))
     run = work(Worker("w"), run_it())
@@ -213,12 +209,11 @@ def test_a_checkpoint_that_is_too_large_fails_the_step_and_says_so(database: str
 
 
 # -- stall ---------------------------------------------------------------------------------------------------------
-@pytest.mark.db_matrix
 def test_an_attempt_that_reports_nothing_is_stopped_and_tried_again(database: str, does: Any) -> None:
     def stalls_once(ctx: StepContext) -> Outcome:
         if ctx.attempt > 1:
             return Done("moved")
-        ctx.cancelled.wait(10)
+        ctx.cancelled.wait(PATIENCE)
         return Again(StepError("network", "It broke off."))
 
     does(stalls_once)
@@ -230,7 +225,6 @@ def test_an_attempt_that_reports_nothing_is_stopped_and_tried_again(database: st
     check_fold(run)
 
 
-@pytest.mark.db_matrix
 def test_an_attempt_that_reports_does_not_stall_and_one_that_never_does_is_given_a_value(
     database: str, does: Any
 ) -> None:
@@ -244,7 +238,7 @@ def test_an_attempt_that_reports_does_not_stall_and_one_that_never_does_is_given
     run = run_it(stall_after=0.5)
     work(Worker("w"), run)
     assert StepRun.objects.get(step="a").output == "through"
-    does(lambda ctx: Again(StepError("network", str(ctx.cancelled.wait(10)))))
+    does(lambda ctx: Again(StepError("network", str(ctx.cancelled.wait(PATIENCE)))))
     Flow.objects.filter(slug="long").update(slug="other")
     run = run_it(stall_after=0.2, retry=Retry(max_attempts=1), on_stall=Handler("value", value="stalled"))
     assert work(Worker("w"), run).status == "succeeded"
@@ -252,10 +246,9 @@ def test_an_attempt_that_reports_does_not_stall_and_one_that_never_does_is_given
 
 
 # -- being asked to stop -------------------------------------------------------------------------------------------
-@pytest.mark.db_matrix
 def test_a_cancel_reaches_the_attempt_and_the_run_ends_when_it_has(database: str, does: Any) -> None:
     def until_asked(ctx: StepContext) -> Outcome:
-        asked = ctx.cancelled.wait(10)
+        asked = ctx.cancelled.wait(PATIENCE)
         return Again(StepError("network", "It broke off."), acted=False) if asked else Fail(StepError("code", "No."))
 
     does(until_asked)
@@ -273,11 +266,10 @@ def test_a_cancel_reaches_the_attempt_and_the_run_ends_when_it_has(database: str
     check_fold(run)
 
 
-@pytest.mark.db_matrix
 def test_the_steps_deadline_reaches_the_attempt(database: str, does: Any) -> None:
     def until_asked(ctx: StepContext) -> Outcome:
         assert ctx.timeout <= 0.5
-        ctx.cancelled.wait(10)
+        ctx.cancelled.wait(PATIENCE)
         return Again(StepError("network", "It broke off."))
 
     does(until_asked)
@@ -296,24 +288,24 @@ def _asked() -> bool:
 # -- real clusters -------------------------------------------------------------------------------------------------
 SLOW = """
 flow: slow
-defaults: {timeout: 50s}
+defaults: {timeout: 250s}
 input: {type: object, properties: {kind: {type: string}}}
 steps:
   - id: ask
     if: "${{ input.kind == 'http' }}"
-    http: {connection: world, method: POST, path: "/payments?delay_ms=30000", json: {}}
+    http: {connection: world, method: POST, path: "/payments?delay_ms=240000", json: {}}
   - id: compute
     if: "${{ input.kind == 'function' }}"
     function: {code: "n = 0\\nwhile True:\\n    n = n + 1", limits: {time: 30s}}
   - id: late
     if: "${{ input.kind == 'deadline' }}"
     deadline: 1s
-    http: {connection: world, method: POST, path: "/payments?delay_ms=30000", json: {}}
+    http: {connection: world, method: POST, path: "/payments?delay_ms=240000", json: {}}
 """
 
 
 def test_a_cancel_and_a_deadline_reach_running_steps_of_any_cluster(database: str, world_url: str) -> None:
-    """Nothing here takes less than 30 s by itself."""
+    """By itself, the function takes 30 s, the rest longer than is waited for."""
     make_connections(world_url)
     flow = make_flow(SLOW)
     with Cluster(database, workers=2) as _, Cluster(database, workers=2) as _:
@@ -324,7 +316,8 @@ def test_a_cancel_and_a_deadline_reach_running_steps_of_any_cluster(database: st
         began = time.monotonic()
         for run in (http, function):
             cancel_run(actor=SYSTEM, run_id=run, reason="enough")
-        wait_until(lambda: ended([http, function, late]), 15.0)
+        wait_until(lambda: ended([function]), 25.0)
+        wait_until(lambda: ended([http, late]))
         print(f"stopped after {time.monotonic() - began:.2f} s")
     statuses = {run.pk: run.status for run in Run.objects.all()}
     assert statuses == {http: "cancelled", function: "cancelled", late: "failed"}

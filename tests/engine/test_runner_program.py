@@ -141,7 +141,7 @@ def test_a_log_that_is_longer_than_what_is_kept_does_not_end_the_job(
     started()
     text = f"head -c 2000 /dev/zero | tr '\\0' x; while [ ! -e {tmp_path}/on ]; do sleep 0.1; done; echo more"
     with api() as port, Program(port, tmp_path, "--once", *handler(tmp_path, text)) as program:
-        wait_until(lambda: Job.objects.get().log_size >= 1000, 60)
+        wait_until(lambda: Job.objects.get().log_size >= 1000)
         (tmp_path / "on").touch()
         said = program.said()
     assert (program.process.returncode, said[-2]["state"]) == (0, "done"), said
@@ -192,7 +192,7 @@ def test_cancelling_the_run_ends_the_process_and_the_job(database: str, tmp_path
         api() as port,
         Program(port, tmp_path, "--once", *handler(tmp_path, f"echo $$ > {mark}; sleep 300")) as program,
     ):
-        wait_until(lambda: mark.exists() and mark.read_text().strip(), 60)
+        wait_until(lambda: mark.exists() and mark.read_text().strip())
         actions.cancel_run(actor=SYSTEM, run_id=run, reason="no")
         work()
         program.said()
@@ -208,7 +208,7 @@ def test_another_runner_takes_over_what_a_killed_one_held_and_its_process_is_gon
     mark = tmp_path / "pid"
     with api() as port:
         with Program(port, tmp_path, *handler(tmp_path, f"echo $$ > {mark}; sleep 300"), name="one") as program:
-            wait_until(lambda: mark.exists() and mark.read_text().strip(), 60)
+            wait_until(lambda: mark.exists() and mark.read_text().strip())
             program.process.kill()
         wait_until(lambda: not Path(f"/proc/{mark.read_text().strip()}").exists())
         now = clock.now()
@@ -227,7 +227,7 @@ def test_a_result_is_kept_while_orchestra_is_away_and_sigterm_lets_the_job_end(d
     text = f'touch {mark}; while [ ! -e {go} ]; do sleep 0.1; done; echo 5 > "$ORCHESTRA_OUTPUT_FILE"'
     with api() as port:
         program = Program(port, tmp_path, *handler(tmp_path, text))
-        wait_until(mark.exists, 60)
+        wait_until(mark.exists)
     with program:
         program.process.send_signal(signal.SIGTERM)
         go.touch()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,14 +21,8 @@ from resources.grants import grant_role
 from resources.secrets import set_secret
 from runs.actions import cancel_run
 from runs.models import Run, RunEvent, StepRun
-from tests.engine import cluster as clusters
-from tests.engine.cluster import SYSTEM, Cluster, begin, check_fold, ended, holder, make_flow
+from tests.engine.cluster import SYSTEM, Cluster, begin, check_fold, ended, holder, make_flow, wait_until
 from tests.families import sshd
-
-
-def wait_until(what: Callable[[], Any]) -> Any:
-    return clusters.wait_until(what, 40.0)
-
 
 AGENT = """#!/bin/sh
 echo "worked on: $(cat)"
@@ -124,15 +118,16 @@ def test_a_job_outlives_its_killed_worker_but_not_a_run_that_undoes_it(database:
     flow = make_flow(FOLLOW)
     with Cluster(database, workers=2) as cluster:
         run = begin(flow)
-        shown = wait_until(lambda: (row_of(run, "follow") or StepRun()).live)
-        assert shown["tail"] == "worked on: \n" and shown["checkpoint"]["shown"] == [12, 0]
+        # the two are shown when they are there: first one, or both at once
+        wait_until(lambda: shown_of(run).get("tail") == "worked on: \n")
+        wait_until(lambda: shown_of(run).get("checkpoint", {}).get("shown") == [12, 0])
         cluster.kill(wait_until(lambda: holder(run, "follow")))
         wait_until(lambda: attempt_of(run, "follow") == 2)
         (server.home / "go").touch()
         wait_until(lambda: ended([run]))
         (server.home / "go").unlink()
         undone = begin(flow)
-        wait_until(lambda: (row_of(undone, "follow") or StepRun()).live)
+        wait_until(lambda: shown_of(undone))
         cancel_run(actor=SYSTEM, run_id=undone, reason="enough")
         wait_until(lambda: ended([undone]))
     assert StepRun.objects.get(run_id=run, step="follow").output["stdout"] == "worked on: \ndone\n"
@@ -143,6 +138,11 @@ def test_a_job_outlives_its_killed_worker_but_not_a_run_that_undoes_it(database:
     assert {r.pk: r.status for r in Run.objects.all()} == {run: "succeeded", undone: "cancelled"}
     check_fold(run)
     check_fold(undone)
+
+
+def shown_of(run: str) -> Any:
+    """What is shown of the step that follows the job, while it does."""
+    return (row_of(run, "follow") or StepRun()).live or {}
 
 
 def row_of(run: str, step: str) -> StepRun | None:

@@ -379,8 +379,8 @@ def test_a_busy_worker_killed_after_its_watcher_is_followed_at_once(world_url: s
         victim = wait_until(lambda: holder(run, "pay"))
         watcher = cluster.pusher
         cluster.kill(watcher)
-        wait_until(lambda: watcher not in children(cluster.sentinel) and connected_workers() == cluster.workers, 50.0)
+        wait_until(lambda: watcher not in children(cluster.sentinel) and connected_workers() == cluster.workers)
         assert holder(run, "pay") == victim
         cluster.kill(victim)
-        wait_until(lambda: RunEvent.objects.filter(run_id=run, type="step.lost", step="pay").exists(), 100.0)
+        wait_until(lambda: RunEvent.objects.filter(run_id=run, type="step.lost", step="pay").exists())
     check_fold(run)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -236,15 +237,16 @@ def test_a_connection_changed_since_the_action_was_resolved_does_nothing(databas
     assert len(database.names()) == 3
 
 
-KILL: dict[str, Callable[[Database], object]] = {
+#: ends the session that sleeps; something, once it was there
+KILL: dict[str, Callable[[Database], Sequence[object]]] = {
     "postgres": lambda d: d.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE query LIKE '%pg_sleep(20)%' AND pid <> pg_backend_pid()"
+        "WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()"
     ),
     "mysql": lambda d: [
         d.run(f"KILL CONNECTION {row[0]}")
         for row in d.run(
-            "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(20)%' AND id <> connection_id()"
+            "SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP(60)%' AND id <> connection_id()"
         )
     ],
 }
@@ -253,12 +255,17 @@ KILL: dict[str, Callable[[Database], object]] = {
 @pytest.mark.parametrize("kind", ["postgres", "mysql"])
 def test_a_server_that_dies_in_the_middle_has_changed_nothing(request: pytest.FixtureRequest, kind: str) -> None:
     database: Database = request.getfixturevalue(f"{kind}_db")
-    sleep = {"postgres": "pg_sleep(20)::text", "mysql": "SLEEP(20)"}[kind]
-    timer = threading.Timer(0.7, lambda: KILL[kind](database))
-    timer.start()
+    sleep = {"postgres": "pg_sleep(60)::text", "mysql": "SLEEP(60)"}[kind]
+
+    def kill() -> None:
+        while not KILL[kind](database):
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
     config = {"connection": "shop", "statements": ["DELETE FROM orders", f"SELECT {sleep}"], "write": True}
-    failed = attempt("db", config, timeout=15.0)
-    timer.join()
+    failed = attempt("db", config, timeout=50.0)
+    killer.join(50)
     assert isinstance(failed.outcome, Retry)
     assert (error(failed), failed.outcome.acted) == ("network", False)
     assert len(database.names()) == 3

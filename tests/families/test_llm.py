@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -248,13 +247,11 @@ def test_the_runs_budget_ends_it_before_it_asks_again(start: Start) -> None:
 )  # fmt: skip
 def test_what_goes_wrong_has_a_class_and_a_sentence(start: Start, said: Any, cls: str, again: bool) -> None:
     start(said)
-    begun = time.monotonic()
     attempted = ask(known={"timeout": 1.0 if cls == "timeout" else 20.0})
     assert error(attempted) == cls, attempted.stored
     assert isinstance(attempted.outcome, Retry) is again and attempted.stored["message"].endswith(".")
     if isinstance(attempted.outcome, Retry) and cls == "rate_limited":
         assert attempted.outcome.after == 7.0
-    assert time.monotonic() - begun < 15
 
 
 def test_the_model_reads_no_secret_of_a_tool_s_connection(start: Start, connect: Callable[..., str]) -> None:

@@ -127,7 +127,7 @@ def test_the_next_attempt_goes_on_at_the_byte_of_the_one_before(box: Box, key: s
     box()
     go, left, tail = tmp_path / "go", list[Json](), list[str]()
     began = start(["sh", "-c", f"echo first; while [ ! -e '{go}' ]; do sleep 0.05; done; echo last"], key)
-    ended_early = about(began["job"], "collect", follow=True, tail=tail, checkpoint=left.append, timeout=1.0)
+    ended_early = about(began["job"], "collect", follow=True, tail=tail, checkpoint=left.append, timeout=3.0)
     assert isinstance(ended_early.outcome, Retry) and error(ended_early) == "timeout"
     assert "".join(tail) == "first\n" and left[-1]["shown"] == [6, 0]
     go.touch()
@@ -164,10 +164,11 @@ def test_cancel_reaches_the_remote_process_group_and_may_be_repeated(box: Box, k
     assert output(about("run0.nothing.1", "cancel")) == {"job": "run0.nothing.1", "state": "absent"}
 
 
-def test_a_job_that_obeys_is_ended_with_its_own_code(box: Box, key: str) -> None:
+def test_a_job_that_obeys_is_ended_with_its_own_code(box: Box, key: str, tmp_path: Path) -> None:
     box()
-    began = start(["sh", "-c", "trap 'echo bye; exit 9' TERM; while :; do sleep 0.05; done"], key)
-    wait_until(lambda: output(about(began["job"]))["state"] == "running")
+    obeys = tmp_path / "obeys"
+    began = start(["sh", "-c", f"trap 'echo bye; exit 9' TERM; touch '{obeys}'; while :; do sleep 0.05; done"], key)
+    wait_until(obeys.exists)
     assert output(about(began["job"], "cancel"))["exit_code"] == 9
     assert output(about(began["job"], "collect", config={"ok": [9]}))["stdout"] == "bye\n"
 
@@ -212,7 +213,7 @@ def test_the_job_posts_its_end_and_asks_again_where_nobody_takes_it(box: Box, ke
     url = f"http://127.0.0.1:{caller.server_port}/callbacks/it's$(x)"
     config = {"detached": True, "callback": "done"}
     began = output(ran(["sh", "-c", "echo four; exit 7"], config=config, key=key, callback_url=lambda step: url))
-    wait_until(lambda: len(caller.got) == 2, 20)
+    wait_until(lambda: len(caller.got) == 2)
     assert caller.got[1] == {"job": began["job"], "exit_code": 7, "stdout_bytes": 5, "stderr_bytes": 0}
     assert KEY not in began["job"]
 

@@ -35,7 +35,7 @@ time.sleep(600)
 
 class Small(Supervisor):
     def __init__(self, folder: Path, manners: str) -> None:
-        config = Config("127.0.0.1", 1, folder, 1, False, "WARNING", grace_s=2, start_s=30)
+        config = Config("127.0.0.1", 1, folder, 1, False, "WARNING", grace_s=2, start_s=200)
         super().__init__(config, Console())
         self.folder, self.manners = folder, manners
 
@@ -50,8 +50,9 @@ class Small(Supervisor):
         return None
 
     def _missing(self) -> str:
-        started = all((self.folder / f"{name}.starts").exists() for name in ("web", "work"))
-        return "" if started and self.manners != "dies" else "them"
+        started = [self.folder / f"{name}.starts" for name in ("web", "work")]
+        written = all(path.exists() and "\n" in path.read_text() for path in started)
+        return "" if written and self.manners != "dies" else "them"
 
 
 if __name__ == "__main__":

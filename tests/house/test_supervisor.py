@@ -25,7 +25,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 20.0) -> bool:
+def wait_for(what: Callable[[], bool], seconds: float = 200.0) -> bool:
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:
@@ -61,7 +61,7 @@ class Running:
 
     def finish(self) -> str:
         """What it said after the last line that was read."""
-        return self.process.communicate(timeout=30)[0]
+        return self.process.communicate(timeout=200)[0]
 
 
 @pytest.fixture

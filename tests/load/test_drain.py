@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 
@@ -28,7 +27,7 @@ from tests.stack import group_members
 
 FLOW = """
 flow: slow
-defaults: {timeout: 90s, retry: {max_attempts: 1}}
+defaults: {timeout: 270s, retry: {max_attempts: 1}}
 input:
   type: object
   properties: {ms: {type: integer, default: 0}}
@@ -72,21 +71,22 @@ def test_what_must_not_be_repeated_is_never_taken_back_silently() -> None:
     assert game["a"].status == "unknown"
 
 
-def stop(cluster: Cluster, seconds: float = 20.0) -> tuple[int, float]:
-    """SIGTERM to the main process: its exit code, and how long it took."""
-    began = time.monotonic()
+ENDLESS = 240_000  # ms; no step of a stopping cluster is waited for that long
+
+
+def stop(cluster: Cluster, seconds: float = 100.0) -> int:
+    """SIGTERM to the main process: its exit code."""
     cluster.kill(cluster.main, signal.SIGTERM)
-    return cluster.process.wait(seconds), time.monotonic() - began
+    return cluster.process.wait(seconds)
 
 
 def test_a_stopping_cluster_ends_what_is_short_and_hands_back_what_is_long(world_url: str, database: str) -> None:
     make_connections(world_url)
     flow = make_flow(FLOW)
     with Cluster(database, STOP_SECONDS="10") as old:
-        short, long = begin(flow, ms=3000), begin(flow, ms=60_000)
+        short, long = begin(flow, ms=3000), begin(flow, ms=ENDLESS)
         wait_until(lambda: holder(short, "pay") and holder(long, "pay"))
-        code, took = stop(old)
-        assert code == 0 and took < 25 and group_members(old.main) == []
+        assert stop(old) == 0 and group_members(old.main) == []
     [back] = RunEvent.objects.filter(type="step.handed_back")
     assert (back.run_id, back.data["attempt"]) == (long, 1)
     assert not RunEvent.objects.filter(type="step.lost").exists()
@@ -103,11 +103,10 @@ def test_what_must_not_be_repeated_has_until_the_end_and_then_counts_as_lost(wor
     make_connections(world_url)
     flow = make_flow(ONCE)
     with Cluster(database, STOP_SECONDS="4") as old:
-        short, long = begin(flow, ms=1000), begin(flow, ms=60_000)
+        short, long = begin(flow, ms=1000), begin(flow, ms=ENDLESS)
         begun = RunEvent.objects.filter(run_id=short, type="step.started", step="pay")
         wait_until(lambda: holder(long, "pay") and begun.exists())
-        code, took = stop(old)
-        assert code == 0 and took < 14 and group_members(old.main) == []
+        assert stop(old) == 0 and group_members(old.main) == []
     assert Run.objects.get(pk=short).status == "succeeded"
     assert not RunEvent.objects.filter(type="step.handed_back").exists()
     [row] = Work.objects.filter(run_id=long)
@@ -122,6 +121,5 @@ def test_a_cluster_whose_monitor_was_killed_stops_like_any_other(database: str) 
         before = cluster.monitor
         cluster.kill(before)
         wait_until(lambda: cluster.serving() and before not in children(cluster.sentinel))
-        code, _ = stop(cluster, 60)
-        assert code == 0
+        assert stop(cluster) == 0
         wait_until(lambda: group_members(cluster.main) == [])

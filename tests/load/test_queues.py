@@ -166,9 +166,9 @@ def test_at_saturation_the_single_run_and_the_lowest_priority_begin_soon(databas
     low = start(lazy)
     with Cluster(database, workers=2):
         run = start(single)
-        wait_until(lambda: ended([run]), 60)
+        wait_until(lambda: ended([run]))
         left = Run.objects.filter(flow=many, status="queued").count()
-        wait_until(lambda: Run.objects.get(pk=low).started_at, 60)
-        wait_until(lambda: ended(dumped), 60)
+        wait_until(lambda: Run.objects.get(pk=low).started_at)
+        wait_until(lambda: ended(dumped))
     assert left > 0
     check_runs([run, low])

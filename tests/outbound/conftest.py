@@ -86,7 +86,7 @@ def tell(run: Run, type_: str, *, at: float | None = None, **data: Any) -> RunEv
     return RunEvent.objects.create(run=run, seq=run.seq, type=type_, step=step, at=when, actor="ada", data=data)
 
 
-def turn(outbox: Outbox, until: Callable[[], Any] | None = None, seconds: float = 15.0) -> None:
+def turn(outbox: Outbox, until: Callable[[], Any] | None = None, seconds: float = 200.0) -> None:
     """Turns of the duty until `until` holds; by default until nothing is due or under way."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

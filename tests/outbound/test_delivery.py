@@ -186,7 +186,7 @@ def test_what_happens_while_it_is_paused_is_sent_at_resume(
 def test_an_endpoint_that_misbehaves_costs_one_attempt(
     behaviour: str, receiver: Endpoint, subscribe: Subscribe, outbox: Outbox, settings: Any
 ) -> None:
-    settings.OUTBOUND_TIMEOUT_SECONDS = 0.4
+    settings.OUTBOUND_TIMEOUT_SECONDS = 1.5 if behaviour in ("drips", "endless") else 0.4  # it says 200 before that
     over = threading.Event()
 
     def drip(handler: Any) -> None:
@@ -200,7 +200,7 @@ def test_an_endpoint_that_misbehaves_costs_one_attempt(
         handler.connection.close()
 
     def silent(handler: Any) -> None:
-        over.wait(5)
+        over.wait(60)
 
     kinds = {"silent": silent, "drips": drip, "endless": drip, "hangs up": hang_up}
     receiver.answers["/"] = kinds.get(behaviour, status(200))
@@ -234,18 +234,18 @@ def test_an_address_that_came_to_be_private_is_refused_when_it_is_sent_to(
 def test_one_slow_endpoint_delays_no_other(
     receiver: Endpoint, subscribe: Subscribe, outbox: Outbox, settings: Any
 ) -> None:
-    settings.OUTBOUND_TIMEOUT_SECONDS = 20.0
+    settings.OUTBOUND_TIMEOUT_SECONDS = 60.0
     over = threading.Event()
 
     def slow(handler: Any) -> None:
-        over.wait(20)
+        over.wait(60)
         status(200)(handler)
 
     receiver.answers["/slow"] = slow
     subscribe("slow", path="/slow")
     subscribe("quick", path="/quick")
     run = make_run(make_flow(), *["run.started"] * 40)
-    turn(outbox, lambda: len(receiver.ids("/quick")) == 40)
+    turn(outbox, lambda: len(receiver.ids("/quick")) == 40 and len(receiver.ids("/slow")) >= claims.AT_ONCE)
     assert len(receiver.ids("/slow")) == claims.AT_ONCE  # and no more than its share at once
     over.set()
     turn(outbox)

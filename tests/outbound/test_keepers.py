@@ -15,7 +15,7 @@ from django.conf import settings
 
 from orchestra.supervisor.child import leash
 from runs.models import Delivery
-from tests.engine.cluster import wait_until
+from tests.engine.cluster import PATIENCE, wait_until
 from tests.outbound.conftest import make_flow, make_run
 from tests.outbound.receiver import Endpoint, status
 from tests.services import ROOT
@@ -50,15 +50,15 @@ def test_a_keeper_killed_while_it_sends_loses_nothing_and_repeats_only_with_the_
     first, second = keeper(database), keeper(database)
     try:
         run = make_run(flow, *["run.started"] * (EVENTS // 2))
-        wait_until(lambda: len(receiver.received) > 20, 40)
+        wait_until(lambda: len(receiver.received) > 20)
         first.kill()
         first.wait()
         make = make_run(flow, *["run.started"] * (EVENTS // 2))
-        wait_until(lambda: Delivery.objects.filter(status="delivered").count() == EVENTS // 2 * 2, 40)
+        wait_until(lambda: Delivery.objects.filter(status="delivered").count() == EVENTS // 2 * 2)
     finally:
         first.kill()
         second.terminate()
-    assert second.wait(15) == 0
+    assert second.wait(PATIENCE) == 0
     wanted = {f"evt_{one.pk}_{n}" for one in (run, make) for n in range(1, EVENTS // 2 + 1)}
     assert set(receiver.ids()) == wanted
     assert all(got.signed_by(secret) for got in receiver.received)

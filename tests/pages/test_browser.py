@@ -136,8 +136,8 @@ def test_the_browser_reports_a_breach_of_the_policy(visit: Callable[..., Any]) -
     page = visit("/runs")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\" id=\"bad\">x</p>')")
     page.wait_for_function("() => document.getElementById('bad')")
-    page.wait_for_timeout(100)
-    assert any("Content Security Policy" in c for c in page.complaints)
+    while not any("Content Security Policy" in c for c in page.complaints):  # or the test's time is over
+        page.wait_for_timeout(50)
 
 
 def test_approving_asks_for_the_targets_name_and_posts_it(visit: Callable[..., Any], lively: dict[str, Any]) -> None:
@@ -264,8 +264,10 @@ def test_a_burst_of_notices_becomes_few_fetches(visit: Callable[..., Any], livel
     asked: list[str] = []
     page.on("request", lambda r: asked.append(r.url) if f"/runs/{story.run.pk}" in r.url else None)
     page.evaluate("(run) => { for (let n = 0; n < 200; n++) say({topic: `run:${run}`}); }", story.run.pk)
+    while not asked:  # or the test's time is over
+        page.wait_for_timeout(50)
     page.wait_for_timeout(600)
-    assert 1 <= len(asked) <= 2, "one at once and one for what came meanwhile"
+    assert len(asked) <= 2, "one at once and one for what came meanwhile"
 
 
 def test_a_decision_elsewhere_closes_the_open_dialog_and_says_so(
@@ -308,12 +310,12 @@ def test_what_was_missed_while_the_connection_was_cut_is_fetched_and_decisions_w
     subscribed(page)
     approve = page.get_by_role("button", name="Approve…")
     page.evaluate("window.dead = true; sockets.at(-1).close()")
-    page.wait_for_selector("text=Reconnecting", timeout=9000)
+    page.wait_for_selector("text=Reconnecting")
     assert approve.get_attribute("aria-disabled") == "true"
     row.status, row.closed_at = "rejected", time.time()
     row.save(update_fields=["status", "closed_at"])
     page.evaluate("window.dead = false; sockets.at(-1).open()")
-    page.wait_for_selector("#request-live >> text=What it asked for does not happen.", timeout=2000)
+    page.wait_for_selector("#request-live >> text=What it asked for does not happen.")
     assert page.inner_text("[data-live-dot]") == "Live"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -180,10 +179,8 @@ def test_whatever_vault_does_is_said_in_a_sentence(
 
 def test_a_vault_that_is_not_there_is_said(server: FakeVault, settings: Any) -> None:
     settings.VAULT |= {"address": "http://127.0.0.1:9"}
-    began = time.monotonic()
     with pytest.raises(Unreachable, match=r"not reached at http://127\.0\.0\.1:9"):
         vault.read(TOKEN)
-    assert time.monotonic() - began < 10
     settings.VAULT = {"address": ""}
     with pytest.raises(Refused, match="not set up"):
         vault.read(TOKEN)

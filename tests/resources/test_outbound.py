@@ -168,12 +168,11 @@ def test_what_drips_ends_at_the_deadline(open_client: httpx2.Client, head: bytes
     with serve({"/": drip(head, stop)}) as server:
         start = time.monotonic()
         try:
-            with pytest.raises(httpx2.TimeoutException):
+            with pytest.raises(httpx2.TimeoutException):  # without the deadline it drips for ever
                 get(open_client, server.url(), timeout=0.4)
-            spent = time.monotonic() - start
+            assert time.monotonic() - start > 0.3
         finally:
             stop.set()
-    assert 0.3 < spent < 5  # without the deadline it drips for ever; the upper bound only says that it ended
 
 
 def test_a_resolver_that_hangs_ends_at_the_deadline(

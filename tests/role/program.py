@@ -14,7 +14,7 @@ from tests.stack import Stack
 
 Json = Any
 #: seconds for anything to come true; the machine has other work
-PATIENCE = 90.0
+PATIENCE = 200.0
 
 
 @dataclass

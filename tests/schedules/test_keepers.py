@@ -69,9 +69,9 @@ def test_keepers_side_by_side_and_one_of_them_killed_start_each_due_time_once(da
     minute = time.time() // 60 * 60
     prepare(("a", "b"), minute - (TIMES - 1) * 60)
     with keepers(database, 3) as processes:
-        wait_until(lambda: Run.objects.count() >= 5, 240.0)
+        wait_until(lambda: Run.objects.count() >= 5)
         processes[0].kill()
-        wait_until(lambda: not Schedule.objects.filter(due_at__lte=minute).exists(), 240.0)
+        wait_until(lambda: not Schedule.objects.filter(due_at__lte=minute).exists())
     rows = list(ScheduledTime.objects.filter(due_at__lte=minute).values_list("schedule_id", "key", "state", "run_id"))
     assert len(rows) == 4 * TIMES
     assert {state for _, _, state, _ in rows} == {"started"}
@@ -91,9 +91,9 @@ def test_a_keeper_starts_what_is_due_at_its_time_and_not_before(database: str) -
     first, second = Schedule.objects.filter(name="one").order_by("pk")
     with keepers(database, 2):
         Schedule.objects.filter(pk=first.pk).update(due_at=time.time(), wake_at=time.time())
-        wait_until(lambda: Run.objects.exists(), 240.0)  # they are up
+        wait_until(lambda: Run.objects.exists())  # they are up
         due = time.time() + 1.5
         Schedule.objects.filter(pk=second.pk).update(due_at=due, wake_at=due)
-        wait_until(lambda: Run.objects.filter(flow=second.flow_id).exists(), 240.0)
+        wait_until(lambda: Run.objects.filter(flow=second.flow_id).exists())
     run = Run.objects.filter(flow=second.flow_id).earliest("created_at")
     assert run.created_at >= due  # 10 to 30 ms later, were nothing else at work here

@@ -160,7 +160,7 @@ class Stage:
         )
         self.contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(self.stack.url + path)
@@ -192,7 +192,7 @@ class Stage:
             sys.stderr.write(f"[{what}: {listed} ms]\n")
 
 
-def until(ask: Callable[[], Any], complaint: str, seconds: float = 20.0) -> Any:
+def until(ask: Callable[[], Any], complaint: str, seconds: float = 60.0) -> Any:
     """The first answer that is not false; LaggingPage when there is none in time."""
     end = time.monotonic() + seconds
     while not (found := ask()):
