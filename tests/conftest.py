@@ -36,6 +36,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("at_rest", ["open", "sealed"], indirect=True)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Where few are asked for by a mark (`make test`), a file that never names it is not even imported."""
+    mark = {"db_matrix": "mark.db_matrix", "stack and browser": "mark.stack"}.get(config.option.markexpr)
+    if mark is None or collection_path.suffix != ".py":
+        return None
+    return None if mark in collection_path.read_text() else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs on SQLite and PostgreSQL by its own parameter has nothing to gain from `make test-postgres`."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        if item.get_closest_marker("db_matrix") and parameters is not None and "database" in parameters.params:
+            raise pytest.UsageError(f"{item.nodeid} runs on both databases already: leave db_matrix out.")
+
+
 @pytest.fixture
 def at_rest(request: pytest.FixtureRequest, settings: Any) -> None:
     settings.ENCRYPT_PAYLOADS = request.param == "sealed"

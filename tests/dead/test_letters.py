@@ -18,8 +18,6 @@ from tests.dead.story import ON_SQLITE, breaking, dead, operator, start
 from tests.engine.cluster import SYSTEM, check_fold
 from tests.engine.test_store_queue import drain
 
-pytestmark = pytest.mark.db_matrix
-
 
 def ids(asked: Filter = Filter(), actor: object = SYSTEM) -> set[str]:  # noqa: B008  frozen
     return set(dead_letters(actor, asked).values_list("pk", flat=True))  # type: ignore[arg-type]

@@ -25,8 +25,6 @@ from tests.engine.cluster import SYSTEM
 from tests.engine.test_store_queue import drain, in_thread
 from tests.load.test_gates import live
 
-pytestmark = pytest.mark.db_matrix
-
 
 def refused(flow: Flow, **given: Any) -> bool:
     try:

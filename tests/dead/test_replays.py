@@ -22,8 +22,6 @@ from tests.dead.story import ON_SQLITE, breaking, dead, operator
 from tests.engine.cluster import SYSTEM, check_fold
 from tests.engine.test_store_queue import drain, in_thread
 
-pytestmark = pytest.mark.db_matrix
-
 
 def begin(actor: Actor = SYSTEM, mode: str = "retry", rate: int = 0, **asked: Any) -> ReplayBatch:
     return replays.start_replay(actor=actor, asked=Filter(**asked), mode=mode, reason="mended", rate=rate)

@@ -20,7 +20,6 @@ from tests.engine.test_families_in_runs import PAYMENT, decide
 from tests.engine.test_permits import FLOW, URL, Hand
 from tests.engine.test_store_queue import drain
 
-pytestmark = pytest.mark.db_matrix
 CALLED = FLOW.replace("connection: ci", "connection: called")
 SEND = """
 flow: sending

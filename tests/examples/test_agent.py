@@ -13,7 +13,6 @@ from resources import artifacts
 from tests.examples.outside import Outside
 from tests.examples.play import Person, carry_on, output, release, statuses
 
-pytestmark = pytest.mark.db_matrix
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 WORKS = 'echo "worked on: $(cat)"\necho once >> begun\n'
 STUCK = WORKS + "sleep 600\n"

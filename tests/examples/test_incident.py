@@ -22,7 +22,6 @@ from tests.engine.cluster import SYSTEM
 from tests.examples.play import Person, carry_on, release, statuses
 from tests.families.models import Provider, Refuse, Say, provider
 
-pytestmark = pytest.mark.db_matrix
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 KEY = "whsec_" + base64.b64encode(b"the key that both sides know").decode()
 SAID = Say(json.dumps({"summary": "The pool is used up.", "suggestion": "drain"}))

@@ -11,7 +11,6 @@ from tests.examples.play import Person, carry_on, output, release, statuses
 from tests.families import databases
 from tests.families.databases import Database
 
-pytestmark = pytest.mark.db_matrix
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 ROWS = """
 INSERT INTO orders SELECT n, 'customer ' || n, CASE n % 4 WHEN 0 THEN 'open' ELSE 'closed' END,

@@ -22,7 +22,6 @@ from tests.families.databases import Database
 from tests.families.mailserver import Box, serving
 from tests.families.test_notify import mail_connection
 
-pytestmark = pytest.mark.db_matrix
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 

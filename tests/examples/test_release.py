@@ -11,7 +11,6 @@ import pytest
 from tests.examples.outside import Outside
 from tests.examples.play import Person, carry_on, release, statuses
 
-pytestmark = pytest.mark.db_matrix
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 #: `deploy` notes what it did once for each key; `rollback` can be told for what never was
 DEPLOY = (

@@ -33,7 +33,6 @@ def full(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.db_matrix
 def test_a_disk_with_room_is_ready(database: str, client: Client) -> None:
     assert ready(client) == (200, "ok")
 

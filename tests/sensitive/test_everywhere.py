@@ -38,7 +38,6 @@ from tests.engine.conftest import database
 from tests.engine.test_store_queue import drain
 
 __all__ = ["database"]
-pytestmark = pytest.mark.db_matrix
 CARD, PIN, SALARY, TOKEN, WORD, LONG = "4111222233334444", 77, 918273, "tok-zebra-quartz", "marmalade", "w" * 70_000
 KEY: Final = "key-orchid-lantern"
 SECRETS: Final = (CARD, str(SALARY), TOKEN, WORD, KEY, LONG[:500])
