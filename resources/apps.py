@@ -8,8 +8,9 @@ class ResourcesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from resources import connections, secret_versions, usage, warnings  # models exist from here on
+        from resources import connections, oauth_kept, secret_versions, usage, warnings  # models exist from here on
 
         usage.register("secret", connections.using_secret)
         secret_versions.register_columns()
+        oauth_kept.register_columns()
         warnings.register_checks()

@@ -405,12 +405,14 @@ class AuditHead(models.Model):
         return f"{self.seq} {self.hash}"
 
 
-# the tables of notices and of links to upload to belong to this app; down here, since nothing above needs them
+# tables of this app that stand beside their use; down here, since nothing above needs them
 from resources.notices.models import Notice, NoticeDelivery, NoticeDigest, NoticeMute  # noqa: E402
+from resources.oauth_kept import AccessToken  # noqa: E402
 from resources.people.models import Session  # noqa: E402
 from resources.receiving.models import UploadLink  # noqa: E402
 
 __all__ = [
+    "AccessToken",
     "ApiToken",
     "Artifact",
     "AuditEntry",

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import httpx2
 
-from resources import secrets
+from resources import oauth_kept, secrets
 from resources.connection_settings import OAuth2Auth
 from resources.connections import ConnectionRef
 from resources.errors import OrchestraError
@@ -122,8 +122,9 @@ def _ask(ref: ConnectionRef, auth: OAuth2Auth, timeout: float, stop: Stop | None
         raise _failed(f"{_host(auth)} was not reached: {why}", again=True) from error
     except OrchestraError as error:
         raise _failed(masker.text(error.message), again=False, hint=error.hint) from error
-    value, life = _read(answer, auth, masker)
-    return Held(ref, value, start + life, (value, secret, *pair))
+    value, expires_in = _read(answer, auth, masker)
+    oauth_kept.note(ref.id, value, expires_in)
+    return Held(ref, value, start + usable_for(expires_in), (value, secret, *pair))
 
 
 def _request(auth: OAuth2Auth, secret: str) -> tuple[httpx2.Request, tuple[str, ...]]:
@@ -146,8 +147,8 @@ def _request(auth: OAuth2Auth, secret: str) -> tuple[httpx2.Request, tuple[str, 
     return httpx2.Request("POST", auth.token_url, headers=headers, content=content), hidden
 
 
-def _read(answer: Fetched, auth: OAuth2Auth, masker: Masker) -> tuple[str, float]:
-    """(token, seconds for which it may be used). Raises TokenFailed."""
+def _read(answer: Fetched, auth: OAuth2Auth, masker: Masker) -> tuple[str, Any]:
+    """(token, seconds for which it is good, if the other side says it well). Raises TokenFailed."""
     found = _json(answer.body)
     if answer.status != 200:
         raise _refused(answer.status, found, auth, masker)
@@ -157,7 +158,7 @@ def _read(answer: Fetched, auth: OAuth2Auth, masker: Masker) -> tuple[str, float
     kind = found.get("token_type", "bearer")
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise _failed(f"{_host(auth)} gave a token that is not of type bearer", again=False)
-    return value, usable_for(found.get("expires_in"))
+    return value, found.get("expires_in")
 
 
 def usable_for(expires_in: Any) -> float:

@@ -64,6 +64,7 @@ RIGHTS: Final[dict[str, Rights]] = {
     "resources.Secret": Rights(select=("id", "name", "source", "locator", "ciphertext", "key_id")),
     "resources.SecretVersion": NOTHING,
     "resources.Connection": READ,
+    "resources.AccessToken": Rights(select=True, insert=True, delete=True),  # noted before they are sent
     "resources.ConnectionHealth": changing("used_at", "failed_at", "failure"),
     "resources.ConnectionLimit": changing("book", delete=True),
     "resources.Permit": ALL,

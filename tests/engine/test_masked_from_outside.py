@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -13,7 +15,7 @@ from django.urls import reverse
 
 from flows.definition.bindings import Place
 from flows.models import Flow
-from resources import artifacts, secrets
+from resources import artifacts, oauth_kept, secrets
 from resources.backends.errors import Unreachable
 from resources.masking import MASK
 from resources.models import Artifact, Connection
@@ -165,3 +167,26 @@ def test_a_flow_that_knows_no_secret_reads_none(database: str, django_assert_num
     with django_assert_num_queries(0):
         masker = masks.of_plan(plan, Place("plain"))
     assert masker.tree(VALUE) == VALUE
+
+
+def test_a_token_that_the_peer_gave_is_masked_wherever_it_comes_back_until_it_has_expired(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = flow_of()
+    peer = Connection.objects.get(name="peer")
+    auth = {"type": "oauth2", "token_url": "https://peer.example/token", "client_id": "me", "secret": "peer-key"}
+    Connection.objects.update(settings={**peer.settings, "auth": auth})
+    token = "a/token+of=the.peer-0815"
+    oauth_kept.note(peer.pk, token, 600)  # by a worker, before it sends it
+    echoed = {"as": token, "base64": base64.b64encode(f"x{token}".encode()).decode(), "url": quote(token, safe="")}
+    run = begin(flow)
+    drain(Worker("w"))
+    assert call(run, {**echoed, "json": json.dumps({"t": token})}).status_code == 202
+    drain(Worker("w"))
+    row = Run.objects.get(pk=run)
+    assert row.status == "succeeded" and row.output["got"]["as"] == MASK
+    assert not any(form in kept(run) for form in echoed.values()), row.output
+    assert masks.of_run(run).text(token) == MASK
+    late = time.time() + 600 + 61
+    monkeypatch.setattr(oauth_kept.time, "time", lambda: late)
+    assert masks.of_run(run).text(token) == token

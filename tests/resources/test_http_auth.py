@@ -14,22 +14,25 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import httpx2
 import pytest
+from django.core.management import call_command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources import connections, http_client, oauth, probe, secrets
+from resources import connections, http_client, oauth, oauth_kept, probe, secrets
 from resources.access import Actor
 from resources.connection_settings import HmacAuth
 from resources.connections import ConnectionRef
 from resources.errors import BadInput
 from resources.http_auth import authorise, exchange, signature
 from resources.masking import Masker
+from resources.models import AccessToken
 from tests.resources.server import plain, serve
 
 SECRET = "client-s3cret/with+odd chars"
@@ -126,6 +129,46 @@ def test_the_client_shows_itself_in_a_header_or_in_the_body(admin: Actor, style:
         assert shown == "me:client-s3cret%2Fwith%2Bodd%20chars" and "client_secret" not in form
 
 
+def test_a_token_is_known_sealed_before_it_is_sent_until_it_has_expired(admin: Actor, site: Any) -> None:
+    ref = make(admin, site[1])
+    assert call(ref) == 200
+    assert oauth_kept.in_use([ref.id]) == ["token-1"]
+    assert oauth_kept.in_use([ref.id + 1]) == []
+    row = AccessToken.objects.get()
+    assert b"token-1" not in bytes(row.value)
+    assert 3600 < row.until - time.time() <= 3600 + 60
+    AccessToken.objects.update(until=time.time() - 1)
+    assert oauth_kept.in_use([ref.id]) == []
+    oauth_kept.note(ref.id, "token-2", 60)
+    assert AccessToken.objects.count() == 1, "what has expired is not kept"
+
+
+def test_of_one_connection_only_the_newest_tokens_are_kept_and_all_go_with_it(admin: Actor, site: Any) -> None:
+    ref = make(admin, site[1])
+    for n in range(oauth_kept.MOST + 2):
+        oauth_kept.note(ref.id, f"token-{n}", None)
+    assert sorted(oauth_kept.in_use([ref.id])) == sorted(f"token-{n}" for n in range(2, oauth_kept.MOST + 2))
+    connections.delete_connection(actor=admin, name="api")
+    assert AccessToken.objects.count() == 0
+
+
+def test_tokens_are_sealed_anew_with_everything_else(admin: Actor, site: Any, settings: Any) -> None:
+    ref = make(admin, site[1])
+    oauth_kept.note(ref.id, "token-1", 60)
+    settings.ENCRYPTION_KEYS = {"newest": base64.b64encode(b"k" * 32).decode(), **settings.ENCRYPTION_KEYS}
+    call_command("rotate_keys", stdout=StringIO())
+    assert AccessToken.objects.get().key_id == "newest"
+    assert oauth_kept.in_use([ref.id]) == ["token-1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [(600, 660), ("600", 660), (None, 86_460), (True, 86_460), ("soon", 86_460), (-1, 86_460), (1e300, 2_592_060)],
+)
+def test_how_long_a_token_is_known(said: Any, seconds: float) -> None:
+    assert oauth_kept.known_for(said) == seconds
+
+
 def test_a_token_the_api_refuses_is_renewed_once(admin: Actor, site: Any) -> None:
     tokens, server = site
     ref = make(admin, server)
@@ -146,6 +189,7 @@ def test_threads_that_need_a_token_at_once_share_one_request(admin: Actor, site:
     value = secrets.reveal("client")
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as pool:
         patch.setattr(secrets, "reveal", lambda name: value)  # threads see no uncommitted rows
+        patch.setattr(oauth_kept, "note", lambda *_: None)
         start = threading.Barrier(8)
 
         def one() -> str:
