@@ -36,6 +36,11 @@ BACKENDS: Final[Mapping[str, Backend]] = {
 }
 
 
+def forget() -> None:
+    """What this process remembers of values and of signing in: the next read asks again."""
+    vault.forget()
+
+
 def parse(source: str, locator: Mapping[str, Any]) -> dict[str, Any]:
     """The locator as it is kept. Raises BadInput with `details` [{path, message}]."""
     if source not in BACKENDS:

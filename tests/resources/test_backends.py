@@ -15,6 +15,7 @@ from resources.backends.errors import Refused, Unreachable
 from resources.backends.locators import EnvLocator, VaultLocator
 from resources.errors import BadInput, NotAllowed
 from resources.models import AuditEntry, Secret
+from resources.secret_trials import try_secret
 from tests.resources.vault import FakeVault, fake_vault
 
 pytestmark = pytest.mark.db_matrix
@@ -255,3 +256,16 @@ def test_only_admins_point(server: FakeVault, author: Actor) -> None:
     with pytest.raises(NotAllowed):
         secrets.point_secret(actor=author, name="s", source="vault", locator=TOKEN.model_dump())
     assert server.reads == 0
+
+
+def test_trying_a_secret_asks_vault_anew_and_says_what_is_wrong(server: FakeVault, settings: Any, admin: Actor) -> None:
+    settings.VAULT |= {"cache_seconds": 300.0}
+    place = {"path": "ci/deploy", "field": "token"}
+    secrets.point_secret(actor=admin, name="deploy", source="vault", locator=place)
+    found = try_secret(actor=admin, name="deploy")
+    assert (found.ok, server.reads) == (True, 2)
+    assert found.message.startswith("It can be read: Vault gave it in ")
+    server.sealed = True
+    refused = try_secret(actor=admin, name="deploy")
+    assert (refused.ok, refused.message) == (False, "Vault is sealed. Somebody has to unseal it.")
+    assert VALUE not in found.message
