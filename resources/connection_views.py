@@ -18,6 +18,7 @@ from resources.kindform import KindForm
 from resources.kinds import KINDS
 from resources.limits import overview
 from resources.models import Role
+from resources.secret_forms import QuickForm
 from resources.views import admin, form_page, named, tried, viewer
 
 
@@ -51,7 +52,7 @@ def connection_new(request: HttpRequest, kind: str) -> HttpResponse:
     ):
         messages.success(request, f"{form.cleaned_data['name']} added.")
         return redirect("connection-edit", form.cleaned_data["name"])
-    return form_page(request, "resources/connection.html", form, kind=KINDS[kind])
+    return form_page(request, "resources/connection.html", form, kind=KINDS[kind], quick=_quick(form))
 
 
 @login_required
@@ -67,7 +68,16 @@ def connection_edit(request: HttpRequest, name: str) -> HttpResponse:
         return redirect("connection-edit", name)
     now = overview.of_connection(name, time.time(), rows=True)
     context = {"connection": ref, "kind": KINDS[ref.kind], "limits": now, **past.about(ref.id, name)}
-    return form_page(request, "resources/connection.html", form, **context)
+    return form_page(request, "resources/connection.html", form, quick=_quick(form), **context)
+
+
+def _quick(form: KindForm) -> QuickForm | None:
+    """For a secret that is not there yet; None where nothing is secret."""
+    if not any(spot.shape == "secret" for spot in form.spots):
+        return None
+    quick = QuickForm()
+    quick.mark()
+    return quick
 
 
 @login_required

@@ -18,6 +18,7 @@ from resources.kindfields import Spot, flat, nested, spots
 from resources.kinds import KINDS
 
 MAX_TEXT: Final = 20_000
+_SECRET: Final = {"class": "input", "data-secret": ""}  # beside it, a secret can be added
 
 
 class LinesField(forms.CharField):
@@ -155,7 +156,8 @@ def _made(spot: Spot, secret_names: list[str], common: dict[str, Any]) -> forms.
         case "choice":
             return forms.ChoiceField(choices=spot.choices, widget=select, **common)
         case "secret":
-            return forms.ChoiceField(choices=[("", "None"), *((n, n) for n in secret_names)], widget=select, **common)
+            names = [("", "None"), *((n, n) for n in secret_names)]
+            return forms.ChoiceField(choices=names, widget=forms.Select(attrs=_SECRET), **common)
         case "area":
             return forms.CharField(max_length=MAX_TEXT, widget=mono_lines("6"), strip=False, **common)
         case "lines":

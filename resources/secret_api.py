@@ -9,7 +9,7 @@ from django.utils import timezone
 from ninja import Field, Router, Schema, Status
 from ninja.params.functions import Query
 
-from resources import backends, secret_versions, secrets, usage, warnings
+from resources import backends, secret_trials, secret_versions, secrets, usage, warnings
 from resources.access import Actor, can, require, require_some_role
 from resources.api import Input, Text, actor_of, declared, iso
 from resources.errors import BadInput
@@ -78,6 +78,11 @@ class SecretWhole(SecretOut):
     versions: list[VersionOut] = Field(description="The newest first; for admins.")
 
 
+class SecretTestedOut(Schema):
+    ok: bool
+    message: str = Field(description="What was found, and if it cannot be read, what to look at. Never the value.")
+
+
 class SecretsOut(Schema):
     items: list[SecretOut]
     next_cursor: str | None
@@ -142,6 +147,13 @@ def put_reminder(request: HttpRequest, name: Text, body: ReminderIn) -> dict[str
     """How old its value may become before admins are reminded. Admins."""
     actor = actor_of(request)
     return _whole(secrets.set_reminder(actor=actor, name=name, days=body.rotate_days), actor)
+
+
+@router.post("/secrets/{name}/test", response=declared((200, SecretTestedOut)))
+def test_secret(request: HttpRequest, name: Text) -> dict[str, Json]:
+    """Can its value be read now, where it is kept? Admins."""
+    tested = secret_trials.try_secret(actor=actor_of(request), name=name)
+    return {"ok": tested.ok, "message": tested.message}
 
 
 @router.post("/secrets/{name}/versions/{version}/revoke", response=declared((200, SecretWhole), errors=(409,)))

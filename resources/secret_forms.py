@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 
-from resources import secrets
+from resources import backends, secrets
 from resources.forms import Inline, mono
 from resources.secret_age import LONGEST
 
@@ -15,6 +15,7 @@ _OVERLAPS = (
     ("0", "is not accepted any more"), ("3600", "is accepted for an hour"), ("86400", "is accepted for a day"),
     ("604800", "is accepted for a week"), ("2592000", "is accepted for 30 days"),
 )  # fmt: skip
+_ELSEWHERE = (("vault", "HashiCorp Vault"), ("env", "The environment"))
 _UNSEEN = {"class": "input input--mono input--unseen", "rows": "1", "autocomplete": "off", "spellcheck": "false"}
 
 
@@ -61,7 +62,7 @@ class SecretForm(Named):
 
 class ElsewhereForm(Named):
     source = forms.ChoiceField(
-        label="Kept in", choices=(("vault", "HashiCorp Vault"), ("env", "The environment")),
+        label="Kept in", choices=_ELSEWHERE,
         widget=forms.Select(attrs={"class": "input"}),
     )  # fmt: skip
     mount = forms.CharField(
@@ -80,6 +81,23 @@ class ElsewhereForm(Named):
             return {"variable": data["variable"]}
         given = {key: data[key] for key in ("mount", "field") if data[key]}
         return {**given, "path": data["path"], "version": data["version"]}
+
+
+class QuickForm(ElsewhereForm):
+    """A new secret from beside a field that names one: kept here or elsewhere. Its fields' ids are its own."""
+
+    value = forms.CharField(
+        max_length=secrets.MAX_BYTES, required=False, widget=Unseen(attrs=_UNSEEN),
+        help_text="Write-only. Once saved, nobody can read it here, including you.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, auto_id="new-secret-%s", **kwargs)
+        source = cast(forms.ChoiceField, self.fields["source"])
+        source.choices = [(backends.STORED, "Orchestra, encrypted"), *_ELSEWHERE]
+        source.initial = backends.STORED
+
+    clean_value = SecretForm.clean_value
 
 
 class ReminderForm(Inline):

@@ -7,18 +7,18 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from resources import backends, secret_versions, secrets, usage
+from resources import backends, secret_trials, secret_versions, secrets, usage
 from resources.access import Actor, can
 from resources.errors import OrchestraError
 from resources.models import Role, Secret
 from resources.secret_age import age_of
-from resources.secret_forms import ElsewhereForm, ReminderForm, SecretForm
+from resources.secret_forms import ElsewhereForm, QuickForm, ReminderForm, SecretForm
 from resources.views import admin, form_page, named, tried, viewer
 
 
@@ -46,6 +46,27 @@ def secret_new(request: HttpRequest) -> HttpResponse:
         messages.success(request, f"{form.cleaned_data['name']} saved.")
         return redirect("secrets")
     return form_page(request, "resources/secret.html", form)
+
+
+@sensitive_post_parameters("value")
+@login_required
+@require_POST
+def secret_quick(request: HttpRequest) -> HttpResponse:
+    """A new secret from beside a field that names one: 201 with its name, or 422 with the form and what is wrong."""
+    actor, form = admin(request), QuickForm(request.POST)
+
+    def save() -> Secret:
+        data = form.cleaned_data
+        if data["source"] == backends.STORED:
+            return secrets.set_secret(actor=actor, name=data["name"], value=data["value"], new=True)
+        return secrets.point_secret(
+            actor=actor, name=data["name"], source=data["source"], locator=form.locator(), new=True
+        )
+
+    if tried(form, save):
+        return JsonResponse({"name": form.cleaned_data["name"]}, status=201)
+    form.mark()
+    return render(request, "resources/_secret_quick.html", {"form": form}, status=422)
 
 
 @sensitive_post_parameters("value")
@@ -100,6 +121,14 @@ def secret_reminder(request: HttpRequest, name: str) -> HttpResponse:
     form.mark()
     context = {**_about(secret), "form": SecretForm(fixed=name), "reminder": form, "section": "connections"}
     return render(request, "resources/secret.html", context, status=422)
+
+
+@login_required
+@require_POST
+def secret_test(request: HttpRequest, name: str) -> HttpResponse:
+    result = secret_trials.try_secret(actor=Actor.of(request), name=name)
+    (messages.success if result.ok else messages.error)(request, result.message)
+    return redirect("secret-edit", name)
 
 
 @login_required

@@ -4,6 +4,7 @@ import "./keys.js";
 import "./run.js";
 import "./approval.js";
 import "./forms.js";
+import "./secrets.js";
 import { start } from "./live.js";
 
 document.documentElement.dataset.js = "on";

@@ -2,7 +2,7 @@
 // matter is hidden, not emptied: the server takes what belongs to the choice. Without scripts every field is there.
 import { $$ } from "./dom.js";
 
-function choose(form) {
+export function choose(form) {
   $$("[data-when]", form).forEach((part) => {
     const chosen = form.elements[part.dataset.when]?.value;
     part.hidden = !part.dataset.is.split(" ").includes(chosen);

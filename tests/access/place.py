@@ -286,6 +286,7 @@ def pages(place: Place) -> Mapping[str, dict[str, Any]]:
         "POST /connections/<name>/limits": {"per": "second", "on_open": "queue"},
         "POST /secrets/new": {"name": "more", "value": "a-long-value"},
         "POST /secrets/new/elsewhere": {"name": "more", **vault},
+        "POST /secrets/new/quick": {"name": "more", "source": "stored", "value": "a-long-value"},
         "POST /secrets/<name>/edit": {"value": "a-long-value"},
         "POST /secrets/<name>/elsewhere": vault,
         "POST /secrets/<name>/reminder": {"rotate_days": "30"},

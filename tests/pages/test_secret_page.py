@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from resources import secret_versions, secrets
+from resources import connections, secret_versions, secrets
 from resources.access import Actor
 from resources.models import Secret
 from tests.pages import seed
@@ -93,4 +93,35 @@ def test_a_pasted_key_keeps_its_lines_and_is_not_seen(visit: Callable[..., Any],
     page.get_by_text("ssh-key saved.").wait_for()
     assert secrets.reveal("ssh-key") == KEY.strip()
     assert secrets.get("ssh-key").last4 == ""
+    assert page.complaints == []
+
+
+def test_a_secret_is_added_beside_its_field_and_the_form_keeps_what_was_typed(
+    visit: Callable[..., Any], root: str
+) -> None:
+    secrets.set_secret(actor=ADMIN, name="zulu", value="hidden-value-zulu")
+    page = visit("/connections/new/http", name=root)
+    page.get_by_role("textbox", name="Name", exact=True).fill("pager")
+    page.locator("[name=base_url]").fill("https://pager.example.org")
+    page.locator("[name=auth-type]").select_option("bearer")
+    page.get_by_role("link", name="Add a secret for Secret").click()
+    dialog = page.get_by_role("dialog", name="Add a secret")
+    assert axe(page) == []
+    if folder := os.environ.get("SHOTS"):
+        page.screenshot(path=f"{folder}/add-secret.png")
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("bad name")
+    dialog.get_by_role("textbox", name="Value").fill("hidden-value-0001")
+    dialog.get_by_role("button", name="Add the secret").click()
+    dialog.get_by_text("Use letters, digits").wait_for()
+    page.complaints = [c for c in page.complaints if "422" not in c]
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("pager-token")
+    dialog.get_by_role("button", name="Add the secret").click()
+    dialog.wait_for(state="hidden")
+    assert secrets.reveal("pager-token") == "hidden-value-0001"
+    chosen = page.locator("select[data-secret]:focus")
+    assert chosen.input_value() == "pager-token"
+    assert chosen.locator("option").all_text_contents() == ["None", "pager-token", "zulu"]
+    page.get_by_role("button", name="Add the connection").click()
+    page.get_by_text("pager added.").wait_for()
+    assert connections.resolve("pager").settings.model_dump()["auth"]["secret"] == "pager-token"
     assert page.complaints == []

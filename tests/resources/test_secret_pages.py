@@ -145,3 +145,51 @@ def test_the_page_of_a_secret_leads_to_the_connections_that_use_it(admin: Actor,
     settings = {"base_url": "https://shop.example", "auth": auth}
     connections.create_connection(actor=admin, name="shop", kind="http", settings=settings)
     assert '<a href="/connections/shop/edit">connection shop</a>' in text(browser(admin).get(PAGE))
+
+
+def test_a_secret_is_added_from_beside_a_field_or_the_form_comes_back_without_its_value(
+    admin: Actor, author: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = browser(admin)
+    given = {"name": "pager", "source": "stored", "value": "hidden-value-1234"}
+    answer = client.post("/secrets/new/quick", given)
+    assert (answer.status_code, answer.json()) == (201, {"name": "pager"})
+    assert secrets.reveal("pager") == "hidden-value-1234"
+    again = client.post("/secrets/new/quick", given)
+    assert again.status_code == 422
+    assert "There is a secret pager already." in text(again)
+    assert "hidden-value" not in text(again)
+    assert client.post("/secrets/new/quick", {**given, "name": "empty", "value": ""}).status_code == 422
+    monkeypatch.setenv("ORCHESTRA_SECRET_A", "value-in-env")
+    there = {"name": "there", "source": "env", "variable": "ORCHESTRA_SECRET_A"}
+    assert client.post("/secrets/new/quick", there).status_code == 201
+    assert secrets.reveal("there") == "value-in-env"
+    assert browser(author).post("/secrets/new/quick", {**given, "name": "mine"}).status_code == 403
+    assert {s.name for s in secrets.list_secrets()} == {"pager", "there"}
+
+
+def test_only_forms_with_something_secret_offer_to_add_a_secret(admin: Actor) -> None:
+    client = browser(admin)
+    assert 'id="new-secret"' in text(client.get("/connections/new/http"))
+    assert 'id="new-secret"' not in text(client.get("/connections/new/sqlite"))
+
+
+def test_trying_a_secret_says_whether_it_can_be_read_and_never_what_it_is(
+    admin: Actor, author: Actor, token: Secret, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    client = browser(admin)
+    assert "It can be read: the key ring opens it." in text(client.post("/secrets/token/test", follow=True))
+    monkeypatch.setenv("ORCHESTRA_SECRET_A", "value-in-env")
+    secrets.point_secret(actor=admin, name="there", source="env", locator={"variable": "ORCHESTRA_SECRET_A"})
+    assert "from the environment" in text(client.post("/secrets/there/test", follow=True))
+    monkeypatch.delenv("ORCHESTRA_SECRET_A")
+    assert "The environment has no ORCHESTRA_SECRET_A." in text(client.post("/secrets/there/test", follow=True))
+    settings.ENCRYPTION_KEYS = {"other": "A" * 43 + "="}
+    assert "is not in the key ring" in text(client.post("/secrets/token/test", follow=True))
+    entries = AuditEntry.objects.filter(action="secret.tested").order_by("seq")
+    assert [(e.object_id, e.data["ok"]) for e in entries] == [
+        ("token", True), ("there", True), ("there", False), ("token", False)
+    ]  # fmt: skip
+    assert "hidden-" not in str([e.data for e in entries])
+    assert browser(author).post("/secrets/token/test").status_code == 403
+    assert client.get("/secrets/token/test").status_code == 405
