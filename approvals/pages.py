@@ -14,6 +14,7 @@ from markdown_it import MarkdownIt
 from approvals import formfields, forms, veiled
 from approvals.difference import difference, payload_of
 from approvals.inbox import OPEN, Entry, entry_of, inbox_of, visible
+from approvals.longtexts import texts_of
 from approvals.models import ApprovalRequest
 from approvals.policy import closed
 from approvals.veiled import show, veil_of
@@ -131,7 +132,7 @@ def request_page(actor: Actor, request: ApprovalRequest, *, now: float | None = 
 
 
 def effect_of(actions: Any, digest: str) -> dict[str, Any]:
-    """What will happen: a sentence an action, the connections it goes through, the exact payload."""
+    """What will happen: a sentence an action, its longer texts, the connections it goes through, the exact payload."""
     connections = {a["connection"]["name"]: a["connection"] for a in actions if a.get("connection")}
     return {
         "actions": [
@@ -141,6 +142,7 @@ def effect_of(actions: Any, digest: str) -> dict[str, Any]:
                 "step": a.get("step"),
                 "item": a.get("item"),
                 "family": a.get("family"),
+                "texts": texts_of(a),
             }
             for a in actions
         ],

@@ -188,5 +188,5 @@ def test_a_token_that_the_peer_gave_is_masked_wherever_it_comes_back_until_it_ha
     assert not any(form in kept(run) for form in echoed.values()), row.output
     assert masks.of_run(run).text(token) == MASK
     late = time.time() + 600 + 61
-    monkeypatch.setattr(oauth_kept.time, "time", lambda: late)
+    monkeypatch.setattr("resources.oauth_kept.time.time", lambda: late)
     assert masks.of_run(run).text(token) == token

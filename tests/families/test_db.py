@@ -242,3 +242,14 @@ def test_describes_itself_with_its_values(sqlite_db: Database) -> None:
         "Changes data with DELETE FROM orders WHERE id IN :ids where ids = [2, 3] on the connection shop; "
         "exactly 2 rows or nothing"
     )
+
+
+def test_long_statements_are_named_in_the_sentence_and_not_poured_into_it(sqlite_db: Database) -> None:
+    delete = "DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE status = 'closed' AND total > 100)"
+    config = {"connection": "shop", "statements": [delete, delete.replace("orders", "lines")], "write": True}
+    said = family("db").describe(resolve("db", config))
+    assert said == (
+        "Changes data with DELETE FROM orders WHERE id IN (SELECT id FROM…; "
+        "DELETE FROM lines WHERE id IN (SELECT id FROM l… "
+        "on the connection shop"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from approvals import views
 from resources.errors import BadInput, Conflict, NotAllowed
@@ -121,3 +122,17 @@ def test_a_request_decided_elsewhere_says_by_whom_and_blocks_its_buttons(
 def test_get_never_decides(sign_in: SignIn, place: dict[str, Any], decided: list[dict[str, Any]]) -> None:
     assert sign_in("ana").get(f"/approvals/{place['main'].pk}/decide?verdict=approve").status_code == 405
     assert decided == []
+
+
+def test_another_answer_changes_what_the_confirmation_says_will_happen_too(
+    sign_in: SignIn, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "DELETE FROM orders\nWHERE id < 3"
+    action = {"step": "act", "family": "db", "sentence": "Drains shop", "config": {"statements": [text]}}
+    monkeypatch.setattr(views, "preview", lambda **_: ([action], "d" * 64))
+    row = place["plain"]
+    page = sign_in("ana").get(reverse("approval-effect", args=[row.pk]), {"form-window": "now"}).content.decode()
+    effect, _, dialog = page.partition('id="confirm-facts" hx-swap-oob="true"')
+    assert "Drains shop" in effect and "Drains shop" in dialog
+    assert "sha256:dddddddd" in dialog
+    assert f"<code>{text.replace('<', '&lt;')}</code>" in effect, "as it is written, not in one line"

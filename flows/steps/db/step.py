@@ -18,6 +18,7 @@ from resources.connections import ConnectionRef
 from resources.kinds.databases import DatabaseSettings
 
 MAX_SHOWN = 300  # characters of statements, and of values, in a sentence
+MAX_IN_FULL, MAX_NAMED = 160, 48  # longer statements are cut, each to so many characters
 _OF_READS = ("rest", "format")
 _OF_WRITES = ("idempotent", "key_table", "expect", "max_changed")
 
@@ -52,7 +53,9 @@ class DbFamily(Family):
     def describe(self, action: Action) -> str:
         config = action.config
         texts = config["statements"] if config["write"] else [config["query"]]
-        what = _short("; ".join(" ".join(text.split()) for text in texts))
+        whole = [" ".join(text.split()) for text in texts]
+        long = sum(map(len, whole)) > MAX_IN_FULL  # each is named, and read where the action is shown in full
+        what = _short("; ".join(_short(text, MAX_NAMED) for text in whole) if long else "; ".join(whole))
         where = f" on the connection {action.connection['name']}" if action.connection else ""
         bound = ", ".join(f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in config["params"].items())
         verb = "Changes data with" if config["write"] else "Reads with"
@@ -78,8 +81,8 @@ def _bounds(config: Mapping[str, Any]) -> str:
     return f"; at most {config['max_changed']} rows or nothing" if config["max_changed"] is not None else ""
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+def _short(text: str, most: int = MAX_SHOWN) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def _checked(ctx: StepContext, ref: ConnectionRef) -> Outcome | None:
