@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from resources import audit, backends, crypto, usage
 from resources.access import Actor, require
+from resources.backends.errors import Refused, Unreachable
 from resources.errors import BadInput, Conflict
 from resources.models import Role, Secret
 from resources.secret_age import LONGEST, Age, age_of
@@ -173,8 +174,16 @@ def reveal(name: str) -> str:
         raise missing(name)
     sealed, source, locator = row
     if source != backends.STORED:
-        return backends.read(source, json.loads(locator))
+        return _elsewhere(name, source, locator)
     return crypto.open_(bytes(sealed), aad=place_of_current(name)).decode()
+
+
+def _elsewhere(name: str, source: str, locator: str) -> str:
+    """Whoever reads the error of a step does not know which of its secrets is kept there."""
+    try:
+        return backends.read(source, json.loads(locator))
+    except (Unreachable, Refused) as error:
+        raise type(error)(f"The secret {name} cannot be read: {error.message}", hint=error.hint) from None
 
 
 def reveal_all(name: str) -> list[str]:
@@ -194,7 +203,7 @@ def _accepted(name: str) -> list[tuple[int, bytes | None, str, str]]:
 
 def _former(name: str, version: int, sealed: bytes | None, source: str, locator: str) -> str:
     if source != backends.STORED:
-        return backends.read(source, json.loads(locator))
+        return _elsewhere(name, source, locator)
     return crypto.open_(bytes(sealed or b""), aad=place_of_former(name, version)).decode()
 
 

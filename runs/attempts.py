@@ -90,7 +90,7 @@ class Attempt:
         except base.Refused as error:  # a guard of the context itself
             outcome = base.Fail(base.StepError("limit", str(error)))
         except Unreachable as error:  # a secret's value is elsewhere and cannot be had now; nothing was sent without it
-            outcome = base.Retry(base.StepError("connect", error.message), acted=False)
+            outcome = base.Retry(base.StepError("connect", f"{error.message} {error.hint}".strip()), acted=False)
         except Exception:
             logger.exception("step %s of run %s broke", self.step.id, self.loaded.state.run_id)
             outcome = base.Retry(base.StepError("internal", f"The step family {self.plan.family} broke; see the log."))

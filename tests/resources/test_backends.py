@@ -267,5 +267,8 @@ def test_trying_a_secret_asks_vault_anew_and_says_what_is_wrong(server: FakeVaul
     assert found.message.startswith("It can be read: Vault gave it in ")
     server.sealed = True
     refused = try_secret(actor=admin, name="deploy")
-    assert (refused.ok, refused.message) == (False, "Vault is sealed. Somebody has to unseal it.")
+    assert (refused.ok, refused.message) == (
+        False,
+        "The secret deploy cannot be read: Vault is sealed. Somebody has to unseal it.",
+    )
     assert VALUE not in found.message

@@ -26,7 +26,7 @@ def work(ctx: StepContext, ref: ConnectionRef) -> Outcome:
     except TooSlow:
         return Retry(StepError("timeout", f"{ref.name}: there was no session within {ctx.timeout:g} s."), acted=False)
     except Unreachable as e:
-        return Retry(StepError("connect", f"{ref.name}: {e.message}"), acted=False)
+        return Retry(StepError("connect", f"{ref.name}: {e.message} {e.hint}".strip()), acted=False)
     except OrchestraError as e:
         return Fail(StepError("limit" if isinstance(e, TooLarge) else "refused", f"{ref.name}: {e.message}"))
 

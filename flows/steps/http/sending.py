@@ -135,7 +135,7 @@ def broken(error: Exception, host: str, timeout: float) -> Outcome:
         case ResponseTooLarge():
             return Fail(StepError("limit", f"{host} answered too much. {error.message}"))
         case TokenFailed(again=True) | Unreachable():
-            return Retry(StepError("connect", error.message), acted=False)
+            return Retry(StepError("connect", f"{error.message} {error.hint}".strip()), acted=False)
         case TokenFailed():
             return Fail(StepError("refused", f"{error.message} {error.hint}".strip()))
         case OrchestraError():
