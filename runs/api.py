@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
+from ninja import Query as Queried
 from ninja.params.functions import Query
 
 from flows.actions import visible_flow
 from flows.plans import plan_of
 from resources.access import can, folder_filter
 from resources.api import Input, Text, actor_of, declared, iso
-from resources.errors import BadInput, NotFound
+from resources.errors import NotFound
 from resources.paging import DEFAULT_LIMIT, MAX_LIMIT, newest_first
-from runs import actions, line, times, usage
+from runs import actions, filters, line, times, usage
+from runs.filter_api import RunFilter
 from runs.held import HeldBack, held_back
 from runs.hidden import hide
-from runs.models import NO_ITEM, Run, RunEvent, RunStatus
+from runs.models import NO_ITEM, Run, RunEvent
 from runs.sensitive.rows import of_run, of_runs
 from runs.sensitive.veil import Veil
 
 router = Router(tags=["runs"])
 RUN_ID = re.compile(r"[0-9a-z]{26}", re.ASCII)
-if TYPE_CHECKING:
-    StatusName = str
-else:  # the published list, for checking and for the description
-    StatusName = Literal[tuple(RunStatus.values)]
 
 
 class ProgressOut(Schema):
@@ -168,23 +167,13 @@ def start_run(request: HttpRequest, slug: str, body: RunIn) -> Status[dict[str, 
 @router.get("/runs", response=declared((200, RunsOut)), by_alias=True)
 def list_runs(
     request: HttpRequest,
-    flow: str | None = Query(None, max_length=63),
-    status: StatusName | None = None,
-    degraded: bool | None = None,
-    parent: str | None = Query(None, max_length=26, description="The run whose children are meant."),
+    asked: Queried[RunFilter],
     cursor: str | None = Query(None, max_length=200),
     limit: int = Query(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT),
 ) -> dict[str, Any]:
     """Runs the caller may see, newest first."""
     rows = _rows().filter(folder_filter(actor_of(request), "viewer", "flow__folder"))
-    if flow is not None:
-        rows = rows.filter(flow__slug=_text(flow))
-    if status is not None:
-        rows = rows.filter(status=status)
-    if degraded is not None:
-        rows = rows.filter(degraded=degraded)
-    if parent is not None:
-        rows = rows.filter(parent_id=_text(parent))
+    rows = filters.narrow(rows, asked.asked(), time.time())
     page = newest_first(rows, cursor=cursor, limit=limit)
     held = held_back([run.pk for run in page.items if not run.ended])
     veils = of_runs(page.items)
@@ -221,12 +210,6 @@ def cancel_run(request: HttpRequest, run_id: str, body: CancelIn | None = None) 
     visible_run(request, run_id)
     actions.cancel_run(actor=actor_of(request), run_id=run_id, reason=body.reason if body else "")
     return run_json(visible_run(request, run_id))
-
-
-def _text(value: str) -> str:
-    if "\0" in value:
-        raise BadInput("A text may not hold U+0000.")
-    return value
 
 
 def _rows() -> QuerySet[Run]:

@@ -72,6 +72,15 @@ def control_runs(
     return [_one(actor, apply, run_id, reason, run_id in visible, time.monotonic() < end) for run_id in wanted]
 
 
+def next_before(found: Sequence[Result], total: int) -> str:
+    """The run after which to go on where `total` matched and these, the newest, were asked; "" where none are left.
+
+    What was not tried for lack of time comes again.
+    """
+    asked = [result.run for result in found if result.code != "not_tried"]
+    return asked[-1] if asked and len(asked) < total else ""
+
+
 def _would(control: str) -> Apply:
     def look(actor: Actor, run_id: str, reason: str) -> str:
         _, loaded = controls.find(actor, run_id)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any, Literal
 
 from django.http import HttpRequest
 from ninja import Field, Router, Schema, Status
 
-from resources.access import folder_filter
 from resources.api import Input, Text, actor_of, declared
 from resources.errors import BadInput, NotFound
-from runs import bulk, controls, copies, recoveries, store
-from runs.api import RunOut, StatusName, run_json, visible_run
+from runs import bulk, controls, copies, filters, recoveries, store
+from runs.api import RunOut, run_json, visible_run
 from runs.engine.state import NO_ITEM
-from runs.models import Run
+from runs.filter_api import RunFilterIn
 from runs.sensitive import reveal
 
 router = Router(tags=["runs"])
@@ -87,15 +87,10 @@ class RecoveriesOut(Schema):
     items: list[RecoveryOut]
 
 
-class RunFilterIn(Input):
-    flow: Text | None = Field(None, max_length=63)
-    status: StatusName | None = None
-
-
 class BulkIn(ReasonIn):
     control: BulkName
     ids: list[Text] | None = Field(None, max_length=bulk.MAX_RUNS)
-    filter: RunFilterIn | None = Field(None, description="Instead of ids: the newest runs that match, 500 at most.")
+    filter: RunFilterIn | None = Field(None, description="Instead of ids: the newest 500 that match.")
     dry_run: bool = Field(False, description="Change nothing; `done` says what would be.")
 
 
@@ -112,20 +107,23 @@ class BulkOut(Schema):
     items: list[ResultOut]
 
 
-@router.post("/runs/bulk", response=declared((200, BulkOut)))
+class RunsBulkOut(BulkOut):
+    total: int = Field(description="How many there are: of `ids`, or matching the filter.")
+    next_before: str | None = Field(description="Older ones match, too: the filter's `before` to go on with them.")
+
+
+@router.post("/runs/bulk", response=declared((200, RunsBulkOut)))
 def bulk_control(request: HttpRequest, body: BulkIn) -> dict[str, Any]:
     """One control for many runs. Each has a result of its own; one that is refused stops none of the others."""
     actor = actor_of(request)
     if (body.ids is None) == (body.filter is None):
         raise BadInput("Name runs by `ids` or by `filter`, one of the two.", code="invalid_request")
-    ids = body.ids
-    if ids is None:
-        rows = Run.objects.filter(folder_filter(actor, "viewer", "flow__folder"))
-        wanted = {"flow__slug": body.filter.flow, "status": body.filter.status} if body.filter else {}
-        rows = rows.filter(**{k: v for k, v in wanted.items() if v is not None})
-        ids = list(rows.order_by("-id").values_list("pk", flat=True)[: bulk.MAX_RUNS])
+    ids, total = body.ids or [], len(body.ids or [])
+    if body.filter is not None:
+        ids, total = filters.matching(actor, body.filter.all_asked(), time.time(), bulk.MAX_RUNS)
     found = bulk.control_runs(actor=actor, control=body.control, ids=ids, reason=body.reason, dry_run=body.dry_run)
-    return {"items": [result_json(r) for r in found]}
+    following = bulk.next_before(found, total if body.filter else 0)
+    return {"items": [result_json(r) for r in found], "total": total, "next_before": following or None}
 
 
 def result_json(found: bulk.Result) -> dict[str, Any]:

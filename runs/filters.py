@@ -42,7 +42,10 @@ TRIGGERS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The filters of one address. `until`: a refresh shows nothing newer; `before`: the page after this run."""
+    """The filters of one address. `until`: a refresh shows nothing newer; `before`: the page after this run.
+
+    Only the API asks for an `exact` status, for `degraded`, for children of a `parent`, and for no range.
+    """
 
     status: str = ""
     flow: str = ""
@@ -51,6 +54,9 @@ class Asked:
     range: str = "24h"
     before: str = ""
     until: str = ""
+    exact: str = ""
+    degraded: bool | None = None
+    parent: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Asked:
@@ -60,7 +66,10 @@ class Asked:
             status=_known(query.get("status", ""), CHIPS),
             trigger=_known(query.get("trigger", ""), TRIGGERS),
             range=_known(query.get("range", ""), RANGES) or "24h",
-            **given,
+            flow=given["flow"],
+            q=given["q"],
+            before=given["before"],
+            until=given["until"],
         )
 
     @property
@@ -100,7 +109,8 @@ def on_human() -> Exists:
 
 def in_scope(rows: QuerySet[Run], asked: Asked, now: float) -> QuerySet[Run]:
     """All filters but the status: what the chips count. Runs that have not ended are always in range."""
-    return narrowed(rows, asked).filter(Q(created_at__gte=now - RANGES[asked.range]) | Q(status__in=OPEN))
+    rows = narrowed(rows, asked)
+    return rows.filter(Q(created_at__gte=now - RANGES[asked.range]) | Q(status__in=OPEN)) if asked.range else rows
 
 
 def narrowed(rows: QuerySet[Run], asked: Asked) -> QuerySet[Run]:
@@ -132,18 +142,27 @@ def with_status(rows: QuerySet[Run], status: str) -> QuerySet[Run]:
     return rows.filter(~on_human()) if status == "waiting" else rows
 
 
+def narrow(rows: QuerySet[Run], asked: Asked, now: float) -> QuerySet[Run]:
+    """All filters but `before` and `until`."""
+    exact = {"status": asked.exact, "parent_id": asked.parent}
+    rows = rows.filter(**{name: value for name, value in exact.items() if value})
+    rows = rows if asked.degraded is None else rows.filter(degraded=asked.degraded)
+    return with_status(in_scope(rows, asked, now), asked.status)
+
+
+def between(rows: QuerySet[Run], asked: Asked) -> QuerySet[Run]:
+    rows = rows.filter(id__lt=asked.before) if asked.before else rows
+    return rows.filter(id__lte=asked.until) if asked.until else rows
+
+
 def matching(actor: Actor, asked: Asked, now: float, most: int) -> tuple[list[str], int]:
-    """Ids of the newest runs that match, nothing newer than `asked.until`, and how many there are in all."""
-    rows = with_status(in_scope(visible(actor), asked, now), asked.status)
-    rows = rows.filter(id__lte=asked.until) if asked.until else rows
+    """Ids of the newest runs that match, between `asked.before` and `asked.until`, and how many there are in all."""
+    rows = between(narrow(visible(actor), asked, now), asked)
     return list(rows.order_by("-id").values_list("pk", flat=True)[:most]), rows.count()
 
 
 def page_of(rows: QuerySet[Run], asked: Asked) -> list[Run]:
     """One row more than a page holds, newest first."""
-    if asked.before:
-        rows = rows.filter(id__lt=asked.before)
-    if asked.until:
-        rows = rows.filter(id__lte=asked.until)
+    rows = between(rows, asked)
     rows = rows.select_related("flow", "release", "starter").defer("input", "output", "release__source")
     return list(rows.annotate(human=on_human()).order_by("-id")[: PAGE + 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from django.contrib import messages
@@ -100,13 +101,31 @@ def bulk_control(request: HttpRequest) -> HttpResponse:
     ids, reason = request.POST.getlist("id"), request.POST.get("reason", "").strip()
     try:
         if "all" in request.POST:
-            asked = replace(Asked.of(request.POST.dict()), until=request.POST["all"].replace("\0", "")[:26])
-            if "sure" not in request.POST:
-                page = bulkpage.preview(actor, control, reason, asked, time.time())
-                return render(request, "runs/bulk.html", {**page, "section": "runs"})
-            ids, _ = filters.matching(actor, asked, time.time(), bulk.MAX_RUNS)
+            return _all_that_match(request, actor, control, reason, back)
         found = bulk.control_runs(actor=actor, control=control, ids=ids, reason=reason)
-        (messages.success if all(r.done for r in found) else messages.warning)(request, bulk.summary(control, found))
+        _say(request, control, found)
     except OrchestraError as error:
         messages.error(request, f"{error.message} {error.hint}".strip())
+    return _to_list(back)
+
+
+def _all_that_match(request: HttpRequest, actor: Actor, control: str, reason: str, back: str) -> HttpResponse:
+    """A look at what it would do; then it is done to the newest, with a look at the older ones that are left."""
+    asked = replace(Asked.of(request.POST.dict()), until=request.POST["all"].replace("\0", "")[:26])
+    if "sure" in request.POST:
+        ids, total = filters.matching(actor, asked, time.time(), bulk.MAX_RUNS)
+        found = bulk.control_runs(actor=actor, control=control, ids=ids, reason=reason)
+        _say(request, control, found)
+        asked = replace(asked, before=bulk.next_before(found, total))
+        if not asked.before:
+            return _to_list(back)
+    page = bulkpage.preview(actor, control, reason, asked, time.time())
+    return render(request, "runs/bulk.html", {**page, "section": "runs"})
+
+
+def _say(request: HttpRequest, control: str, found: Sequence[bulk.Result]) -> None:
+    (messages.success if all(r.done for r in found) else messages.warning)(request, bulk.summary(control, found))
+
+
+def _to_list(back: str) -> HttpResponse:
     return redirect(reverse("runs") + (back if back.startswith("?") else ""))

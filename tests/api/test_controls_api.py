@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -115,6 +116,46 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(ana: Caller, call_as
     viewer = call_as(person("vera", "viewer", "team"))
     assert viewer("POST", "/runs/bulk", {**asked, "control": "retry"}).json()["items"][0]["code"] == "not_allowed"
     assert Run.objects.count() == 1 and Run.objects.get().status == "failed"
+
+
+def test_many_runs_are_named_by_what_the_page_can_filter_and_listed_by_the_same(ana: Caller, dead: str) -> None:
+    made = [make_flow(sleeper(slug)) for slug in ("nap-a", "nap-b")]
+    Flow.objects.filter(pk__in=[flow.pk for flow in made]).update(folder="team")
+    naps = [ana("POST", f"/flows/{flow.slug}/runs", {}).json()["id"] for flow in (*made, *made)]
+    Run.objects.filter(pk=dead).update(created_at=0.0)
+    asked: list[tuple[dict[str, Any], set[str]]] = [
+        ({}, {dead, *naps}), ({"flow": "nap-a"}, {naps[0], naps[2]}), ({"q": "NAP-"}, set(naps)), ({"q": dead}, {dead}),
+        ({"group": "failed"}, {dead}), ({"group": "queued", "q": "nap-b"}, {naps[1], naps[3]}),
+        ({"status": "failed"}, {dead}), ({"status": "failed", "range": "1h"}, set()), ({"range": "30d"}, set(naps)),
+        ({"trigger": "manual"}, {dead, *naps}), ({"trigger": "webhook"}, set()),
+        ({"degraded": True}, set()), ({"parent": dead}, set()),
+    ]  # fmt: skip
+    for filter_, there in asked:
+        found = ana("POST", "/runs/bulk", {"control": "cancel", "filter": filter_, "dry_run": True}).json()
+        assert {r["run"] for r in found["items"]} == there and found["total"] == len(there), filter_
+        query = urlencode({k: "true" if v is True else v for k, v in filter_.items()})
+        assert {r["id"] for r in ana("GET", f"/runs?{query}").json()["items"]} == there, filter_
+    for part in ({"group": "sleepy"}, {"range": "2h"}, {"folder": "team"}):
+        fails(ana("POST", "/runs/bulk", {"control": "cancel", "filter": part}), 422, "invalid_request")
+
+
+def test_what_is_more_than_one_request_takes_goes_on_from_where_it_was(
+    ana: Caller, dead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runs.bulk.MAX_RUNS", 2)
+    Flow.objects.filter(pk=make_flow(sleeper("nap")).pk).update(folder="team")
+    naps = [ana("POST", "/flows/nap/runs", {}).json()["id"] for _ in range(4)]
+    asked: dict[str, Any] = {"control": "cancel", "filter": {"flow": "nap", "until": naps[2]}}
+    first = ana("POST", "/runs/bulk", asked).json()
+    assert ([r["run"] for r in first["items"]], first["total"]) == ([naps[2], naps[1]], 3)
+    asked["filter"]["before"] = first["next_before"]
+    second = ana("POST", "/runs/bulk", asked).json()
+    assert [r["run"] for r in second["items"]] == naps[:1] and second["next_before"] is None
+    assert Run.objects.get(status="queued").pk == naps[3]
+
+
+def sleeper(slug: str) -> str:
+    return f"flow: {slug}\ntitle: t\ntriggers: [manual: {{}}]\nsteps: [{{id: a, sleep: 1h}}]\n"
 
 
 def test_who_may_only_look_changes_nothing(call_as: Any, person: Any, dead: str) -> None:

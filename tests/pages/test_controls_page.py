@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from runs.models import Run, RunEvent, StepRun
@@ -134,6 +135,21 @@ def test_what_started_since_the_list_was_seen_is_left_alone(sign_in: SignIn, pla
     asked = {"all": "0" * 26, "control": "cancel", "reason": "x", "range": "30d"}
     page = sign_in("ana").post("/runs/bulk", asked)
     assert page.context["total"] == 0 and "None of them takes it." in words(page)
+
+
+def test_older_runs_than_one_request_takes_are_looked_at_next(
+    sign_in: SignIn, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runs.bulk.MAX_RUNS", 2)
+    client, left = sign_in("ana"), set(Run.objects.values_list("pk", flat=True))
+    asked = {"all": "", "control": "cancel", "reason": "x", "range": "30d", "sure": "1"}
+    looked: list[int] = []
+    while (page := client.post("/runs/bulk", asked)).status_code == 200:
+        looked.append(page.context["total"])
+        assert "older than those that were asked" in words(page)
+        asked["before"] = page.context["asked"].before
+    assert looked == list(range(len(left) - 2, 0, -2)) and len(looked) > 1
+    assert page["Location"] == "/runs"
 
 
 def test_undoing_has_its_words(sign_in: SignIn, place: dict[str, Any]) -> None:
