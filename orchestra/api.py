@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.datastructures import MultiValueDict
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
@@ -88,6 +89,15 @@ class BoundedParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> Any:
         return read_json(request.body, max_bytes=settings.MAX_BODY_BYTES)
+
+    def parse_querydict(
+        self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
+    ) -> dict[str, Any]:
+        """Raises BadInput where a parameter of one value comes twice: the last would be taken for all of them."""
+        twice = sorted(name for name, values in data.lists() if len(values) > 1 and name not in list_fields)
+        if twice:
+            raise BadInput(f"The parameter {twice[0][:40]!r} takes one value.", code="invalid_request")
+        return super().parse_querydict(data, list_fields, request)
 
 
 api = NinjaAPI(

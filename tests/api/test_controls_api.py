@@ -135,6 +135,7 @@ def test_many_runs_are_named_by_what_the_page_can_filter_and_listed_by_the_same(
         assert {r["run"] for r in found["items"]} == there and found["total"] == len(there), filter_
         query = urlencode({k: "true" if v is True else v for k, v in filter_.items()})
         assert {r["id"] for r in ana("GET", f"/runs?{query}").json()["items"]} == there, filter_
+    fails(ana("GET", "/runs?flow=nap-a&flow=nap-b"), 422, "invalid_request")  # not those of the last one only
     for part in ({"group": "sleepy"}, {"range": "2h"}, {"folder": "team"}):
         fails(ana("POST", "/runs/bulk", {"control": "cancel", "filter": part}), 422, "invalid_request")
 
