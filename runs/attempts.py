@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import random
@@ -26,10 +27,11 @@ from runs.acting import action_of, callback_url, effective, imagined, is_repeata
 from runs.engine import inputs as given
 from runs.engine import timing
 from runs.engine.backoff import may_help, next_try
-from runs.engine.state import NO_ITEM, Step, idempotency_key
+from runs.engine.state import NO_ITEM, Key, State, Step, idempotency_key
 from runs.large import storable
 from runs.live import Live
 from runs.loading import place_of
+from runs.queue_rows import is_pure
 from runs.search import in_steps
 from runs.store import Loaded
 from runs.streams import Streams
@@ -62,11 +64,30 @@ def _stop_error(plan: StepPlan, why: str, said: base.StepError) -> base.StepErro
     return base.StepError("cancelled", f"{plan.id} was stopped before it was through.", details)
 
 
-class Attempt:
-    """One attempt at a step this worker holds."""
+class Ahead:
+    """What a pure step will do, worked out while the save that starts it is on its way."""
 
-    def __init__(self, loaded: Loaded, step: Step) -> None:
-        self.loaded, self.step = loaded, step
+    def __init__(self) -> None:
+        self._known: tuple[State, Key, base.Action] | None = None
+
+    def look(self, key: Key, loaded: Loaded) -> None:
+        """`loaded`: the run as that save will leave it. Asks no database, and raises nothing."""
+        self._known, step = None, loaded.state.step(*key)
+        if step.load is None and is_pure(loaded.plan, step.id):
+            with contextlib.suppress(Exception):  # the attempt will come to it, and say so
+                self._known = loaded.state, key, action_of(loaded, step)
+
+    def of(self, state: State, key: Key) -> base.Action | None:
+        """None where nothing is known, or the run has come to another state."""
+        known = self._known
+        return known[2] if known is not None and known[0] is state and known[1] == key else None
+
+
+class Attempt:
+    """One attempt at a step this worker holds. `action`: as it was resolved from this very state beforehand."""
+
+    def __init__(self, loaded: Loaded, step: Step, action: base.Action | None = None) -> None:
+        self.loaded, self.step, self.ahead = loaded, step, action
         self.plan = effective(loaded.plan, step)
         self.masker = Masker()
         self.lines: list[str] = []
@@ -83,7 +104,7 @@ class Attempt:
         if self.step.load is not None or (self.step.fallback and self._fallback.last_good):
             return self._read()
         try:
-            self.action = action_of(self.loaded, self.step)
+            self.action = self.ahead or action_of(self.loaded, self.step)
             outcome = family(self.plan.family).execute(self._context(self.action))
         except ResolveError as error:
             outcome = base.Fail(error.error)

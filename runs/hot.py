@@ -6,8 +6,9 @@ on the queue row being still ours, so a save that lost a race writes nothing. Wh
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import count
@@ -107,11 +108,15 @@ def save(
     traits: tuple[str, int, bool, bool],
     steps: Sequence[Sequence[Any]],
     events: Sequence[Sequence[Any]],
+    meanwhile: Callable[[], object] | None = None,
 ) -> dict[Key, Claim]:
-    """Write it. `after` has its new seq and version. Raises Stale or Fenced, having written nothing."""
+    """Write it. `after` has its new seq and version. Raises Stale or Fenced, having written nothing.
+
+    `meanwhile`: called while the server works; it must neither raise nor ask the database.
+    """
     row, take = hold.rows[0], hold.takes[0]
     run = [after.seq, after.status, after.started_at, before.run_id, before.version]
-    _write(_GOES_ON, hold, [*run, *take.key, *traits, take.until, row.id], steps, events)
+    _write(_GOES_ON, hold, [*run, *take.key, *traits, take.until, row.id], steps, events, meanwhile)
     return {take.key: _moved(row, take)}
 
 
@@ -135,19 +140,42 @@ def _write(
     changed: Sequence[Any],
     steps: Sequence[Sequence[Any]],
     events: Sequence[Sequence[Any]],
+    meanwhile: Callable[[], object] | None = None,
 ) -> None:
-    import psycopg
-
     params = [hold.rows[0].id, hold.owner, hold.rows[0].fence, *changed]
     params += [value for values in (*steps, *events) for value in values]
     connection.ensure_connection()
-    with connection.wrap_database_errors, psycopg.RawCursor(connection.connection) as cursor:
+    with connection.wrap_database_errors, _cursor()(connection.connection) as cursor:
+        cursor.meanwhile = meanwhile
         found = cursor.execute(_sql(change, len(steps), len(events)), params, prepare=True).fetchone()
     ours, moved = found or (0, 0)
     if not ours:
         raise Fenced
     if not moved:
         raise Stale
+
+
+@lru_cache(maxsize=1)
+def _cursor() -> Any:
+    """The driver's cursor, which calls `meanwhile` when it first waits: then the statement is on its way."""
+    import psycopg
+
+    class Cursor(psycopg.RawCursor[Any]):
+        meanwhile: Callable[[], object] | None = None
+
+        def _execute_gen(self, *args: Any, **options: Any) -> Generator[Any, Any, None]:
+            running = super()._execute_gen(*args, **options)
+            return running if self.meanwhile is None else _while_waiting(running, self.meanwhile)
+
+    return Cursor
+
+
+def _while_waiting(running: Generator[Any, Any, None], meanwhile: Callable[[], object]) -> Generator[Any, Any, None]:
+    with contextlib.suppress(StopIteration):
+        wanted = next(running)
+        meanwhile()
+        while True:
+            wanted = running.send((yield wanted))
 
 
 def _moved(row: Claim, take: Take) -> Claim:

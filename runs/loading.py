@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
 
@@ -56,11 +56,11 @@ def plan_of(release_id: int) -> Plan:
     return Release.objects.only("plan_json").get(pk=release_id).plan
 
 
-_RUN = """
-SELECT r.id, r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
+RUN_COLUMNS: Final = """
+       r.id, r.status, r.version, r.seq, r.input, r.trigger, r.output, r.error, r.control, r.created_at, r.started_at,
        r.ended_at, r.flow_id, r.release_id, r.limit_key, r.placed, f.slug, r.starter_id, f.folder, r.priority,
-       r.parent_id IS NOT NULL
-  FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id"""
+       r.parent_id IS NOT NULL"""
+_RUN = f"SELECT {RUN_COLUMNS} FROM runs_run r JOIN flows_flow f ON f.id = r.flow_id WHERE r.id"  # noqa: S608  a constant
 _STEPS = """
 SELECT run_id, step, item, status, pass_no, attempt, state, output, started_at, ended_at
   FROM runs_steprun WHERE version > %s AND run_id"""
@@ -105,6 +105,11 @@ def _read_at_once(run_ids: list[str], since: int) -> tuple[list[Any], list[Any]]
         runs = psycopg.Cursor(raw).execute(f"{_RUN} = ANY(%s::text[])", [run_ids], prepare=True)
         steps = psycopg.Cursor(raw).execute(f"{_STEPS} = ANY(%s::text[])", [since, run_ids], prepare=True)
         return runs.fetchall(), steps.fetchall()
+
+
+def new(row: Sequence[Any]) -> Loaded:
+    """A run of which nothing but its own row is there yet (RUN_COLUMNS)."""
+    return _made(row, (), None)
 
 
 def _made(row: Sequence[Any], rows: Sequence[Sequence[Any]], before: Loaded | None) -> Loaded:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -16,13 +16,14 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from runs import clock, permits
+from runs import bell, clock, permits
+from runs.loading import RUN_COLUMNS
 from runs.rank import DEBT_MAX, SECONDS_A_POINT, SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A row this process holds: `fence` goes with every later change of it."""
+    """A row this process holds: `fence` goes with every later change of it. `run`: the run's row, if it came along."""
 
     id: int
     kind: str
@@ -31,6 +32,7 @@ class Claim:
     item: int
     name: str
     fence: int
+    run: Sequence[Any] | None = field(default=None, compare=False, repr=False)
 
 
 _COLUMNS = "id, kind, run_id, step, item, name, fence"
@@ -48,8 +50,12 @@ WITH o AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
 w AS (UPDATE runs_work AS w SET owner = %s, fence = fence + 1, rank = NULL, wake_at = {now} + %s
         FROM u, o WHERE w.id = u.id AND u.n <= {limit} AND (u.n = 1 OR (u.quick AND (SELECT quick FROM u WHERE n = 1)))
       RETURNING {columns})
-SELECT extract(epoch FROM clock_timestamp())::float8, w.* FROM (SELECT 1) AS one LEFT JOIN w ON true
+SELECT extract(epoch FROM clock_timestamp())::float8, {tell}, w.*{run} FROM (SELECT 1) AS one LEFT JOIN w ON true {new}
 """
+# Followers elsewhere look often for a while after a bell: rung with the claim, it needs no transaction after the save.
+_TELL_PG = f"(SELECT {bell.NOTIFY[bell.EVENTS]} FROM w LIMIT 1)"  # noqa: S608  a constant
+# A claim of one row brings its run along, if nothing was written to it since its start: that has no steps yet.
+_NEW_PG = "LEFT JOIN (runs_run r JOIN flows_flow f ON f.id = r.flow_id) ON r.id = w.run_id AND r.version = 1"
 _NOW_PG = "extract(epoch FROM now())::float8"
 _CLAIM_SQLITE = """
 UPDATE runs_work SET owner = '{owner}', fence = fence + 1, rank = NULL, wake_at = {now} + {lease}
@@ -130,7 +136,8 @@ def _takeovers() -> tuple[str, list[float]]:
 
 def _claim_pg(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
     takeovers, expected = _takeovers()
-    sql = _claim_sql(tuple(queues), values["limit"], values["only_short"], takeovers)
+    tell = bell.is_due(bell.EVENTS)
+    sql = _claim_sql(tuple(queues), values["limit"], values["only_short"], takeovers, tell=tell)
     params = [*expected * len(queues), values["owner"], float(values["lease"])]
     connection.ensure_connection()
     with connection.wrap_database_errors:
@@ -139,16 +146,20 @@ def _claim_pg(values: dict[str, Any], queues: Sequence[str]) -> list[Claim]:
         found = psycopg.Cursor(connection.connection).execute(sql, params, prepare=True).fetchall()
     clock.learn(found[0][0])
     _guard.trusts(found[0][0], time.monotonic(), settings.LEASE_SECONDS)
-    return [Claim(*row) for _, *row in found if row[0] is not None]
+    if tell and found[0][2] is not None:
+        bell.told(bell.EVENTS)
+    return [Claim(*row[:7], *([row[7:]] if any(row[7:]) else ())) for _, _, *row in found if row[0] is not None]
 
 
 @lru_cache(maxsize=64)
-def _claim_sql(queues: tuple[str, ...], limit: int, only_short: str, takeovers: str) -> str:
+def _claim_sql(queues: tuple[str, ...], limit: int, only_short: str, takeovers: str, *, tell: bool) -> str:
     parts = _parts({"limit": limit, "only_short": only_short, "takeovers": takeovers}, queues, _NOW_PG)
     ctes = [f"p{n} AS ({part} FOR UPDATE SKIP LOCKED)" for n, part in enumerate(parts)]
     everything = " UNION ALL ".join(f"SELECT * FROM p{n}" for n in range(len(ctes)))  # noqa: S608
     columns = ", ".join(f"w.{name}" for name in _COLUMNS.split(", "))
-    return _CLAIM_PG.format(parts=", ".join(ctes), all=everything, columns=columns, now=_NOW_PG, limit=limit)
+    run, new = (f", {RUN_COLUMNS}", _NEW_PG) if limit == 1 else ("", "")
+    more = {"tell": _TELL_PG if tell else "NULL", "run": run, "new": new}
+    return _CLAIM_PG.format(parts=", ".join(ctes), all=everything, columns=columns, now=_NOW_PG, limit=limit, **more)
 
 
 def renew(held: Claim, owner: str, until: float) -> bool:

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
@@ -33,7 +34,6 @@ from runs.store import Loaded, Stale
 if TYPE_CHECKING:
     from runs.worker import Worker
 
-
 __all__ = ["Happened", "Parts", "Proposal", "Slice", "Tried"]
 logger = logging.getLogger(__name__)
 
@@ -53,13 +53,14 @@ class Slice:
         self.kept: set[str] = set()  # steps whose ready rows are left to this worker
         self.room = 1  # pure steps to start together: grows while they are quick
         self.tried: Tried | None = None
+        self.ahead = attempts.Ahead()
         self.yields = False  # others wait for a worker, and this one had its share
         self.lead = True  # of all runs the worker carries, the one that goes on in any case
         self.shared = False  # the worker carries other runs, too: only quick, pure steps
 
     def attempt(self, key: Key) -> attempts.Attempt:
         """The attempt that was started at this step."""
-        return attempts.Attempt(self.loaded, self.loaded.state.step(*key))
+        return attempts.Attempt(self.loaded, self.loaded.state.step(*key), self.ahead.of(self.loaded.state, key))
 
     def execute(self, attempt: attempts.Attempt) -> Happened:
         """Run it to its end."""
@@ -141,7 +142,8 @@ class Slice:
         placed = [*parts.placed, *(r for r in parts.unused if r not in left)]
         kept.keep_apart(self.loaded, decisions, self._decide, parts.now)
         keeps = frozenset(t.key[0] for t in takes if self.worker.pace.is_tiny(self.loaded, t.key[0]))
-        saving = store.Save(decisions, parts.now, Hold(self.worker.owner, placed, takes, keeps), connections)
+        ahead = partial(self.ahead.look, takes[0].key) if takes else None
+        saving = store.Save(decisions, parts.now, Hold(self.worker.owner, placed, takes, keeps), connections, ahead)
         return Proposal(saving, placed, left, takes)
 
     def _commit_limited(self, parts: Parts) -> list[Key]:

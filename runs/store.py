@@ -6,8 +6,9 @@ A save is one transaction that starts by raising the run's version (its row lock
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -36,6 +37,8 @@ class Save:
     now: float
     hold: Hold | None = None  # the worker's queue rows, before and after
     connections: Sequence[tuple[int, int]] = ()  # (id, version): all must still be so
+    #: called, if at all, with the run as it will be, while the server writes; neither raises nor asks the database
+    meanwhile: Callable[[Loaded], object] | None = None
 
 
 # -- looking again -----------------------------------------------------------------------------------------------
@@ -117,9 +120,11 @@ def _save_hot(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[
     assert hold is not None  # noqa: S101  for mypy; hot.fits checked
     state, steps, events = _rows(loaded.state, state, saving)
     traits = queue_rows.traits(loaded.plan, hold.takes[0].key[0], loaded.priority)
-    taken = hot.save(loaded.state, state, hold, traits, steps, events)
+    after, tell = loaded.at(state), saving.meanwhile
+    meanwhile = None if tell is None else partial(tell, after)
+    taken = hot.save(loaded.state, state, hold, traits, steps, events, meanwhile)
     bell.ring(bell.EVENTS)
-    return loaded.at(state), taken
+    return after, taken
 
 
 def _save_end(loaded: Loaded, state: State, saving: Save) -> tuple[Loaded, dict[Key, Claim]]:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from resources.crypto import KeyMissing
-from runs import admission, broken, children, clock, queue, ranks, store
+from runs import admission, broken, children, clock, loading, queue, ranks, store
 from runs.crew import Crew
 from runs.heart import Heart
 from runs.models import Work
@@ -84,7 +84,7 @@ class Worker:
         makes = store.load_some(list(by_run)) if len(by_run) > 1 else None
         for run_id, rows in by_run.items():
             try:
-                loaded = self._load(run_id, makes)
+                loaded = self._load(rows[0], makes)
             except DatabaseError:
                 raise
             except KeyMissing as error:
@@ -101,7 +101,10 @@ class Worker:
                 slices.append(Slice(self, loaded, *rows))
         return slices
 
-    def _load(self, run_id: str, makes: Mapping[str, Callable[[], Loaded]] | None) -> Loaded | None:
+    def _load(self, claim: Claim, makes: Mapping[str, Callable[[], Loaded]] | None) -> Loaded | None:
+        run_id = claim.run_id
+        if claim.run is not None:
+            return loading.new(claim.run)
         if makes is not None:
             return makes[run_id]() if run_id in makes else None
         return store.load(run_id, self.last if self.last and self.last.state.run_id == run_id else None)
