@@ -259,6 +259,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 # two instances on one host name (different ports) share cookies: name them by port, or they sign each other out
 _suffix = PUBLIC_URL.rsplit(":", 1)[-1] if PUBLIC_URL.count(":") > 1 else ""
 SESSION_COOKIE_NAME = f"orchestra_session{_suffix}"
+CSRF_FAILURE_VIEW = "orchestra.views.csrf_failed"
 CSRF_COOKIE_NAME = f"orchestra_csrf{_suffix}"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

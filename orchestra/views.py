@@ -18,6 +18,8 @@ from django.views.decorators.vary import vary_on_headers
 from orchestra import home as presenter
 from resources import attempts
 from resources.access import Actor
+from resources.envelope import error_response
+from resources.errors import NotAllowed
 from resources.ids import new_id
 from resources.proxies import address_of
 from resources.unavailable import Unavailable
@@ -54,6 +56,15 @@ def login(request: HttpRequest) -> HttpResponseBase:
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _failed(request, 403, str(exception))
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form that was not sent by a page of this session; `reason` is for the log, and Django writes it there."""
+    said = "Nothing was done: the page was opened before you signed in or out, or by another site."
+    hint = "Go back, reload it, and try again."
+    if request.headers.get("Accept", "").startswith("application/json"):
+        return error_response(NotAllowed(said, hint=hint))
+    return _failed(request, 403, f"{said} {hint}")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -90,7 +90,8 @@ def invitation(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     except (BadInput, Gone) as error:
         page["error"], status = f"{error.message} {error.hint}".strip(), error.status
     answer = render(request, "registration/invitation.html", page, status=status)
-    answer["Referrer-Policy"] = "no-referrer"  # the address is the proof
+    # the address is the proof. Not no-referrer: browsers then send the form with `Origin: null`, which is refused
+    answer["Referrer-Policy"] = "strict-origin"
     return answer
 
 

@@ -107,3 +107,13 @@ def test_the_theme_comes_from_its_cookie_and_nothing_else_does(client: Client) -
     assert '<html lang="en" data-theme="dark">' in client.get("/login").content.decode()
     client.cookies["theme"] = '"><script>'
     assert "data-theme" not in client.get("/login").content.decode()
+
+
+@pytest.mark.django_db
+def test_a_form_from_elsewhere_is_refused_in_words(client: Client) -> None:
+    strict = Client(enforce_csrf_checks=True)
+    page = strict.post("/login", {"username": "a", "password": "b"})
+    assert page.status_code == 403
+    assert "Nothing was done" in page.content.decode() and "CSRF verification" not in page.content.decode()
+    answer = strict.post("/login", {}, headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_allowed")

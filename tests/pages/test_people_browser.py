@@ -74,6 +74,20 @@ def test_the_pages_are_accessible_fit_and_keep_the_policy(
     assert problems + [c for c in page.complaints if expected not in c] == []
 
 
+def test_who_was_invited_chooses_a_password_in_a_real_browser(
+    visit: Callable[..., Any], live_server: Any, root: str
+) -> None:
+    page = visit("/account", name=root)
+    link = accounts.link_for(accounts.find("nina")).partition("/invitations/")[2]
+    page.goto(f"{live_server.url}/invitations/{link}")
+    for field in page.locator("input[type=password]").all():
+        field.fill("a quiet harbour")
+    page.get_by_role("button", name="Set the password").click()
+    page.get_by_text("Your password is set.").wait_for()
+    assert accounts.find("nina").check_password("a quiet harbour")
+    assert page.complaints == []
+
+
 def test_the_keyboard_leads_to_people_to_a_person_and_back(visit: Callable[..., Any], root: str) -> None:
     page = visit("/runs", name=root)
     page.keyboard.press("g")

@@ -49,7 +49,7 @@ def test_somebody_is_invited_chooses_a_password_and_signs_in(root: Client) -> No
     done = stranger.post(link[1], {"password": "a quiet harbour", "again": "a quiet harbour"})
     assert done["Location"] == "/login" and Client().login(username="nina", password="a quiet harbour")
     assert "was used" in page(stranger, link[1], 410)
-    assert stranger.get(link[1])["Referrer-Policy"] == "no-referrer"
+    assert stranger.get(link[1])["Referrer-Policy"] == "strict-origin"
 
 
 def test_a_name_that_is_taken_is_told_where_it_was_typed(root: Client) -> None:
