@@ -61,4 +61,5 @@ def refuse_while_used(kind: Kind, name: str) -> None:
     users = users_of(kind, name)
     if users:
         shown = ", ".join(users[:5]) + (" and others" if len(users) > 5 else "")
-        raise Conflict(f"{name} is used by {shown}.", hint="Change them first.", code="in_use", details=users)
+        hint = f"Change {'it' if len(users) == 1 else 'them'} first."
+        raise Conflict(f"{name} is used by {shown}.", hint=hint, code="in_use", details=users)

@@ -109,4 +109,4 @@ def leave(driver: Any) -> None:
 def about(connection: Any) -> str:
     """What the file is, for the test of a connection."""
     tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master WHERE type = 'table'").scalar()
-    return f"SQLite {sqlite3.sqlite_version}, {tables} tables."
+    return f"SQLite {sqlite3.sqlite_version}, {tables} table{'s' * (tables != 1)}."
