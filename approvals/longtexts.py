@@ -1,4 +1,4 @@
-"""Texts of several lines in an action (SQL, a script, code, a message), to be read as they are written.
+"""Longer texts in an action (SQL, a script, code, a message), to be read as they are written.
 
 In the payload, which is JSON, they stand in one line with their ends escaped. Pure.
 """
@@ -11,6 +11,8 @@ from typing import Any, Final
 
 #: of one action; what is left out is in the payload like the rest
 MOST: Final = 20
+#: characters up to which words in one line are read well enough in the payload
+_SHORT: Final = 80
 
 
 def texts_of(action: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -20,7 +22,7 @@ def texts_of(action: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _found(value: Any, path: str) -> Iterator[tuple[str, str]]:
     match value:
-        case str() if "\n" in value.strip():
+        case str() if "\n" in (text := value.strip()) or (len(text) > _SHORT and " " in text):
             yield path, value.strip("\n")
         case dict():
             for name, inner in value.items():

@@ -250,6 +250,6 @@ def test_long_statements_are_named_in_the_sentence_and_not_poured_into_it(sqlite
     said = family("db").describe(resolve("db", config))
     assert said == (
         "Changes data with DELETE FROM orders WHERE id IN (SELECT id FROM…; "
-        "DELETE FROM lines WHERE id IN (SELECT id FROM l… "
+        "DELETE FROM lines WHERE id IN (SELECT id FROM… "
         "on the connection shop"
     )

@@ -82,7 +82,12 @@ def _bounds(config: Mapping[str, Any]) -> str:
 
 
 def _short(text: str, most: int = MAX_SHOWN) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    """Cut between words where that leaves at least half of it."""
+    if len(text) <= most:
+        return text
+    head = text[: most - 1]
+    at = head.rfind(" ")
+    return (head[:at] if at > most // 2 else head).rstrip() + "…"
 
 
 def _checked(ctx: StepContext, ref: ConnectionRef) -> Outcome | None:
