@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.db.models import Q
 from django.http import HttpRequest
@@ -78,6 +78,7 @@ class SchedulesOut(Schema):
 
 class TimesOut(Schema):
     items: list[TimeOut]
+    next_cursor: str | None
 
 
 class PastOut(NextOut):
@@ -136,10 +137,18 @@ def get_schedule(request: HttpRequest, slug: str, name: str) -> dict[str, Any]:
 
 
 @router.get(ONE + "/times", response=declared((200, TimesOut)))
-def list_times(request: HttpRequest, slug: str, name: str) -> dict[str, Any]:
-    """What came of its last 20 times, the latest first."""
+def list_times(
+    request: HttpRequest,
+    slug: str,
+    name: str,
+    state: Literal["waiting", "started", "skipped", "missed", "refused"] | None = None,
+    cursor: str | None = Query(None, max_length=200),
+    limit: int = Query(facts.RECENT, ge=1, le=MAX_LIMIT),
+) -> dict[str, Any]:
+    """What came of its times, the latest first."""
     schedule = actions.visible_schedule(actor_of(request), slug, name)
-    return {"items": [_time(row) for row in facts.recent_times(schedule)]}
+    rows, more = facts.times_of(schedule, state=state or "", cursor=cursor, limit=limit)
+    return {"items": [_time(row) for row in rows], "next_cursor": more}
 
 
 @router.post(ONE + "/pause", response=declared((200, ScheduleOut), errors=(409,)))

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from flows.definition.cron import CronError, next_times, zone_of
 from resources.access import Actor, folder_filter
+from resources.paging import decode_cursor, encode_cursor
 from runs.schedules.models import Schedule, ScheduledTime
 
 SHOWN = 5  # next times
-RECENT = 20  # past ones
+RECENT = 20  # past ones at a time
 
 
 def visible_schedules(actor: Actor) -> QuerySet[Schedule]:
@@ -29,8 +30,18 @@ def last_times(schedules: Iterable[Any]) -> dict[int, ScheduledTime]:
     return {row.schedule_id: row for row in ScheduledTime.objects.filter(pk__in=ids)}
 
 
-def recent_times(schedule: Schedule) -> list[ScheduledTime]:
-    return list(schedule.times.select_related("asked_by").order_by("-due_at", "-pk")[:RECENT])
+def times_of(
+    schedule: Schedule, *, state: str = "", cursor: str | None = None, limit: int = RECENT
+) -> tuple[list[ScheduledTime], str | None]:
+    """What came of its times, the latest first, and the cursor of those before. Raises BadInput `bad_cursor`."""
+    rows = schedule.times.select_related("asked_by").order_by("-due_at", "-pk")
+    rows = rows.filter(state=state) if state else rows
+    if cursor:
+        due_at, pk = decode_cursor(cursor, float, int)
+        rows = rows.filter(Q(due_at__lt=due_at) | Q(due_at=due_at, pk__lt=min(pk, 2**62)))
+    found = list(rows[: limit + 1])
+    more = encode_cursor(found[limit - 1].due_at, found[limit - 1].pk) if len(found) > limit else None
+    return found[:limit], more
 
 
 def upcoming(schedule: Schedule, now: float) -> list[float]:

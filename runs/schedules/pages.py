@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.db.models import Q
 
@@ -28,6 +29,11 @@ OVERLAP: Final = {
     "allow_all": "Another run starts beside it.",
 }
 CAUSE: Final = {"due": "", "backfill": "backfill", "manual": "by hand"}
+#: what the times of a page may be narrowed to
+STATES: Final = {
+    "": "All", "started": "Started", "waiting": "Waiting", "skipped": "Skipped", "missed": "Missed",
+    "refused": "Refused",
+}  # fmt: skip
 _LOOKS: Final[dict[str, looks.Look]] = {
     "waiting": ("waiting", "Waits for its turn"),
     "skipped": ("skipped", "Skipped"),
@@ -55,14 +61,21 @@ def of_flow(actor: Actor, flow: Flow, now: float) -> list[dict[str, Any]]:
     return _cards(list(facts.visible_schedules(actor).filter(flow=flow)), now)
 
 
-def show_page(actor: Actor, schedule: Schedule, now: float) -> dict[str, Any]:
-    times = facts.recent_times(schedule)
+def show_page(actor: Actor, schedule: Schedule, now: float, *, state: str = "", cursor: str = "") -> dict[str, Any]:
+    """`state`: only times of which this came. Raises BadInput `bad_cursor`."""
+    state = state if state in STATES else ""
+    times, older = facts.times_of(schedule, state=state, cursor=cursor)
     return {
         "section": "schedules",
         "flow": schedule.flow,
         "schedule": schedule,
         "next": _next(schedule, now),
         "times": [{**seen, "due": _moment(seen["time"].due_at, schedule)} for seen in _seen(times)],
+        "chips": [{"state": one, "label": label, "on": one == state} for one, label in STATES.items()],
+        "asked": urlencode({k: v for k, v in {"state": state, "cursor": cursor}.items() if v}),
+        "older": urlencode({"state": state, "cursor": older}) if older else "",
+        "first": urlencode({"state": state}) if cursor else "",
+        "chosen": STATES[state] if state else "",
         "overlap": OVERLAP.get(schedule.overlap, schedule.overlap),
         "may": can(actor, "operator", schedule.flow.folder),
         "now": now,

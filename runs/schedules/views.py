@@ -43,12 +43,12 @@ def show_schedule(request: HttpRequest, slug: str, name: str) -> HttpResponse:
         schedule = actions.visible_schedule(actor, slug, name)
     except NotFound as error:
         raise Http404(error.message) from error
-    page = pages.show_page(actor, schedule, clock.now())
+    asked = {name: request.GET.get(name, "")[:300] for name in ("state", "cursor")}
+    page = pages.show_page(actor, schedule, clock.now(), **asked)
     if request.headers.get("HX-Target") == "schedule-live":
         return render(request, "schedules/_live.html", page)
-    asked = _backfill_asked(schedule, request)
-    status = 422 if asked.get("error") else 200
-    return render(request, "schedules/show.html", {**page, **asked}, status=status)
+    fill = _backfill_asked(schedule, request)
+    return render(request, "schedules/show.html", {**page, **fill}, status=422 if fill.get("error") else 200)
 
 
 def _backfill_asked(schedule: Schedule, request: HttpRequest) -> dict[str, Any]:

@@ -70,6 +70,23 @@ def test_pause_resume_start_now_and_what_came_of_it(place: Place, call: Callable
     assert call("GET", ONE + "/times")["items"] == [started]
 
 
+def test_all_times_of_a_schedule_are_read_page_by_page(place: Place, call: Callable[..., Any]) -> None:
+    place.release("cron: '0 * * * *', catchup: 1h")
+    place.keep("2026-03-01T03:30")
+    for hour in range(4, 9):
+        place.keep(f"2026-03-01T0{hour}:00")
+    found: list[tuple[str, str]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = call("GET", f"{ONE}/times?limit=3{cursor and f'&cursor={cursor}'}")
+        found += [(row["due_at"][11:13], row["state"]) for row in page["items"]]
+        cursor = page["next_cursor"]
+    assert found == [*((f"0{hour}", "skipped") for hour in range(8, 3, -1)), ("03", "started"), ("02", "missed")]
+    assert [row["due_at"][11:13] for row in call("GET", ONE + "/times?state=missed")["items"]] == ["02"]
+    assert call("GET", ONE + "/times?state=lost", None, 422)["error"]["code"] == "invalid_request"
+    assert call("GET", ONE + "/times?cursor=x", None, 422)["error"]["code"] == "bad_cursor"
+
+
 def test_a_backfill_is_previewed_started_and_given_up(place: Place, call: Callable[..., Any]) -> None:
     place.release(SIX)
     span = {"from": "2026-02-01T00:00:00Z", "to": "2026-02-03T05:00:00Z"}

@@ -81,6 +81,23 @@ def test_a_schedules_page_shows_what_came_of_its_times(place: Place, signed_in: 
     assert "Missed for Sun 1 Mar 2026, 02:00 UTC" in page and "2 due times passed" in page
 
 
+def test_what_was_missed_and_skipped_is_found_among_many_times(place: Place, signed_in: Client) -> None:
+    place.release("cron: '* * * * *', catchup: 1m")
+    place.keep("2026-03-01T03:30")
+    for minute in range(31, 60):
+        place.keep(f"2026-03-01T03:{minute}")
+    page = text_of(signed_in, ONE)
+    assert page.count("Skipped for") == 20 and "Missed for" not in page
+    older = signed_in.get(ONE + "?" + signed_in.get(ONE).context["older"])
+    due = [seen["due"]["local"] for seen in older.context["times"]]
+    assert due[0].endswith("03:39 UTC") and due[-1].endswith("03:28 UTC") and not older.context["older"]
+    assert f'data-src="{ONE}?cursor=' in older.content.decode(), "a refresh shows the same times"
+    missed = text_of(signed_in, ONE + "?state=missed")
+    assert "Missed for Sun 1 Mar 2026, 03:28 UTC" in missed and "Skipped for" not in missed
+    assert "None of them: refused." in text_of(signed_in, ONE + "?state=refused")
+    assert signed_in.get(ONE + "?cursor=nonsense").status_code == 422
+
+
 def test_every_button_does_what_it_says(place: Place, signed_in: Client) -> None:
     place.release(HOURLY)
     assert press(signed_in, "pause", note="Down.") == "The schedule is paused."
