@@ -110,7 +110,8 @@ def list_replay_runs(
         rows = rows.filter(pk__gt=min(decode_cursor(cursor, int)[0], 2**62))
     found = list(rows[: limit + 1])
     following = encode_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return {"items": [_item(item) for item in found[:limit]], "next_cursor": following}
+    became = replays.now_of(found[:limit])
+    return {"items": [_item(item, became.get(item.pk)) for item in found[:limit]], "next_cursor": following}
 
 
 @router.post("/dead-letters/replays/{replay_id}/abort", response=declared((200, ReplayOut), errors=(409,)))
@@ -193,9 +194,9 @@ def _replay(batch: ReplayBatch) -> dict[str, Any]:
     return {"id": batch.pk, **{name: getattr(batch, name) for name in same}, **times}
 
 
-def _item(item: ReplayItem) -> dict[str, Any]:
+def _item(item: ReplayItem, became: str | None) -> dict[str, Any]:
     same = {name: getattr(item, name) for name in ("status", "code", "message")}
-    return {**same, "run": item.run_id, "new_run": item.new_run or None, "at": iso(item.at)}
+    return {**same, "run": item.run_id, "new_run": item.new_run or None, "at": iso(item.at), "run_status": became}
 
 
 def _quarantined(row: Quarantine) -> dict[str, Any]:

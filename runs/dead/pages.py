@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from resources.access import Actor, can, folders_for
 from resources.models import Role
+from runs import looks
 from runs.about import about
 from runs.dead import letters, quarantine, replays
 from runs.dead.letters import Filter
@@ -125,12 +126,14 @@ def replay_page(actor: Actor, batch_id: int, status: str, now: float) -> dict[st
     batch = replays.visible_replay(actor, batch_id)
     rows = ReplayItem.objects.filter(batch=batch).order_by("pk")
     status = status if status in ReplayItem.Status.values else ""
+    items = list((rows.filter(status=status) if status else rows)[:ITEMS])
+    became = replays.now_of(items)
     over = batch.done + batch.failed
     left = batch.total - over
     seconds = left * 60.0 / batch.rate if batch.rate else None
     return {
         "batch": batch,
-        "items": list((rows.filter(status=status) if status else rows)[:ITEMS]),
+        "items": [(item, looks.of_run(became[item.pk]) if item.pk in became else None) for item in items],
         "most": ITEMS,
         "chosen": status,
         "left": left,

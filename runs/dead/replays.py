@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from django.db import transaction
@@ -13,7 +14,7 @@ from resources.models import Role
 from runs import clock
 from runs.dead.dismissing import check_reason
 from runs.dead.letters import Filter, dead_letters
-from runs.models import ReplayBatch, ReplayItem
+from runs.models import ReplayBatch, ReplayItem, Run
 
 #: runs of one batch; more than a person can judge at once
 MAX_RUNS: Final = 10_000
@@ -94,6 +95,13 @@ def visible_replay(actor: Actor, batch_id: int) -> ReplayBatch:
     if batch is None or not may_see(actor, batch):
         raise NotFound("There is no such replay, or you may not see it.", code="replay_not_found")
     return batch
+
+
+def now_of(items: Sequence[ReplayItem]) -> dict[int, str]:
+    """Item's id -> the status that the run it led to has now: the same run in place, or the new one."""
+    led = {item.pk: item.new_run or item.run_id for item in items if item.status == ReplayItem.Status.DONE}
+    statuses = dict(Run.objects.filter(pk__in=led.values()).values_list("pk", "status"))
+    return {pk: statuses[run_id] for pk, run_id in led.items() if run_id in statuses}
 
 
 def list_replays(actor: Actor, limit: int = 50) -> list[ReplayBatch]:

@@ -133,6 +133,7 @@ class ReplayItemOut(Schema):
     run: str
     status: Literal["pending", "done", "failed"]
     new_run: str | None
+    run_status: str | None = Field(description="Of the run it led to, now: itself in place, or `new_run`.")
     code: str
     message: str
     at: str | None

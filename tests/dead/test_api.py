@@ -53,7 +53,7 @@ def test_a_replay_is_counted_started_watched_and_aborted(ana: Caller) -> None:
     duty.step(started.json()["id"], clock.now())
     assert ana("GET", path).json()["done"] == 1
     runs = ana("GET", f"{path}/runs?limit=2").json()
-    assert [r["status"] for r in runs["items"]] == ["done", "pending"]
+    assert [(r["status"], r["run_status"]) for r in runs["items"]] == [("done", "queued"), ("pending", None)]
     more = ana("GET", f"{path}/runs?cursor={runs['next_cursor']}").json()
     assert [r["status"] for r in more["items"]] == ["pending"]
     assert ana("POST", f"{path}/abort", {"reason": "enough"}).json()["status"] == "aborted"

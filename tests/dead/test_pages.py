@@ -83,6 +83,7 @@ def test_all_that_were_counted_are_replayed_and_nothing_that_came_since(sign_in:
     while duty.step(batch.pk, page.context["now"] + 10):
         pass
     text = words(client.get(answer["Location"], headers={"HX-Request": "true", "HX-Target": "replay-live"}))
+    assert "Replayed" in text and ">Queued<" in text, "what came of the run itself, not only that it was sent on"
     assert "1 of 1: 1 done, 0 refused" in text and "<html" not in text and "to go" not in text
     assert "Replayed as new runs" in words(client.get("/dead-letters/replays"))
 

@@ -186,6 +186,20 @@ def test_what_went_in_by_itself_is_let_go_when_another_release_goes_live(databas
 
 
 @ON_SQLITE
+def test_failures_of_two_releases_are_not_counted_together(database: str, settings: Any) -> None:
+    settings.QUARANTINE_AFTER = 2
+    flow = breaking()
+    dead(flow, n=1)
+    goes_live(flow, "1.1.0")
+    dead(flow, n=1)
+    poison.turn(clock.now())
+    assert InputFailure.objects.count() == 2 and not refused(flow, n=1)
+    drain(Worker("w"))
+    poison.turn(clock.now())
+    assert refused(flow, n=1)
+
+
+@ON_SQLITE
 def test_failures_of_a_release_that_is_no_longer_live_put_nothing_in(database: str, settings: Any) -> None:
     settings.QUARANTINE_AFTER = 2
     flow = breaking()
