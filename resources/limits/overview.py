@@ -48,7 +48,7 @@ def of_connection(name: str, now: float, *, rows: bool) -> dict[str, Any]:
         "admitted": book.admitted,
         "throttled": book.throttled,
         "using": _rows(connection.pk, taken_at__isnull=False) if rows else [],
-        "held": _rows(connection.pk, taken_at__isnull=True) if rows else [],
+        "held": _why_now(_rows(connection.pk, taken_at__isnull=True), name, book) if rows else [],
     }
 
 
@@ -87,6 +87,14 @@ def _rows(connection_id: int, **which: Any) -> list[dict[str, Any]]:
         }
         for p in found
     ]
+
+
+def _why_now(held: list[dict[str, Any]], name: str, book: Book) -> list[dict[str, Any]]:
+    """What something else held before the circuit opened waits for the circuit by now."""
+    if book.breaker == CLOSED:
+        return held
+    why = f"connection {name}: circuit {book.breaker.replace('_', '-')}"
+    return [row if row["probe"] else row | {"why": why, "due": None} for row in held]
 
 
 def listed(now: float) -> Iterable[Connection]:

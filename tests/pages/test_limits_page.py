@@ -89,6 +89,15 @@ def test_it_says_what_keeps_everybody_out(admin: Client, book: Book, shown: str)
     assert shown in page_of(admin)
 
 
+def test_what_waits_behind_an_open_circuit_says_so_whatever_held_it_before(admin: Client, run: str) -> None:
+    opened = Book(breaker=OPEN, opened_at=1.7e9, probe_at=4e9, tokens=-0.3, refilled_at=4e9)
+    use(limited(opened, **LIMITS), run)
+    page = page_of(admin)
+    assert page.count("connection ci: circuit open") == 3
+    assert "connection ci: 4 at a time" not in page
+    assert "-0.3" not in page and "none left; some that are to come are promised" in page
+
+
 def test_an_admin_sets_limits_and_what_is_wrong_is_said_at_its_field(admin: Client) -> None:
     limited()
     path = "/connections/ci/limits"

@@ -279,6 +279,10 @@ def test_retention_pin_and_labels_are_changed_on_the_page_and_in_the_api(browser
     shown = api(browser, "get", f"/resources/{made.pk}").json()
     assert (shown["keep"], shown["keep_until"][:16], shown["pinned"]) == ("until", "2030-01-31T10:00", True)
     assert shown["labels"] == {"kind": "report", "team": "a"}
+    assert "longer while an open run or approval needs it" not in text(browser.get(f"/resources/{made.pk}")), "pinned"
+    browser.post(f"/resources/{made.pk}/change", {**form, "pinned": ""})
+    assert "longer while an open run or approval needs it" in text(browser.get(f"/resources/{made.pk}"))
+    browser.post(f"/resources/{made.pk}/change", form)
     refused = browser.post(f"/resources/{made.pk}/change", {"keep": "until", "labels": ""})
     assert refused.status_code == 422
     assert "Give a date" in text(refused)
