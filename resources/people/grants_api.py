@@ -39,7 +39,7 @@ class GrantsOut(Schema):
 
 
 class GrantIn(Input):
-    role: Literal["viewer", "author", "operator", "reviewer", "admin"]
+    role: Literal["viewer", "author", "operator", "reviewer", "revealer", "admin"]
     folder: Text = Field("", max_length=200, description="Empty: everything.")
     user: Text | None = Field(None, max_length=150, description="Either a user or a group.")
     group: Text | None = Field(None, max_length=100)

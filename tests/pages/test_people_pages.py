@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from resources.access import Actor
-from resources.models import ApiToken, Grant
+from resources.models import ApiToken, Grant, Role
 from resources.tokens import authenticate, create_token
 from tests.resources.conftest import make_user
 
@@ -179,3 +179,12 @@ def test_somebody_without_a_role_changes_nobody(root: Client) -> None:
     assert hidden(otto, "/access/roles", user="otto", role="admin") == 403
     assert hidden(otto, f"/access/roles/{Grant.objects.get().pk}/remove") == 404
     assert User.objects.count() == 2
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_every_role_is_given_over_the_api_too(root: Client, role: str) -> None:
+    make_user("nina")
+    body = {"role": role, "folder": "pay", "user": "nina"}
+    answer = root.post("/api/v1/grants", body, content_type="application/json")
+    assert answer.status_code == 201, answer.content
+    assert Grant.objects.get(user__username="nina").role == role
