@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 #: keys of `data` that are shown in places of their own
-_SHOWN: Final = ("before", "after", "reason")
+_SHOWN: Final = ("before", "after")
+#: where people's words are: decisions call them comment
+_WORDS: Final = ("reason", "comment")
 _NOTHING: Final = object()
 
 
@@ -24,13 +26,21 @@ class Change:
 
 def reason(data: Any) -> str:
     """Why, in the words of the person; "" when nobody said."""
-    found = data.get("reason") if isinstance(data, Mapping) else None
-    return found if isinstance(found, str) else ""
+    key = _words_in(data)
+    return str(data[key]) if key else ""
+
+
+def _words_in(data: Any) -> str:
+    said = (key for key in _WORDS if isinstance(data, Mapping) and isinstance(data.get(key), str) and data[key])
+    return next(said, "")
 
 
 def rest(data: Any) -> Any:
     """What the entry says besides."""
-    return {k: v for k, v in data.items() if k not in _SHOWN} if isinstance(data, Mapping) else data
+    if not isinstance(data, Mapping):
+        return data
+    elsewhere = {*_SHOWN, "reason", _words_in(data)}
+    return {k: v for k, v in data.items() if k not in elsewhere}
 
 
 def changes(data: Any) -> list[Change]:

@@ -190,3 +190,17 @@ CHANGES = [
 @pytest.mark.parametrize(("data", "expected"), CHANGES)
 def test_changes_name_the_leaves(data: Any, expected: list[Any]) -> None:
     assert [(c.path, c.before, c.after) for c in detail.changes(data)] == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "why", "rest"),
+    [
+        ({"reason": "upkeep", "n": 1}, "upkeep", {"n": 1}),
+        ({"comment": "Errors are too high.", "n": 1}, "Errors are too high.", {"n": 1}),
+        ({"reason": "asked to", "comment": "said"}, "asked to", {"comment": "said"}),
+        ({"reason": "", "comment": None, "n": 1}, "", {"comment": None, "n": 1}),
+        (["reason"], "", ["reason"]),
+    ],
+)
+def test_why_is_what_a_person_said_also_where_it_is_the_comment_of_a_decision(data: Any, why: str, rest: Any) -> None:
+    assert (detail.reason(data), detail.rest(data)) == (why, rest)
