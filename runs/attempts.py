@@ -27,7 +27,7 @@ from runs.acting import action_of, callback_url, effective, imagined, is_repeata
 from runs.engine import inputs as given
 from runs.engine import timing
 from runs.engine.backoff import may_help, next_try
-from runs.engine.state import NO_ITEM, Key, State, Step, idempotency_key
+from runs.engine.state import NO_ITEM, Key, Step, idempotency_key
 from runs.large import storable
 from runs.live import Live
 from runs.loading import place_of
@@ -40,6 +40,8 @@ from runs.usage import RunMeter
 Json = Any
 logger = logging.getLogger(__name__)
 MAX_LOG_LINES = 200
+#: seconds that an attempt made ready may wait for its start: its time runs already
+FRESH = 0.05
 #: errors that say something of the connection, and not of the request
 _ITS_FAULT = frozenset({"connect", "network", "timeout", "http_429", "http_5xx", "refused", "rate_limited"})
 
@@ -64,34 +66,16 @@ def _stop_error(plan: StepPlan, why: str, said: base.StepError) -> base.StepErro
     return base.StepError("cancelled", f"{plan.id} was stopped before it was through.", details)
 
 
-class Ahead:
-    """What a pure step will do, worked out while the save that starts it is on its way."""
-
-    def __init__(self) -> None:
-        self._known: tuple[State, Key, base.Action] | None = None
-
-    def look(self, key: Key, loaded: Loaded) -> None:
-        """`loaded`: the run as that save will leave it. Asks no database, and raises nothing."""
-        self._known, step = None, loaded.state.step(*key)
-        if step.load is None and is_pure(loaded.plan, step.id):
-            with contextlib.suppress(Exception):  # the attempt will come to it, and say so
-                self._known = loaded.state, key, action_of(loaded, step)
-
-    def of(self, state: State, key: Key) -> base.Action | None:
-        """None where nothing is known, or the run has come to another state."""
-        known = self._known
-        return known[2] if known is not None and known[0] is state and known[1] == key else None
-
-
 class Attempt:
-    """One attempt at a step this worker holds. `action`: as it was resolved from this very state beforehand."""
+    """One attempt at a step this worker holds."""
 
-    def __init__(self, loaded: Loaded, step: Step, action: base.Action | None = None) -> None:
-        self.loaded, self.step, self.ahead = loaded, step, action
+    def __init__(self, loaded: Loaded, step: Step) -> None:
+        self.loaded, self.step = loaded, step
         self.plan = effective(loaded.plan, step)
         self.masker = Masker()
         self.lines: list[str] = []
         self.action: base.Action | None = None
+        self.context: base.StepContext | None = None
         self.now = clock.now()
         #: seconds it may take: its timeout, or what is left of its step and its run
         self.seconds = timing.attempt_time(loaded.plan, loaded.state, step, self.plan.timeout, self.now)
@@ -104,8 +88,7 @@ class Attempt:
         if self.step.load is not None or (self.step.fallback and self._fallback.last_good):
             return self._read()
         try:
-            self.action = self.ahead or action_of(self.loaded, self.step)
-            outcome = family(self.plan.family).execute(self._context(self.action))
+            outcome = family(self.plan.family).execute(self.context or self.resolve())
         except ResolveError as error:
             outcome = base.Fail(error.error)
         except base.Refused as error:  # a guard of the context itself
@@ -118,6 +101,17 @@ class Attempt:
         ended = self._ended(self._stopped(outcome))
         self._note_use(ended)
         return ended
+
+    def resolve(self) -> base.StepContext:
+        """What it will do, and with what. Raises ResolveError, and what a guard of the context does."""
+        self.action = action_of(self.loaded, self.step)
+        self.context = self._context(self.action)
+        return self.context
+
+    def get_ready(self) -> None:
+        """Once resolved. Raises what the family's does."""
+        if self.context is not None:
+            family(self.plan.family).get_ready(self.context)
 
     def _note_use(self, ended: given.AttemptEnded) -> None:
         """How the connection fared, for its page. Outside any transaction, about once a minute."""
@@ -270,6 +264,30 @@ class Attempt:
         if error.details is not None:
             found["details"] = self.masker.tree(error.details)
         return found
+
+
+class Ahead:
+    """The attempt at a pure step, made ready while the save that starts it is on its way."""
+
+    def __init__(self) -> None:
+        self._made: Attempt | None = None
+
+    def look(self, key: Key, loaded: Loaded) -> None:
+        """`loaded`: the run as that save will leave it. Asks no database, and raises nothing."""
+        self._made, step = None, loaded.state.step(*key)
+        if step.load is None and is_pure(loaded.plan, step.id):
+            with contextlib.suppress(Exception):  # the attempt will come to it, and say so
+                made = Attempt(loaded, step)
+                made.resolve()
+                self._made = made
+                made.get_ready()
+
+    def take(self, loaded: Loaded, key: Key) -> Attempt:
+        """The attempt at this step, ready if it was made so for this very state, and just now."""
+        made, self._made = self._made, None
+        if made is None or made.loaded is not loaded or made.step.key != key or clock.now() - made.now > FRESH:
+            return Attempt(loaded, loaded.state.step(*key))
+        return made
 
 
 def check_size(output: Json) -> None:

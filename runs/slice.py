@@ -60,7 +60,7 @@ class Slice:
 
     def attempt(self, key: Key) -> attempts.Attempt:
         """The attempt that was started at this step."""
-        return attempts.Attempt(self.loaded, self.loaded.state.step(*key), self.ahead.of(self.loaded.state, key))
+        return self.ahead.take(self.loaded, key)
 
     def execute(self, attempt: attempts.Attempt) -> Happened:
         """Run it to its end."""

@@ -248,7 +248,7 @@ class Family(ABC):
     has_effect: ClassVar[bool] = True
     #: does the family itself guarantee that a repeated key has one effect?
     honours_key: ClassVar[bool] = False
-    #: runs in microseconds to milliseconds and touches nothing outside: may share a worker's slice
+    #: takes micro- or milliseconds and touches nothing outside, the database neither: may share a worker's slice
     pure: ClassVar[bool] = False
 
     def at_start(self, config: Json) -> Json:
@@ -290,6 +290,9 @@ class Family(ABC):
     def changes(self, action: Action) -> bool:
         """May this very action change anything outside?"""
         return self.has_effect
+
+    def get_ready(self, ctx: StepContext) -> None:  # noqa: B027  most have nothing to get ready
+        """Of a pure family, before it is sure that the attempt happens: what nobody notices. May raise anything."""
 
     @abstractmethod
     def execute(self, ctx: StepContext) -> Outcome:

@@ -10,10 +10,12 @@ import psycopg
 import pytest
 from django.db import connection
 
+from flows.steps.function import sandbox
+from flows.steps.function.step import FunctionFamily
 from runs import attempts, bell, hot, queue, store
-from runs.acting import action_of
 from runs.engine import inputs as given
 from runs.engine.decide import decide
+from runs.engine.state import NO_ITEM, Key
 from runs.models import Run
 from runs.slice import Slice
 from runs.store import Loaded
@@ -37,8 +39,9 @@ output: {c: "${{ steps.c.output }}"}
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happened, in order: "look" ahead, "saved", "resolve" outside of a look, "run"."""
+    """What happened, in order: "look" ahead, "resolve", "checkout" of a sandbox, "saved", "run"."""
     seen: list[str] = []
+    monkeypatch.setattr(attempts, "FRESH", 60.0)  # however slow the machine
 
     def noted(where: Any, name: str, word: str, *, after: bool = False) -> None:
         real = getattr(where, name)
@@ -57,18 +60,17 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     noted(attempts.Ahead, "look", "look")
     noted(hot, "_write", "saved", after=True)
     noted(attempts, "action_of", "resolve")
+    noted(sandbox, "_checkout", "checkout")
     noted(attempts.Attempt, "run", "run")
     return seen
 
 
-def test_an_action_is_resolved_while_the_save_that_starts_its_step_is_on_its_way(
-    database: str, told: list[str]
-) -> None:
+def test_an_attempt_is_made_ready_while_the_save_that_starts_it_is_on_its_way(database: str, told: list[str]) -> None:
     run = begin(make_flow(CHAIN))
     drain(Worker("w"))
     check_runs([run])
     assert Run.objects.get(pk=run).output == {"c": 3}
-    assert told == ["look", "resolve", "saved", "run"] * 3 + ["saved"]
+    assert told == ["look", "resolve", "checkout", "saved", "run"] * 3 + ["saved"]
 
 
 def test_nothing_is_executed_and_nothing_kept_when_the_save_came_too_late(
@@ -87,20 +89,42 @@ def test_nothing_is_executed_and_nothing_kept_when_the_save_came_too_late(
     drain(Worker("w"))
     check_runs([run])
     # of the first save nobody ran anything; the second looked again
-    assert told[:7] == ["look", "resolve", "saved", "look", "resolve", "saved", "run"]
+    assert told[:9] == ["look", "resolve", "checkout", "saved"] * 2 + ["run"]
 
 
-def test_what_is_known_ahead_is_of_one_state_and_one_step(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_made_ready_is_for_one_state_and_one_step_and_soon(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = fresh(begin(make_flow(CHAIN)))
     begun = loaded.at(decide(loaded.plan, loaded.state, given.Started(), 1.0).state)
-    ahead = attempts.Ahead()
-    ahead.look(("a", -1), begun)
-    assert ahead.of(begun.state, ("a", -1)) == action_of(begun, begun.state.step("a"))
-    assert ahead.of(begun.state, ("b", -1)) is None
-    assert ahead.of(loaded.state, ("a", -1)) is None
-    monkeypatch.setattr(attempts, "action_of", lambda *_: 1 / 0)
-    ahead.look(("a", -1), begun)  # it is the attempt's to say so
-    assert ahead.of(begun.state, ("a", -1)) is None
+    ahead, a, b = attempts.Ahead(), ("a", NO_ITEM), ("b", NO_ITEM)
+
+    def ready_for(loaded: Loaded, key: Key) -> bool:
+        ahead.look(a, begun)
+        attempt = ahead.take(loaded, key)
+        assert (attempt.loaded, attempt.step) == (loaded, loaded.state.step(*key))
+        return attempt.context is not None
+
+    monkeypatch.setattr(attempts, "FRESH", 60.0)  # however slow the machine
+    assert ready_for(begun, a)
+    assert ahead.take(begun, a).context is None  # it is taken once
+    assert not ready_for(begun, b)
+    assert not ready_for(loaded, a)
+    monkeypatch.setattr(attempts, "FRESH", -1.0)
+    assert not ready_for(begun, a)
+
+
+def test_what_cannot_be_made_ready_is_left_to_the_attempt(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        tried.append(1)
+        raise RuntimeError("no")
+
+    tried: list[int] = []
+    monkeypatch.setattr(FunctionFamily, "get_ready", broken)
+    run = begin(make_flow(CHAIN))
+    drain(Worker("w"))
+    check_runs([run])
+    assert len(tried) == 3
 
 
 def test_a_claim_brings_a_run_along_that_nobody_has_touched(database: str) -> None:

@@ -187,6 +187,35 @@ def _sandboxes() -> list[int]:
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if "monty" in line and "subprocess" in line]
 
 
+def test_what_is_ready_is_used_by_a_call_on_the_same_terms_and_given_back_by_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, taken = sandbox._checkout, []
+
+    def checkout(*args: Any) -> Any:
+        taken.append(args[1])
+        return real(*args)
+
+    monkeypatch.setattr(sandbox, "_checkout", checkout)
+    code = "import datetime as dt\ndt.datetime.now(dt.timezone.utc).timestamp()"
+    for _ in range(9):  # more than there are processes
+        sandbox.get_ready(limits=LIMITS, now=NOW, seed=1)
+    assert sandbox.run(code, {}, limits=LIMITS, now=NOW, seed=1)[0] == NOW
+    assert len(taken) == 9
+    assert sandbox.run(code, {}, limits=LIMITS, now=NOW, seed=1)[0] == NOW  # nothing is ready any more
+    sandbox.get_ready(limits=LIMITS, now=NOW, seed=1)
+    for _ in range(9):
+        assert sandbox.run(code, {}, limits=LIMITS, now=NOW + 5, seed=1)[0] == NOW + 5
+    assert len(taken) == 9 + 1 + 1 + 9
+
+
+def test_a_process_that_was_ready_and_died_is_replaced() -> None:
+    sandbox.get_ready(limits=LIMITS, now=NOW, seed=1)
+    for pid in _sandboxes():
+        os.kill(pid, signal.SIGKILL)
+    assert sandbox.run("6 * 7", {}, limits=LIMITS, now=NOW, seed=1)[0] == 42
+
+
 def test_a_pool_that_was_forked_says_so_instead_of_hanging() -> None:
     output(call("1"))
     pid = os.fork()

@@ -7,13 +7,14 @@ and sleeping returns at once (a real sleep would not count against the time limi
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.util
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,10 @@ class Limits:
 
     time: float
     memory: int
+
+
+#: what a call is made under: its limits, its time and its seed
+Terms = tuple[Limits, float, int]
 
 
 class Pool:
@@ -121,44 +126,87 @@ def run(
     """
     import pydantic_monty as monty
 
+    stop, terms = stop or Stop(), (limits, now, seed)
+    try:
+        return _run(code, names, terms, stop)
+    except monty.MontyCrashedError:
+        if stop.is_set():
+            raise SandboxBroken("The code was stopped.") from None
+    try:
+        return _run(code, names, terms, stop)
+    except monty.MontyCrashedError as e:
+        raise SandboxBroken(f"The sandbox process died: {e}") from e
+
+
+def get_ready(*, limits: Limits, now: float, seed: int) -> None:
+    """Have a process wait for the next `run` of this thread, if that comes with the same; another gives it back.
+
+    Raises what comes of trying.
+    """
+    terms = limits, now, seed
+    _give_back()
+    _ready.kept = terms, _checkout(_pool.get(), terms).__enter__()
+
+
+class _Ready(threading.local):
+    kept: tuple[Terms, monty.MontySession] | None = None
+
+
+_ready = _Ready()
+
+
+def _session(pool: monty.Monty, terms: Terms) -> contextlib.AbstractContextManager[monty.MontySession]:
+    """The one that is ready, where it is one for these terms."""
+    kept = _ready.kept
+    if kept is None or kept[0] != terms:
+        _give_back()
+        return _checkout(pool, terms)
+    return _kept(kept[1])
+
+
+@contextlib.contextmanager
+def _kept(session: monty.MontySession) -> Iterator[monty.MontySession]:
+    try:
+        yield session
+    finally:
+        _give_back()
+
+
+def _give_back() -> None:
+    kept, _ready.kept = _ready.kept, None
+    if kept is not None:
+        with contextlib.suppress(Exception):  # it is not used any more
+            kept[1].__exit__(None, None, None)
+
+
+def _checkout(pool: monty.Monty, terms: Terms) -> monty.MontySession:
+    limits, now, seed = terms
     policy: monty.OSPolicy = {
         "datetime": dt.datetime.fromtimestamp(now, dt.UTC),
         "sleep": "zero",
         "random_start": {"seed": seed},
     }
-    stop = stop or Stop()
-    try:
-        return _run(code, names, limits, policy, stop)
-    except monty.MontyCrashedError:
-        if stop.is_set():
-            raise SandboxBroken("The code was stopped.") from None
-    try:
-        return _run(code, names, limits, policy, stop)
-    except monty.MontyCrashedError as e:
-        raise SandboxBroken(f"The sandbox process died: {e}") from e
+    return pool.checkout(script_name=SCRIPT, limits=_limits(limits), os_policy=policy)
 
 
-def _run(code: str, names: Mapping[str, Any], limits: Limits, policy: monty.OSPolicy, stop: Stop) -> tuple[Any, str]:
+def _run(code: str, names: Mapping[str, Any], terms: Terms, stop: Stop) -> tuple[Any, str]:
     """As `run`, but MontyCrashedError comes out as it is when it was not for time."""
     import pydantic_monty as monty
 
     pool = _pool.get()
     printed = monty.CollectString(MAX_PRINTED)
     try:
-        with (
-            pool.checkout(script_name=SCRIPT, limits=_limits(limits), os_policy=policy) as session,
-            stop.on_stop(_killer(session.worker_pid)),
-        ):
+        with _session(pool, terms) as session, stop.on_stop(_killer(session.worker_pid)):
             return session.feed_run(code, inputs=dict(names), print_callback=printed), printed.output
     except monty.MontyRuntimeError as e:
-        raise _runtime_error(e, limits) from e
+        raise _runtime_error(e, terms[0]) from e
     except monty.MontySyntaxError as e:
         raise CodeError(f"SyntaxError: {e}", _line(e)) from e
     except monty.MontyConversionError as e:
         raise CodeError(f"A value cannot enter or leave the sandbox: {e}") from e
     except monty.MontyCrashedError as e:
         if e.timed_out:
-            raise _too_slow(limits) from e
+            raise _too_slow(terms[0]) from e
         raise
     except OSError as e:
         _pool.drop(pool)

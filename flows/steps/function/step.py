@@ -37,14 +37,15 @@ class FunctionFamily(Family):
         lines = str(action.config["code"]).strip().count("\n") + 1
         return f"Computes a value with {lines} {'line' if lines == 1 else 'lines'} of Python, touching nothing outside"
 
+    def get_ready(self, ctx: StepContext) -> None:
+        sandbox.get_ready(limits=_limits(ctx), now=ctx.now, seed=ctx.seed)
+
     def execute(self, ctx: StepContext) -> Outcome:
         config = ctx.action.config
-        limits = config["limits"]
         if (misfit := _misfit(config.get("takes"), config["input"], "input", "The input of the function")) is not None:
             return misfit
-        allowed = sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
         run = partial(
-            sandbox.run, names=variables(config["input"]), limits=allowed, now=ctx.now, seed=ctx.seed,
+            sandbox.run, names=variables(config["input"]), limits=_limits(ctx), now=ctx.now, seed=ctx.seed,
             stop=ctx.cancelled,
         )  # fmt: skip
         try:
@@ -52,13 +53,18 @@ class FunctionFamily(Family):
             if loops.may_loop(value) and (question := loops.asking(config["code"])) and run(question)[0]:
                 return _LOOP
         except sandbox.SandboxError as e:
-            return _failed(e, cut_short=ctx.timeout < limits["time"])
+            return _failed(e, cut_short=ctx.timeout < config["limits"]["time"])
         for line in printed.splitlines():
             ctx.log(line)
         done = _done(value)
         if not isinstance(done, Done):
             return done
         return _misfit(config.get("gives"), done.output, "contract", "What the function gives") or done
+
+
+def _limits(ctx: StepContext) -> sandbox.Limits:
+    limits = ctx.action.config["limits"]
+    return sandbox.Limits(time=min(limits["time"], ctx.timeout), memory=limits["memory"])
 
 
 def _misfit(schema: Json, value: Json, cls: str, what: str) -> Fail | None:
