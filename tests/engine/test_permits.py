@@ -154,7 +154,8 @@ def test_a_chain_of_steps_does_not_keep_its_permit_from_those_who_wait(ci: Any) 
     ci(concurrency=1)
     chain = FLOW.replace("flow: limited", "flow: chain").replace("output:", "#").rstrip() + "\n"
     chain += "  - id: b\n    http: {connection: ci, method: POST, path: /status, json: {}}\n"
-    first, second = begin(make_flow(chain)), begin(make_flow(FLOW))
+    longer, shorter = make_flow(chain), make_flow(FLOW)  # beforehand: who starts later is behind as far as the line is
+    first, second = begin(longer), begin(shorter)
     one, other = Hand("one"), Hand("other")
     assert one.begin() == first and other.begin() is None
     one.end()  # its own next step asks in this very commit
