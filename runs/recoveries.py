@@ -18,7 +18,7 @@ CONTROLS: Final = (
     "pause", "resume", "cancel", "terminate", "retry", "retry_from", "skip", "complete", "outcome", "replay", "fork",
 )  # fmt: skip
 #: what people do to a run that gave up; shown on its page
-RECOVERIES: Final = ("retry", "retry_from", "skip", "complete", "outcome", "replay", "fork")
+RECOVERIES: Final = ("outcome", "retry", "retry_from", "skip", "complete", "replay", "fork")  # what must be said, first
 #: these are about one step
 OF_STEP: Final = frozenset({"retry_from", "skip", "complete", "outcome", "fork"})
 #: these can be asked of many runs at once
@@ -134,8 +134,12 @@ def _any_step(plan: Plan, state: State, control: str) -> str:
     """Is there any step at all that the control could be used on?"""
     if control in ("retry_from", "fork"):
         return "" if any(s.status != PENDING for s in state.steps.values()) else "not_reached"
-    found = candidates(plan, state, control)
-    return "" if found else {"outcome": "no_unknown_outcome"}.get(control, "nothing_failed")
+    if candidates(plan, state, control):
+        return ""
+    if control == "outcome":
+        return "no_unknown_outcome"
+    stuck = [s for s in standing.own_steps(plan, state.steps.values()) if s.status in {FAILED, UNKNOWN}]
+    return _of_one_step(plan, state, control, stuck[0]) if stuck else "nothing_failed"
 
 
 def _of_one_step(plan: Plan, state: State, control: str, step: Step) -> str:

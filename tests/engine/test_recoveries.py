@@ -119,6 +119,16 @@ def test_a_dead_run_lists_what_can_be_done_and_what_follows() -> None:
     assert by["outcome", ""].refusal == "no_unknown_outcome"
 
 
+def test_where_only_an_outcome_is_unknown_that_comes_first_and_nothing_says_that_no_step_failed() -> None:
+    game = Game(plan(step("pay", "http", irreversible=True)))
+    game.begin("pay")
+    game.lose("pay", repeatable=False)
+    assert game.state.status == "failed"
+    found = recoveries.recoveries(game.plan, game.state)
+    assert (found[0].control, found[0].step, found[0].allowed) == ("outcome", "pay", True)
+    assert {r.control: r.refusal for r in found}["skip"] == "outcome_unknown"
+
+
 def test_a_run_that_was_undone_can_only_be_replayed() -> None:
     flow = plan(undoable("a"), step("b", needs=("a",)), compensate_on=("failure",))
     game = Game(flow)
