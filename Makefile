@@ -20,10 +20,10 @@ NODE_PATH_PREFIX := $(if $(NODE_OK),,$(CURDIR)/$(VENV)/bin:)
 IS_DEV := $(wildcard $(VENV)/.dev $(VENV)/bin/pytest)
 RUN_STAMP := $(VENV)/$(if $(IS_DEV),.dev,.app)
 # Narrowed down by ARGS, one of the two test runs may find nothing to do: pytest's exit code 5.
-# Tests in two processes, a file always in one of them; JOBS=0 runs them one after the other. Those that start the whole
-# program and look at the clock have the machine to themselves.
+# Tests in two processes, a file always in one of them; JOBS=0 runs them one after the other. Those that look at the
+# screen of the whole program, with a clock in their hand, have the machine to themselves.
 JOBS ?= 2
-IN_PARALLEL := $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile)
+IN_PARALLEL := $(if $(filter-out 0,$(JOBS)),-n $(JOBS) --dist loadfile --no-loadscope-reorder)
 MAY_BE_EMPTY := $(if $(ARGS),|| [ $$? = 5 ])
 FRONT_SOURCES := $(shell find static/src -type f 2>/dev/null) static/build.mjs
 
@@ -107,8 +107,8 @@ format: install ## mend what ruff can mend
 test: test-sqlite test-postgres ## every test, on SQLite and on PostgreSQL, Chromium included; needs no service
 
 test-sqlite: install build chromium sshd mariadb
-	$(PY) -m pytest $(IN_PARALLEL) -m "not stack" $(ARGS) $(MAY_BE_EMPTY)
-	$(PY) -m pytest -m stack $(ARGS) $(MAY_BE_EMPTY)
+	$(PY) -m pytest $(IN_PARALLEL) -m "not (stack and browser)" $(ARGS) $(MAY_BE_EMPTY)
+	$(PY) -m pytest -m "stack and browser" $(ARGS) $(MAY_BE_EMPTY)
 
 test-postgres: install build sshd
 	$(PY) -m tests.services postgres -- $(PY) -m pytest $(IN_PARALLEL) -m db_matrix $(ARGS) $(MAY_BE_EMPTY)

@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from tests.engine.databases import Templates  # needs Django, which is not set up yet when this file is read
 
 pytest_plugins = ["tests.append_only"]
+#: files that take longest: of several processes, none is left alone with them at the end
+LONGEST = (
+    "test_schemathesis.py",
+    "test_browser.py",
+    "test_kills.py",
+    "test_short.py",
+    "test_editor_browser.py",
+    "test_resources_browser.py",
+    "test_jobs.py",
+    "test_everywhere.py",
+    "test_migrations.py",
+    "test_whole_program.py",
+    "test_serve.py",
+    "test_drain.py",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +60,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What runs on SQLite and PostgreSQL by its own parameter has nothing to gain from `make test-postgres`."""
+    """The longest first. What runs on SQLite and PostgreSQL by its own parameter has nothing to gain from
+    `make test-postgres`."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
     for item in items:
         parameters = getattr(item, "callspec", None)
         if item.get_closest_marker("db_matrix") and parameters is not None and "database" in parameters.params:

@@ -59,7 +59,7 @@ def journey(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         url = request.getfixturevalue("postgres_server").new_database()
     env = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "orchestra.settings"}
     argv = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=150)
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

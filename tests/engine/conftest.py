@@ -17,3 +17,4 @@ def database(request: pytest.FixtureRequest, templates: Templates, django_db_blo
         url = templates.copy(request.param)
         with connected(url), restricted_workers():
             yield url
+        templates.drop(url)
