@@ -9,7 +9,6 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
-from markdown_it import MarkdownIt
 
 from approvals import formfields, forms, veiled
 from approvals.difference import difference, payload_of
@@ -21,9 +20,9 @@ from approvals.veiled import show, veil_of
 from flows.definition.sensitive import blank
 from resources.access import Actor
 from resources.errors import NotFound
+from resources.markdown import html_of
 from runs.sensitive.veil import Veil
 
-_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 #: only of real links: in texts the renderer writes &quot;
 _RESOURCE_LINK = re.compile(r'href="res://([0-9a-z]{26})"')
 _LOOKS = {
@@ -154,7 +153,7 @@ def effect_of(actions: Any, digest: str) -> dict[str, Any]:
 
 def markdown(text: str) -> SafeString:
     """Safe HTML: raw HTML is escaped, dangerous links are refused, images not shown; `res://…` leads to its page."""
-    html: str = _RESOURCE_LINK.sub(r'href="/resources/\1"', _MARKDOWN.render(text))
+    html: str = _RESOURCE_LINK.sub(r'href="/resources/\1"', html_of(text))
     return SafeString(html)  # html=False: the author's markup was escaped
 
 

@@ -9,12 +9,13 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any
 
 from flows.definition.jsonguard import MAX_BYTES, MAX_DEPTH, JsonError, check_json
 from flows.definition.sensitive import KEY, MARK, marks
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "JsonError", "check_json", "schema_problems", "validate_input", "with_defaults"]
 
@@ -29,6 +30,8 @@ def _offline(uri: str) -> Json:
 @lru_cache(maxsize=512)
 def _validator(text: str) -> jsonschema_rs.Draft202012Validator:
     """Raises ValueError for a schema that cannot be used."""
+    import jsonschema_rs  # 3 MiB that a process needs from its first schema on
+
     schema = json.loads(text)
     mask = MARK if marks(schema) else None  # what is wrong is then said without the value
     return jsonschema_rs.Draft202012Validator(schema, retriever=_offline, validate_formats=True, mask=mask)
@@ -91,6 +94,8 @@ def schema_problems(schema: Json) -> list[tuple[tuple[str | int, ...], str, str]
     ]
     if found:
         return found
+    import jsonschema_rs
+
     try:
         check_json(schema)
         jsonschema_rs.meta.validate({**schema, "$schema": "https://json-schema.org/draft/2020-12/schema"})

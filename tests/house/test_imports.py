@@ -9,14 +9,33 @@ import sys
 import pytest
 
 #: libraries that one family or one setting needs
-HEAVY = {"asyncssh", "sqlalchemy", "pymysql", "apprise", "boto3", "botocore", "storages", "mcp", "playwright"}
-WORKER = "import runs.serve, runs.worker, flows.steps.registry"
-WEB = "import orchestra.asgi"
+HEAVY = {
+    "asyncssh", "sqlalchemy", "pymysql", "apprise", "boto3", "botocore", "storages", "mcp", "playwright",
+    "jsonschema_rs", "markdown_it",
+}  # fmt: skip
+#: what ninja would bring in for one signal (orchestra/web/alone.py)
+UNUSED = {"unittest", "jinja2", "django.test"}
+WORKER = "import sys, django; django.setup(); import runs.serve, runs.worker, flows.steps.registry"
+WEB = """
+import runpy, sys
+from orchestra.web import server
+server.Command.entrypoint = lambda: __import__("orchestra.asgi")
+runpy.run_module("orchestra.web", run_name="__main__")
+"""
+
+
+def loaded(process: str) -> set[str]:
+    program = f"{process}\nimport json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("process", [WORKER, WEB])
 def test_no_process_imports_a_familys_library_before_it_is_used(process: str) -> None:
-    program = f"import json, sys, django; django.setup(); {process}; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
-    assert loaded & HEAVY == set()
+    assert {name.partition(".")[0] for name in loaded(process)} & HEAVY == set()
+
+
+def test_the_web_process_does_not_load_what_it_can_do_without() -> None:
+    found = loaded(WEB)
+    assert "orchestra.api" in found
+    assert found & UNUSED == set()
