@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.engine.databases import Templates  # needs Django, which is not set up yet when this file is read
 
 pytest_plugins = ["tests.append_only"]
+# how long an example takes says how busy the machine is
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 #: files that take longest: of several processes, none is left alone with them at the end
 LONGEST = (
     "test_schemathesis.py",

@@ -70,11 +70,11 @@ def test_a_bulkhead_of_two_holds_for_two_clusters_and_a_killed_worker_gives_its_
     limit(concurrency=2)
     flow = make_flow(FLOW)
     with two_clusters(database) as clusters:
-        runs = [begin(flow, ms=30), begin(flow, ms=30)]
+        runs = [begin(flow, ms=200), begin(flow, ms=200)]
         wait_until(lambda: Work.objects.filter(held_by="connection world: 2 at a time", wake_at=None).exists())
         wait_until(lambda: ended(runs))
         assert get(f"{world}/load")["status"]["most"] == 2
-        runs.append(begin(flow, ms=100))
+        runs.append(begin(flow, ms=400))
         wait_until(lambda: get(f"{world}/load")["status"]["now"] == 2)
         cluster, victim = wait_until(lambda: busy(clusters))
         cluster.kill(victim)
