@@ -173,9 +173,15 @@ def _cursor() -> Any:
 def _while_waiting(running: Generator[Any, Any, None], meanwhile: Callable[[], object]) -> Generator[Any, Any, None]:
     with contextlib.suppress(StopIteration):
         wanted = next(running)
-        meanwhile()
+        with connection.execute_wrapper(_refuse):
+            meanwhile()
         while True:
             wanted = running.send((yield wanted))
+
+
+def _refuse(*_: object) -> None:
+    """The driver would wait for itself, for ever."""
+    raise RuntimeError("The database was asked while it worked on a save.")
 
 
 def _moved(row: Claim, take: Take) -> Claim:

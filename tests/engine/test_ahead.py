@@ -92,6 +92,26 @@ def test_nothing_is_executed_and_nothing_kept_when_the_save_came_too_late(
     assert told[:9] == ["look", "resolve", "checkout", "saved"] * 2 + ["run"]
 
 
+def test_whoever_asks_the_database_meanwhile_is_refused_and_does_not_wait_for_ever(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+
+    def asks(self: FunctionFamily, ctx: Any) -> None:
+        try:
+            Run.objects.count()
+        except RuntimeError as error:
+            refused.append(str(error))
+            raise
+
+    monkeypatch.setattr(FunctionFamily, "get_ready", asks)
+    run = begin(make_flow(CHAIN))
+    drain(Worker("w"))
+    check_runs([run])
+    assert Run.objects.get(pk=run).output == {"c": 3}
+    assert len(refused) == 3
+
+
 def test_what_was_made_ready_is_for_one_state_and_one_step_and_soon(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
