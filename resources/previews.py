@@ -98,10 +98,10 @@ def _table(row: Artifact) -> Shown:
     try:
         for cells in csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tab else ","):
             found.append([strip(cell[:CELL]) for cell in cells[:COLUMNS]])
-            wide |= len(cells) > COLUMNS
+            wide |= len(cells) > COLUMNS or any(len(cell) > CELL for cell in cells)
             if len(found) > ROWS + 1:
                 break
-    except csv.Error:  # a cell of more than 128 KiB: what came before it is shown
+    except csv.Error:  # a cell longer than this process reads at present: what came before it is shown
         whole = False
     header, rows = (found[0], found[1 : ROWS + 1]) if found else ([], [])
     return Shown("table", "", wide or not whole or len(found) > ROWS + 1, header, rows)

@@ -21,6 +21,7 @@ FORM = {"name": "ci", "base_url": URL, "auth-type": "none"}
 @pytest.fixture(autouse=True)
 def this_layer_alone(settings: Any, tmp_path: Path) -> None:
     settings.ROOT_URLCONF = "tests.resources.web"
+    settings.CSRF_FAILURE_VIEW = "django.views.csrf.csrf_failure"  # ours is the root's
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.resources.web.ErrorsAsStatus"]
     templates = copy.deepcopy(settings.TEMPLATES)
     templates[0]["DIRS"] = [Path(__file__).parent / "templates"]
