@@ -99,6 +99,7 @@ class Front:
         self.port: int = self.socket.getsockname()[1]
         self.loop = asyncio.new_event_loop()
         self.heard = 0  # bytes that clients said inside TLS
+        self._clients: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self.loop.run_until_complete, args=(self._serve(),), daemon=True)
         self._end = asyncio.Event()
         self._thread.start()
@@ -123,7 +124,12 @@ class Front:
             client, _ = await self.loop.sock_accept(self.socket)
             client.setblocking(False)
             task = asyncio.create_task(self._client(client))
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._clients.add(task)  # the loop itself holds tasks weakly: one that waits would be collected
+            task.add_done_callback(self._gone)
+
+    def _gone(self, client: asyncio.Task[None]) -> None:
+        self._clients.discard(client)
+        _ = client.cancelled() or client.exception()  # who hung up is no news
 
     async def _client(self, client: socket.socket) -> None:
         with client:
