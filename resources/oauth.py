@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import threading
 import time
@@ -163,13 +162,7 @@ def _read(answer: Fetched, auth: OAuth2Auth, masker: Masker) -> tuple[str, Any]:
 
 def usable_for(expires_in: Any) -> float:
     """Seconds for which a token is used: until shortly before it expires. Pure."""
-    try:
-        life = float(expires_in)
-    except (TypeError, ValueError, OverflowError):
-        life = UNKNOWN_LIFE
-    if not math.isfinite(life) or life <= 0 or isinstance(expires_in, bool):
-        life = UNKNOWN_LIFE
-    life = min(life, LONGEST_LIFE)
+    life = oauth_kept.life_of(expires_in, unknown=UNKNOWN_LIFE, longest=LONGEST_LIFE)
     return life - min(30.0, life / 10)
 
 

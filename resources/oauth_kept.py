@@ -67,15 +67,20 @@ def note(connection_id: int, token: str, expires_in: Any) -> None:
         return
 
 
-def known_for(expires_in: Any) -> float:
-    """Seconds. Pure."""
+def life_of(expires_in: Any, *, unknown: float, longest: float) -> float:
+    """Seconds that a token lives, as the other side says, whatever it is; `unknown` where it says nothing. Pure."""
     try:
         life = float(expires_in)
     except (TypeError, ValueError, OverflowError):
-        life = UNKNOWN_LIFE
+        life = unknown
     if not math.isfinite(life) or life <= 0 or isinstance(expires_in, bool):
-        life = UNKNOWN_LIFE
-    return min(life, LONGEST_LIFE) + _AFTER
+        life = unknown
+    return min(life, longest)
+
+
+def known_for(expires_in: Any) -> float:
+    """Seconds. Pure."""
+    return life_of(expires_in, unknown=UNKNOWN_LIFE, longest=LONGEST_LIFE) + _AFTER
 
 
 def in_use(connection_ids: Iterable[int]) -> list[str]:

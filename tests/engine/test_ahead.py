@@ -21,20 +21,10 @@ from runs.slice import Slice
 from runs.store import Loaded
 from runs.worker import Worker
 from tests.engine.cluster import begin, check_runs, make_flow
+from tests.engine.test_crew import CHAIN
 from tests.engine.test_store_queue import drain
 
 pytestmark = pytest.mark.parametrize("database", ["postgres"], indirect=True)
-CHAIN = """
-flow: chain
-steps:
-  - id: a
-    function: {code: "1"}
-  - id: b
-    function: {code: "n + 1", input: {n: "${{ steps.a.output }}"}}
-  - id: c
-    function: {code: "n + 1", input: {n: "${{ steps.b.output }}"}}
-output: {c: "${{ steps.c.output }}"}
-"""
 
 
 @pytest.fixture
